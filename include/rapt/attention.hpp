@@ -1,0 +1,67 @@
+// Scaled dot-product attention over views of the caller's memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "rapt/export.hpp"
+#include "rapt/mask.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// What a call of attention() may add to the plain formula. Every default does nothing.
+/// The order is: scale, bias, mask, softmax.
+struct AttentionOptions {
+  Mask mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right()
+
+  /// [batch]: keys at or beyond kv_lens[b] do not exist for sequence b and are never read.
+  /// Empty: every sequence has all kv_len keys.
+  std::span<const std::int64_t> kv_lens{};
+
+  BoolMask bool_mask{};  ///< [batch, heads, q_len, kv_len], keep or drop; broadcasts
+
+  /// Added to the scaled score. [batch, heads, q_len, kv_len]; an extent of 1 or a stride of 0
+  /// broadcasts; -inf hides a key. Empty (data == nullptr): nothing is added.
+  TensorView<const float, 4> bias{};
+
+  /// Unset: 1 / sqrt(head_dim). 0 is a value like any other.
+  std::optional<float> softmax_scale{};
+
+  /// Output [batch, heads, q_len]: lse = ln(sum_j exp(score_j)), natural log; -inf for a row with
+  /// no visible key. Empty (data == nullptr): not written.
+  TensorView<float, 3> lse{};
+
+  /// Output [batch, heads, q_len, kv_len]: the attention weights, 0 where masked. Last dimension
+  /// dense. Empty (data == nullptr): not written.
+  TensorView<float, 4> weights{};
+};
+
+/// out[b, h, i] = sum_j softmax_j(softmax_scale * <q[b, h, i], k[b, h', j]> + bias[b, h, i, j])
+///                * v[b, h', j],   over the keys j that row i may see;  h' = h / (heads / kv_heads)
+///
+///   q    [batch, heads,    q_len,  head_dim]     any strides, last dimension dense (stride 1)
+///   k    [batch, kv_heads, kv_len, head_dim]     likewise; heads is a multiple of kv_heads
+///   v    [batch, kv_heads, kv_len, value_dim]    likewise; value_dim may differ from head_dim
+///   out  [batch, heads,    q_len,  value_dim]    likewise; overlaps no input and no other output
+///
+/// Any layout with a dense last dimension is a view: BHSD as it lies, BSHD by swapped(1, 2), a
+/// packed QKV tensor by slices. Every size but head_dim may be 0; kv_len = 0 gives zeros. A row
+/// with no visible key gives out = 0, lse = -inf, weights = 0. A masked key does not exist: no
+/// value of it, NaN and Inf included, changes anything. A NaN in a visible key makes exactly the
+/// rows NaN that see it. The bits of a row depend on nothing but that row's own query, keys, values
+/// and masks: not on the ISA, the threads, the batch or the other queries (docs/arithmetic.md).
+///
+/// Runs in parallel in the caller's current tbb::task_arena; small calls run inline. Thread-safe.
+/// Throws Error{invalid_argument} naming the argument and its values before anything is written,
+/// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
+///
+/// Source: Vaswani et al., "Attention Is All You Need", 2017, eq. 1; the blocked softmax is that of
+/// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, and Dao et al.,
+/// "FlashAttention", 2022.
+RAPT_API void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                        TensorView<const float, 4> v, TensorView<float, 4> out,
+                        const AttentionOptions& options = {});
+
+}  // namespace rapt

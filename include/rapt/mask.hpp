@@ -1,0 +1,65 @@
+// Which keys a query may see. Range masks (causal, key lengths) skip whole blocks of keys and never
+// read what they rule out; element masks are read as they lie and broadcast by stride 0 or
+// extent 1.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// A range mask: for query i and key j of one sequence,
+///   none     every key is visible
+///   causal   key j is visible iff j <= i + offset
+struct Mask {
+  enum class Kind { none, causal };
+  /// Where query 0 stands among the keys.
+  enum class Align {
+    offset,        ///< at `query_offset`, or at `query_offsets[batch]` where that is given
+    bottom_right,  ///< at kv_len - q_len of its own sequence: the last query sees every key
+  };
+
+  Kind kind = Kind::none;
+  Align align = Align::offset;
+  std::int64_t query_offset = 0;                  ///< may be negative: such queries see no key
+  std::span<const std::int64_t> query_offsets{};  ///< [batch], or empty
+};
+
+/// Causal, query 0 at position `query_offset` of the keys: with a cache, the tokens already in it.
+constexpr Mask causal(std::int64_t query_offset = 0) {
+  return {.kind = Mask::Kind::causal, .query_offset = query_offset};
+}
+
+/// Causal with an offset per sequence. `query_offsets`: [batch], must outlive the call.
+constexpr Mask causal(std::span<const std::int64_t> query_offsets) {
+  return {.kind = Mask::Kind::causal, .query_offsets = query_offsets};
+}
+
+/// Causal, query 0 at key 0, even when q_len != kv_len (PyTorch's is_causal).
+constexpr Mask causal_top_left() { return causal(0); }
+
+/// Causal, the last query at the last key of its sequence (FlashAttention >= 2.1).
+constexpr Mask causal_bottom_right() {
+  return {.kind = Mask::Kind::causal, .align = Mask::Align::bottom_right};
+}
+
+/// What a `true` in a boolean mask says. There is no default: libraries disagree.
+enum class MaskMeaning {
+  keep,  ///< true = the query attends to the key
+  drop,  ///< true = the key does not exist for the query
+};
+
+/// A boolean mask over [batch, heads, q_len, kv_len]; an extent of 1 or a stride of 0 broadcasts.
+/// Empty (data == nullptr): no mask.
+struct BoolMask {
+  TensorView<const bool, 4> values{};
+  MaskMeaning meaning{};
+
+  constexpr BoolMask() = default;
+  constexpr BoolMask(TensorView<const bool, 4> values_, MaskMeaning meaning_)
+      : values(values_), meaning(meaning_) {}
+};
+
+}  // namespace rapt

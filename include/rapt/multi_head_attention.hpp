@@ -1,0 +1,82 @@
+// Multi-head attention as a layer: projections, heads in parallel, concatenation, output
+// projection.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "rapt/attention.hpp"
+#include "rapt/export.hpp"
+#include "rapt/linear.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// The sizes of a layer. A field left at 0 takes the value after the arrow.
+struct MultiHeadAttentionConfig {
+  std::int64_t model_dim = 0;     ///< features of a query token; required
+  std::int64_t num_heads = 0;     ///< required
+  std::int64_t num_kv_heads = 0;  ///< -> num_heads; divides num_heads
+  std::int64_t head_dim = 0;      ///< -> model_dim / num_heads, which must then be whole
+  std::int64_t value_dim = 0;     ///< -> head_dim
+  std::int64_t kv_model_dim = 0;  ///< features of a key/value token (cross-attention) -> model_dim
+  std::int64_t output_dim = 0;    ///< features of an output token -> model_dim; without an output
+                                  ///< projection -> num_heads * value_dim, which it must then be
+  std::optional<float> softmax_scale{};  ///< unset: 1 / sqrt(head_dim)
+};
+
+/// The four projections. Each is a Linear, made from one [out, in] matrix (PyTorch) or, for query,
+/// key and value, from [heads, in, e] (Linear::from_heads), with or without bias.
+struct MultiHeadAttentionWeights {
+  Linear query;   ///< model_dim    -> num_heads * head_dim
+  Linear key;     ///< kv_model_dim -> num_kv_heads * head_dim
+  Linear value;   ///< kv_model_dim -> num_kv_heads * value_dim
+  Linear output;  ///< num_heads * value_dim -> output_dim; empty: the concatenated heads are the
+                  ///< result
+};
+
+/// One layer: y = concat_h(attention(x Wq_h, c Wk_h, c Wv_h)) Wo, with c = x (self-attention) or
+/// another sequence (cross-attention). Immutable: may be used from many threads at once.
+/// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
+class RAPT_API MultiHeadAttention {
+ public:
+  /// Throws Error{invalid_argument} when sizes are below 1 or a projection's sizes disagree with
+  /// the configuration; the sentence names the projection and both sizes.
+  MultiHeadAttention(const MultiHeadAttentionConfig& config, MultiHeadAttentionWeights weights);
+
+  /// Self-attention; kv_model_dim must be model_dim.
+  ///   x  [batch, tokens, model_dim]   any strides, last dimension dense (stride 1)
+  ///   y  [batch, tokens, output_dim]  likewise; overlaps nothing that is read, nor lse, nor
+  ///   weights
+  /// options: as for attention(); softmax_scale set there wins over the configuration's. A token's
+  /// bits depend on no other sequence of the batch. Sizes of 0 are valid: without keys, y is the
+  /// bias of the output projection, or 0. Each calling thread keeps its workspace for its next
+  /// call. Throws Error{invalid_argument} naming the argument and its values: y is then unchanged,
+  /// and lse and weights too; and Error{out_of_memory} when workspace cannot be had: outputs are
+  /// then unspecified.
+  void forward(TensorView<const float, 3> x, TensorView<float, 3> y,
+               const AttentionOptions& options = {}) const;
+
+  /// Cross-attention: queries from x, keys and values from context [batch, kv_tokens,
+  /// kv_model_dim].
+  void forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
+               TensorView<float, 3> y, const AttentionOptions& options = {}) const;
+
+  /// The configuration with every default filled in.
+  const MultiHeadAttentionConfig& config() const noexcept { return config_; }
+
+ private:
+  MultiHeadAttentionConfig config_;
+  MultiHeadAttentionWeights weights_;
+};
+
+/// Rows of `table` by token id: y[i] = table[ids[i]].
+///   table: [vocabulary, model_dim]; y: [ids.size(), model_dim]; last dimensions dense; y overlaps
+///   neither the table nor the ids.
+/// Throws Error{invalid_argument} naming the position and the id when one is outside the table;
+/// y is then unchanged.
+RAPT_API void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int64_t> ids,
+                               TensorView<float, 2> y);
+
+}  // namespace rapt

@@ -1,0 +1,12 @@
+// Everything of Rapt in one include.
+#pragma once
+
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "rapt/isa.hpp"
+#include "rapt/linear.hpp"
+#include "rapt/mask.hpp"
+#include "rapt/multi_head_attention.hpp"
+#include "rapt/tensor.hpp"
+#include "rapt/version.hpp"
+#include "rapt/weights_file.hpp"

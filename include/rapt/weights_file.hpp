@@ -1,0 +1,92 @@
+// Reading tensors from .npy and .safetensors files: memory-mapped, checked, without copies.
+// Every malformed file is an error. A file that another process cuts short or rewrites while it is
+// open here is out of scope (the system raises SIGBUS): replace model files by renaming a new one
+// over them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// Element types that a file may hold; `other` is one that cannot be read as float (F8_E4M3, ...).
+enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, other };
+
+/// "f32", "bf16", ...
+RAPT_API std::string_view dtype_name(DType dtype);
+
+/// Bytes of one element; 0 for DType::other.
+RAPT_API std::size_t dtype_size(DType dtype);
+
+/// One tensor of an open file: valid as long as the file object lives.
+struct RAPT_API FileTensor {
+  std::string name;  ///< empty for .npy
+  DType dtype = DType::other;
+  std::vector<std::int64_t> shape;
+  const std::byte* data = nullptr;  ///< dense, row-major, little endian; at any address
+  std::size_t nbytes = 0;
+
+  /// The elements where they lie. Throws Error{invalid_argument} when the type is not f32, the rank
+  /// is not `Rank`, or the data is not aligned for float (copy_as_float() then serves).
+  template <int Rank>
+  requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> view()
+  const;
+
+  /// A copy widened to float: exact for f32, f16 and bf16; f64 and integers are rounded once; a
+  /// boolean is 0 or 1. Throws Error{invalid_argument} for DType::other and Error{out_of_memory}.
+  std::vector<float> copy_as_float() const;
+};
+
+/// A .npy file (format 1.0 to 3.0), mapped into memory. Fortran order and big-endian data are
+/// refused. Throws Error{file_error} (the path and the system's reason) or Error{malformed_file}
+/// (the path, the byte offset and what was found there).
+class RAPT_API NpyFile {
+ public:
+  explicit NpyFile(const std::string& path);
+  const FileTensor& tensor() const noexcept { return tensor_; }
+
+ private:
+  std::shared_ptr<const void> mapping_;
+  FileTensor tensor_;
+};
+
+/// Writes a dense row-major float tensor as .npy 1.0. Throws Error{invalid_argument} for a negative
+/// extent, more than 64 dimensions, a shape too large to exist or null data, before the file is
+/// touched, and Error{file_error}; what is left at `path` is then unspecified.
+RAPT_API void write_npy(const std::string& path, const float* data,
+                        const std::vector<std::int64_t>& shape);
+
+/// A .safetensors file, mapped into memory. The header is read and checked whole before anything
+/// else: lengths, JSON, types, shapes against offsets, overlaps, holes, duplicates. Tensors are
+/// used where they lie. Errors as for NpyFile.
+/// Format: https://github.com/huggingface/safetensors
+class RAPT_API SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::string& path);
+
+  /// In the order of their data in the file. Not for a temporary file: a loop over its tensors
+  /// would read memory that is gone.
+  const std::vector<FileTensor>& tensors() const& noexcept { return tensors_; }
+  const std::vector<FileTensor>& tensors() const&& = delete;
+
+  /// nullptr when there is none of that name.
+  const FileTensor* find(std::string_view name) const noexcept;
+
+  /// Throws Error{invalid_argument} naming the tensor and the file when there is none of that name.
+  const FileTensor& at(std::string_view name) const;
+
+ private:
+  std::string path_;
+  std::shared_ptr<const void> mapping_;
+  std::vector<FileTensor> tensors_;
+};
+
+}  // namespace rapt

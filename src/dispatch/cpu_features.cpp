@@ -1,0 +1,40 @@
+// CPU features, asked of the compiler's run-time library: it reads CPUID and the state that the
+// system saves.
+#include "dispatch/cpu_features.hpp"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace rapt::dispatch {
+
+#if defined(__x86_64__)
+
+// __builtin_cpu_supports reads XCR0 as well as CPUID: a feature whose registers the operating
+// system does not save counts as absent.
+bool cpu_has_avx2() noexcept {
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+}
+
+bool cpu_has_avx512() noexcept {
+  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") != 0 &&
+         __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+}
+
+#endif
+
+#if defined(__aarch64__)
+
+bool cpu_has_neon() noexcept {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMD) != 0;
+#else
+  return true;
+#endif
+}
+
+#endif
+
+}  // namespace rapt::dispatch

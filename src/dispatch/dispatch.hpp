@@ -1,0 +1,17 @@
+// The kernels that calls use. A driver asks once per call and never asks which ISA it got.
+#pragma once
+
+#include "kernels/kernel_set.hpp"
+#include "rapt/isa.hpp"
+
+namespace rapt::dispatch {
+
+/// The kernels of active_isa(). After the first use one relaxed atomic load. Throws
+/// Error{unsupported_isa} as active_isa() does.
+const kernels::KernelSet& active_kernels();
+
+/// The kernels of one ISA. Throws Error{unsupported_isa} when it is not available here, so what is
+/// returned can be called.
+const kernels::KernelSet& kernels_of(Isa isa);
+
+}  // namespace rapt::dispatch

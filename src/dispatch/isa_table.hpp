@@ -1,0 +1,22 @@
+// The instruction sets of this build, best first. The only list of them: the choice of kernels, the
+// tests and the tools all walk this table.
+#pragma once
+
+#include <span>
+
+#include "kernels/kernel_set.hpp"
+#include "rapt/isa.hpp"
+
+namespace rapt::dispatch {
+
+/// One compiled ISA: its kernels, and whether this CPU and its operating system can run them.
+struct IsaRow {
+  Isa isa;
+  const kernels::KernelSet* kernels;
+  bool (*runs_here)() noexcept;
+};
+
+/// Best first; the last row is `scalar`, which runs everywhere.
+std::span<const IsaRow> isa_table() noexcept;
+
+}  // namespace rapt::dispatch

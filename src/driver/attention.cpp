@@ -1,0 +1,201 @@
+// attention(): validate, plan, run the work items in parallel, fold what was split over keys.
+#include "rapt/attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/aligned_buffer.hpp"
+#include "dispatch/dispatch.hpp"
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+#include "driver/validate.hpp"
+
+namespace rapt {
+namespace {
+
+using kernels::AttendArgs;
+using kernels::kUnlimited;
+using kernels::MaskStrides;
+
+/// What a thread keeps from call to call, so that calls allocate nothing once the largest was seen.
+struct CallWorkspace {
+  Plan plan;
+  std::vector<PlanSequence> sequences;
+  AlignedBuffer states;
+};
+
+/// Everything of a call that its work items share.
+struct Call {
+  const TensorView<const float, 4>& q;
+  const TensorView<const float, 4>& k;
+  const TensorView<const float, 4>& v;
+  const TensorView<float, 4>& out;
+  const AttentionOptions& options;
+  std::span<const PlanSequence> sequences;
+  std::int64_t group;
+  float scale;
+  float* states;
+};
+
+float score_scale(const AttentionOptions& options, std::int64_t head_dim) {
+  const double scale = options.softmax_scale ? static_cast<double>(*options.softmax_scale)
+                                             : 1.0 / std::sqrt(static_cast<double>(head_dim));
+  return static_cast<float>(scale * kernels::kLog2E);
+}
+
+/// The range mask of each sequence: query i sees keys [i + visible_begin, i + visible_end) of [0,
+/// kv_len).
+void plan_sequences(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                    const AttentionOptions& options, std::vector<PlanSequence>& sequences) {
+  sequences.clear();
+  const Mask& mask = options.mask;
+  for (std::int64_t b = 0; b < q.shape[0]; ++b) {
+    const auto at = static_cast<std::size_t>(b);
+    const std::int64_t kv_len = options.kv_lens.empty() ? k.shape[2] : options.kv_lens[at];
+    std::int64_t visible_end = kUnlimited;
+    if (mask.kind == Mask::Kind::causal) {
+      std::int64_t offset = mask.query_offsets.empty() ? mask.query_offset : mask.query_offsets[at];
+      if (mask.align == Mask::Align::bottom_right) offset = kv_len - q.shape[2];
+      visible_end = std::clamp(offset, -kUnlimited, kUnlimited - 1) + 1;
+    }
+    sequences.push_back({kv_len, -kUnlimited, visible_end});
+  }
+}
+
+/// The stride of a dimension that is broadcast when its extent is 1.
+template <class T>
+std::int64_t broadcast_stride(const TensorView<T, 4>& view, std::size_t dim) {
+  return view.shape[dim] == 1 ? 0 : view.strides[dim];
+}
+
+template <class T>
+const T* first_of(const TensorView<const T, 4>& view, std::int64_t batch, std::int64_t head) {
+  return view.data + batch * broadcast_stride(view, 0) + head * broadcast_stride(view, 1);
+}
+
+template <class T>
+MaskStrides mask_strides(const TensorView<const T, 4>& view) {
+  return {broadcast_stride(view, 2), broadcast_stride(view, 1), broadcast_stride(view, 3)};
+}
+
+void set_options(const AttentionOptions& options, std::int64_t b, std::int64_t head,
+                 AttendArgs& args) {
+  if (const auto& mask = options.bool_mask; mask.values.data != nullptr) {
+    args.mask = reinterpret_cast<const unsigned char*>(first_of(mask.values, b, head));
+    args.mask_strides = mask_strides(mask.values);
+    args.mask_keep = mask.meaning == MaskMeaning::keep ? 1 : 0;
+  }
+  if (const auto& bias = options.bias; bias.data != nullptr) {
+    args.bias = first_of(bias, b, head);
+    args.bias_strides = mask_strides(bias);
+  }
+  if (const auto& lse = options.lse; lse.data != nullptr) {
+    args.lse = lse.data + b * lse.strides[0] + head * lse.strides[1];
+    args.lse_token_stride = lse.strides[2];
+    args.lse_head_stride = lse.strides[1];
+  }
+  if (const auto& weights = options.weights; weights.data != nullptr) {
+    args.weights = weights.data + b * weights.strides[0] + head * weights.strides[1];
+    args.weights_token_stride = weights.strides[2];
+    args.weights_head_stride = weights.strides[1];
+    args.weights_keys = weights.shape[3];
+  }
+}
+
+/// The arguments of a WorkItem or a KeySplit.
+template <class Item>
+AttendArgs attend_args(const Call& call, const Item& item) {
+  const std::int64_t b = item.sequence;
+  const std::int64_t head = item.kv_head * call.group;
+  const PlanSequence& sequence = call.sequences[static_cast<std::size_t>(b)];
+  AttendArgs args{};
+  args.q = call.q.data + b * call.q.strides[0] + head * call.q.strides[1];
+  args.q_token_stride = call.q.strides[2];
+  args.q_head_stride = call.q.strides[1];
+  args.k = call.k.data + b * call.k.strides[0] + item.kv_head * call.k.strides[1];
+  args.k_stride = call.k.strides[2];
+  args.v = call.v.data + b * call.v.strides[0] + item.kv_head * call.v.strides[1];
+  args.v_stride = call.v.strides[2];
+  args.row_begin = item.row_begin;
+  args.rows = item.rows;
+  args.group = call.group;
+  args.block_begin = item.block_begin;
+  args.block_end = item.block_end;
+  args.head_dim = call.q.shape[3];
+  args.value_dim = call.v.shape[3];
+  args.scale = call.scale;
+  args.kv_len = sequence.kv_len;
+  args.visible_begin = sequence.visible_begin;
+  args.visible_end = sequence.visible_end;
+  args.out = call.out.data + b * call.out.strides[0] + head * call.out.strides[1];
+  args.out_token_stride = call.out.strides[2];
+  args.out_head_stride = call.out.strides[1];
+  set_options(call.options, b, head, args);
+  return args;
+}
+
+/// This thread's scratch memory, large enough for one item.
+float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args) {
+  thread_local AlignedBuffer scratch;
+  return scratch.reserve(kernels.attend_scratch(args));
+}
+
+void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {
+  const auto set_states = [&](const KeySplit& split, AttendArgs& args) {
+    args.states = call.states + split.state_offset;
+    args.state_stride = plan.state_stride;
+  };
+  const auto attend = [&](std::int64_t i) {
+    const WorkItem& item = plan.items[static_cast<std::size_t>(i)];
+    AttendArgs args = attend_args(call, item);
+    if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
+    args.scratch = scratch_for(kernels, args);
+    kernels.attend(args);
+  };
+  const auto fold = [&](std::int64_t i) {
+    const KeySplit& split = plan.splits[static_cast<std::size_t>(i)];
+    AttendArgs args = attend_args(call, split);
+    set_states(split, args);
+    args.scratch = scratch_for(kernels, args);
+    kernels.fold(args);
+  };
+  const bool shared = plan.multiply_adds >= kInlineWork;
+  for_items(static_cast<std::int64_t>(plan.items.size()), shared, attend);
+  for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options) {
+  validate_attention(q, k, v, out, options);
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
+  if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
+
+  thread_local CallWorkspace workspace;
+  plan_sequences(q, k, options, workspace.sequences);
+  const PlanProblem problem{
+      .kv_heads = k.shape[1],
+      .group = q.shape[1] / k.shape[1],
+      .q_len = q.shape[2],
+      .head_dim = q.shape[3],
+      .value_dim = v.shape[3],
+      .can_split_keys = options.weights.data == nullptr,
+      .sequences = workspace.sequences,
+  };
+  make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
+  const Call call{q,
+                  k,
+                  v,
+                  out,
+                  options,
+                  workspace.sequences,
+                  problem.group,
+                  score_scale(options, q.shape[3]),
+                  workspace.states.reserve(workspace.plan.state_floats)};
+  run(kernels, call, workspace.plan);
+}
+
+}  // namespace rapt

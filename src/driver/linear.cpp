@@ -1,0 +1,173 @@
+// Linear: packing weights once, sharing rows and columns of the product over threads.
+#include "rapt/linear.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "core/aligned_buffer.hpp"
+#include "core/sizes.hpp"
+#include "core/views.hpp"
+#include "dispatch/dispatch.hpp"
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+using kernels::kPanel;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
+/// of weights.
+constexpr std::int64_t kItemRows = 192;
+static_assert(4 * kernels::kDepthBlock * (kItemRows + kPanel) <= 512 * 1024);
+
+/// Panels per item: all of them when the rows alone keep the threads busy.
+std::int64_t panels_per_item(std::int64_t row_items, std::int64_t panels, std::int64_t threads) {
+  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
+  return std::max<std::int64_t>(1, panels / ceil_div(wanted, row_items));
+}
+
+}  // namespace
+
+struct Linear::Packed {
+  std::int64_t in_features, out_features;
+  AlignedBuffer weight;  // [panel][in_features][kPanel], the last panel padded with zeros
+  AlignedBuffer bias;    // [panels * kPanel], empty without bias
+};
+
+namespace {
+
+/// Element (out, in) of the weights lies at data[out / e * head + in * input + out % e * element].
+struct WeightStrides {
+  std::int64_t e, head, input, element;
+};
+
+void check_bias(std::span<const float> bias, std::int64_t out_features) {
+  if (bias.empty() || static_cast<std::int64_t>(bias.size()) == out_features) return;
+  fail("bias: length " + std::to_string(bias.size()) +
+       " does not match the weight's out_features " + std::to_string(out_features));
+}
+
+AlignedBuffer pack_weight(const float* weight, const WeightStrides& at, std::int64_t in_features,
+                          std::int64_t out_features) {
+  const std::int64_t panels = ceil_div(out_features, kPanel);
+  const std::array factors{panels, in_features, std::int64_t{kPanel}};
+  const auto floats = checked_product(factors);
+  if (!floats) {
+    fail("weight: " + std::to_string(out_features) + " x " + std::to_string(in_features) +
+         " elements are more than can be counted");
+  }
+  AlignedBuffer packed(*floats);
+  for_items(panels, static_cast<double>(*floats) >= kInlineWork, [&](std::int64_t panel) {
+    float* to = packed.data() + panel * in_features * kPanel;
+    for (std::int64_t column = 0; column < kPanel; ++column) {
+      const std::int64_t out = panel * kPanel + column;
+      const bool exists = out < out_features;
+      const float* from =
+          exists ? weight + out / at.e * at.head + out % at.e * at.element : nullptr;
+      for (std::int64_t k = 0; k < in_features; ++k) {
+        to[k * kPanel + column] = exists ? from[k * at.input] : 0.0f;
+      }
+    }
+  });
+  return packed;
+}
+
+AlignedBuffer pack_bias(std::span<const float> bias) {
+  if (bias.empty()) return {};
+  const auto length = static_cast<std::int64_t>(bias.size());
+  const std::int64_t padded = ceil_div(length, kPanel) * kPanel;
+  AlignedBuffer packed(padded);
+  std::fill_n(std::copy_n(bias.data(), length, packed.data()), padded - length, 0.0f);
+  return packed;
+}
+
+template <int Rank>
+void check_weight(const TensorView<const float, Rank>& weight) {
+  core::check_strided_input("weight", weight);
+  for (std::size_t i = 0; i < weight.shape.size(); ++i) {
+    if (weight.shape[i] >= 1) continue;
+    fail("weight: extent " + std::to_string(weight.shape[i]) + " of dimension " +
+         std::to_string(i) + " is below 1");
+  }
+}
+
+}  // namespace
+
+Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) {
+  check_weight(weight);
+  const auto [out, in] = weight.shape;
+  check_bias(bias, out);
+  const WeightStrides at{out, 0, weight.strides[1], weight.strides[0]};
+  packed_ = std::make_shared<const Packed>(
+      Packed{in, out, pack_weight(weight.data, at, in, out), pack_bias(bias)});
+}
+
+Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const float> bias) {
+  check_weight(weight);
+  const auto [heads, in, e] = weight.shape;
+  const std::array factors{heads, e};
+  const auto out = checked_product(factors);
+  if (!out) {
+    fail("weight: " + std::to_string(heads) + " heads of " + std::to_string(e) +
+         " outputs are more than can be counted");
+  }
+  check_bias(bias, *out);
+  const WeightStrides at{e, weight.strides[0], weight.strides[1], weight.strides[2]};
+  Linear linear;
+  linear.packed_ = std::make_shared<const Packed>(
+      Packed{in, *out, pack_weight(weight.data, at, in, *out), pack_bias(bias)});
+  return linear;
+}
+
+std::int64_t Linear::in_features() const noexcept { return packed_ ? packed_->in_features : 0; }
+std::int64_t Linear::out_features() const noexcept { return packed_ ? packed_->out_features : 0; }
+
+void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const {
+  if (packed_ == nullptr) fail("forward: the layer is empty");
+  core::check_input("x", x);
+  core::check_output("y", y);
+  core::check_extent("x: in_features", x.shape[1], "the weight's in_features", in_features());
+  core::check_extent("y: out_features", y.shape[1], "the weight's out_features", out_features());
+  core::check_extent("y: rows", y.shape[0], "x's rows", x.shape[0]);
+  core::check_disjoint("y", core::memory_range(y), "x", core::memory_range(x));
+
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const std::int64_t rows = x.shape[0];
+  const std::int64_t panels = ceil_div(out_features(), kPanel);
+  const std::int64_t row_items = ceil_div(rows, kItemRows);
+  if (rows == 0) return;
+  const std::int64_t item_panels = panels_per_item(row_items, panels, available_threads());
+  const std::int64_t column_items = ceil_div(panels, item_panels);
+  const bool shared = static_cast<double>(rows) * static_cast<double>(in_features()) *
+                          static_cast<double>(out_features()) >=
+                      kInlineWork;
+  for_items(row_items * column_items, shared, [&](std::int64_t i) {
+    const std::int64_t row = i / column_items * kItemRows;
+    const std::int64_t panel = i % column_items * item_panels;
+    kernels::LinearArgs args{
+        .x = x.data + row * x.strides[0],
+        .x_stride = x.strides[0],
+        .rows = std::min(kItemRows, rows - row),
+        .depth = in_features(),
+        .weight = packed_->weight.data(),
+        .panel_begin = panel,
+        .panel_end = std::min(panels, panel + item_panels),
+        .columns = out_features(),
+        .bias = packed_->bias.data(),
+        .y = y.data + row * y.strides[0],
+        .y_stride = y.strides[0],
+        .scratch = nullptr,
+    };
+    thread_local AlignedBuffer scratch;
+    args.scratch = scratch.reserve(kernels.linear_scratch(args));
+    kernels.linear(args);
+  });
+}
+
+}  // namespace rapt

@@ -1,0 +1,33 @@
+// Running work items in parallel: the one place where Rapt meets oneTBB.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace rapt {
+
+/// A reference to a callable void(int64), so that no std::function is built per call.
+class ItemFunction {
+ public:
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, ItemFunction>)
+      ItemFunction(const F& f)  // NOLINT(google-explicit-constructor): a view of the argument
+      : object_(&f),
+        call_([](const void* object, std::int64_t i) { (*static_cast<const F*>(object))(i); }) {}
+  void operator()(std::int64_t i) const { call_(object_, i); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, std::int64_t);
+};
+
+/// The threads that parallel_for can use: the concurrency of the caller's current task arena.
+int available_threads();
+
+/// Calls run(i) for i in [0, items): when `shared`, in any order and in parallel in the caller's
+/// task arena; else in ascending order on this thread. While a thread waits in here it takes no
+/// task from elsewhere, so what it keeps in thread_local memory stays its own. An exception of an
+/// item reaches the caller.
+void for_items(std::int64_t items, bool shared, ItemFunction run);
+
+}  // namespace rapt

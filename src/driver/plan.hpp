@@ -1,0 +1,61 @@
+// The plan of an attention call: integers only, a pure function of shapes, tiles and thread count.
+// It decides who computes what, never what is computed: any plan gives the same bits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernel_set.hpp"
+
+namespace rapt {
+
+/// What a sequence of the batch asks for.
+struct PlanSequence {
+  std::int64_t kv_len;
+  std::int64_t visible_begin, visible_end;  ///< as in kernels::AttendArgs
+};
+
+struct PlanProblem {
+  std::int64_t kv_heads;
+  std::int64_t group;  ///< query heads per kv head
+  std::int64_t q_len;
+  std::int64_t head_dim, value_dim;
+  bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
+  std::span<const PlanSequence> sequences;
+};
+
+/// Rows [row_begin, row_begin + rows) of one sequence and kv head, over key blocks [block_begin,
+/// block_end).
+struct WorkItem {
+  std::int64_t sequence;
+  std::int64_t kv_head;
+  std::int64_t row_begin, rows;
+  std::int64_t block_begin, block_end;
+  std::int64_t split;  ///< index into Plan::splits, or -1 when the item finishes its rows itself
+};
+
+/// Rows whose keys are shared out over several items; a fold of all blocks' states follows.
+struct KeySplit {
+  std::int64_t sequence;
+  std::int64_t kv_head;
+  std::int64_t row_begin, rows;
+  std::int64_t block_begin, block_end;
+  std::int64_t state_offset;  ///< floats from the start of the state buffer to its block 0
+};
+
+struct Plan {
+  std::vector<WorkItem> items;  ///< largest first
+  std::vector<KeySplit> splits;
+  std::int64_t state_floats = 0;
+  std::int64_t state_stride = 0;  ///< floats of one row's state
+  double multiply_adds = 0;       ///< of all items, keys that a range mask rules out left out
+};
+
+/// Below this many multiply-adds a call runs inline: waking a worker costs more (docs/kernels.md).
+inline constexpr double kInlineWork = 1 << 19;
+
+/// Fills `plan`; its vectors keep their memory from call to call.
+void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan);
+
+}  // namespace rapt

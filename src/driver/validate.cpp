@@ -1,0 +1,180 @@
+#include "driver/validate.hpp"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "core/sizes.hpp"
+#include "core/views.hpp"
+
+namespace rapt {
+namespace {
+
+using core::check_disjoint;
+using core::check_extent;
+using core::fail;
+using core::memory_range;
+using core::MemoryRange;
+
+/// "k: head_dim 32 does not match q's head_dim 64", unless they are equal.
+void check_same(const char* argument, const char* dimension, std::int64_t value, const char* other,
+                std::int64_t expected) {
+  if (value == expected) return;
+  fail(std::string(argument) + ": " + dimension + " " + std::to_string(value) + " does not match " +
+       other + "'s " + dimension + " " + std::to_string(expected));
+}
+
+void check_shapes(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                  const TensorView<const float, 4>& v, const TensorView<float, 4>& out) {
+  const auto [batch, heads, q_len, head_dim] = q.shape;
+  check_same("k", "batch", k.shape[0], "q", batch);
+  check_same("k", "head_dim", k.shape[3], "q", head_dim);
+  check_same("v", "batch", v.shape[0], "q", batch);
+  check_same("v", "kv_heads", v.shape[1], "k", k.shape[1]);
+  check_same("v", "kv_len", v.shape[2], "k", k.shape[2]);
+  check_same("out", "batch", out.shape[0], "q", batch);
+  check_same("out", "heads", out.shape[1], "q", heads);
+  check_same("out", "q_len", out.shape[2], "q", q_len);
+  check_same("out", "value_dim", out.shape[3], "v", v.shape[3]);
+  if (head_dim < 1) fail("q: head_dim " + std::to_string(head_dim) + " is below 1");
+  const std::int64_t kv_heads = k.shape[1];
+  if (kv_heads == 0 ? heads != 0 : heads % kv_heads != 0) {
+    fail("q: heads " + std::to_string(heads) + " is not a multiple of k's kv_heads " +
+         std::to_string(kv_heads));
+  }
+}
+
+/// Sizes that a plan multiplies: rows of a group, keys of all blocks and the workspace of one item
+/// must be countable.
+void check_countable(const TensorView<const float, 4>& q, const TensorView<const float, 4>& v) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  const auto check = [](const char* name, std::int64_t value) {
+    if (value > kMost) {
+      fail(std::string(name) + " " + std::to_string(value) + " is above the limit of 2^40");
+    }
+  };
+  check("q: batch", q.shape[0]);
+  check("q: heads", q.shape[1]);
+  check("q: q_len", q.shape[2]);
+  check("q: head_dim", q.shape[3]);
+  check("k: kv_len", v.shape[2]);
+  check("v: value_dim", v.shape[3]);
+  const std::array rows{q.shape[0], q.shape[1], q.shape[2]};
+  const auto product = checked_product(rows);
+  if (!product || *product > kMost) {
+    fail("q: batch " + std::to_string(q.shape[0]) + " x heads " + std::to_string(q.shape[1]) +
+         " x q_len " + std::to_string(q.shape[2]) + " rows are more than the limit of 2^40");
+  }
+}
+
+void check_mask(const Mask& mask, std::int64_t batch) {
+  if (mask.query_offsets.empty()) return;
+  if (mask.align == Mask::Align::bottom_right) {
+    fail("mask: query_offsets cannot be combined with bottom_right, which sets every offset");
+  }
+  if (mask.kind != Mask::Kind::causal) {
+    fail("mask: query_offsets mean nothing without a causal mask");
+  }
+  if (static_cast<std::int64_t>(mask.query_offsets.size()) != batch) {
+    fail("mask: " + std::to_string(mask.query_offsets.size()) +
+         " query_offsets do not match q's batch " + std::to_string(batch));
+  }
+}
+
+void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch, std::int64_t kv_len) {
+  if (kv_lens.empty()) return;
+  if (static_cast<std::int64_t>(kv_lens.size()) != batch) {
+    fail("kv_lens: " + std::to_string(kv_lens.size()) + " lengths do not match q's batch " +
+         std::to_string(batch));
+  }
+  for (std::size_t b = 0; b < kv_lens.size(); ++b) {
+    if (kv_lens[b] < 0 || kv_lens[b] > kv_len) {
+      fail("kv_lens: length " + std::to_string(kv_lens[b]) + " of sequence " + std::to_string(b) +
+           " is not within 0 and k's kv_len " + std::to_string(kv_len));
+    }
+  }
+}
+
+using Shape = std::array<std::int64_t, 4>;
+constexpr std::array<const char*, 4> kScoreDimensions = {"batch", "heads", "q_len", "kv_len"};
+
+/// A mask or bias over [batch, heads, q_len, kv_len], broadcast where its extent is 1.
+template <class T>
+void check_broadcast(const char* name, const TensorView<T, 4>& view, const Shape& scores) {
+  core::check_strided_input(name, view);
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (view.shape[i] == 1 || view.shape[i] == scores[i]) continue;
+    fail(std::string(name) + ": " + kScoreDimensions[i] + " " + std::to_string(view.shape[i]) +
+         " is neither 1 nor " + std::to_string(scores[i]));
+  }
+}
+
+/// The optional outputs have the shape of the scores, as far as they have dimensions.
+template <int Rank>
+void check_score_output(const char* name, const TensorView<float, Rank>& view,
+                        const Shape& scores) {
+  for (std::size_t i = 0; i < Rank; ++i) {
+    if (view.shape[i] == scores[i]) continue;
+    fail(std::string(name) + ": " + kScoreDimensions[i] + " " + std::to_string(view.shape[i]) +
+         " does not match " + std::to_string(scores[i]));
+  }
+}
+
+/// lse has no dense dimension: its last one is the tokens.
+void check_lse(const TensorView<float, 3>& lse, const Shape& scores) {
+  check_score_output("lse", lse, scores);
+  const TensorView<float, 4> rows{lse.data,
+                                  {lse.shape[0], lse.shape[1], lse.shape[2], 1},
+                                  {lse.strides[0], lse.strides[1], lse.strides[2], 1}};
+  core::check_output("lse", rows);
+}
+
+void check_aliasing(const char* output, const MemoryRange& written,
+                    const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                    const TensorView<const float, 4>& v, const AttentionOptions& options) {
+  check_disjoint(output, written, "q", memory_range(q));
+  check_disjoint(output, written, "k", memory_range(k));
+  check_disjoint(output, written, "v", memory_range(v));
+  check_disjoint(output, written, "bias", memory_range(options.bias));
+  check_disjoint(output, written, "bool_mask", memory_range(options.bool_mask.values));
+  check_disjoint(output, written, "kv_lens", memory_range(options.kv_lens));
+  check_disjoint(output, written, "mask.query_offsets", memory_range(options.mask.query_offsets));
+}
+
+}  // namespace
+
+void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                        const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
+                        const AttentionOptions& options) {
+  core::check_input("q", q);
+  core::check_input("k", k);
+  core::check_input("v", v);
+  core::check_output("out", out);
+  check_shapes(q, k, v, out);
+  check_countable(q, v);
+
+  const Shape scores{q.shape[0], q.shape[1], q.shape[2], k.shape[2]};
+  check_mask(options.mask, scores[0]);
+  check_kv_lens(options.kv_lens, scores[0], scores[3]);
+  if (options.softmax_scale && !std::isfinite(*options.softmax_scale)) {
+    fail("softmax_scale: " + std::to_string(*options.softmax_scale) + " is not finite");
+  }
+  if (options.bool_mask.values.data != nullptr) {
+    check_broadcast("bool_mask", options.bool_mask.values, scores);
+  }
+  if (options.bias.data != nullptr) check_broadcast("bias", options.bias, scores);
+  if (options.lse.data != nullptr) check_lse(options.lse, scores);
+  if (options.weights.data != nullptr) {
+    check_score_output("weights", options.weights, scores);
+    core::check_output("weights", options.weights);
+  }
+
+  check_aliasing("out", memory_range(out), q, k, v, options);
+  check_aliasing("lse", memory_range(options.lse), q, k, v, options);
+  check_aliasing("weights", memory_range(options.weights), q, k, v, options);
+  check_disjoint("out", memory_range(out), "lse", memory_range(options.lse));
+  check_disjoint("out", memory_range(out), "weights", memory_range(options.weights));
+  check_disjoint("lse", memory_range(options.lse), "weights", memory_range(options.weights));
+}
+
+}  // namespace rapt

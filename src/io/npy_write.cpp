@@ -1,0 +1,80 @@
+// Writing .npy 1.0, byte for byte as NumPy does.
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "io/malformed.hpp"
+#include "rapt/error.hpp"
+#include "rapt/weights_file.hpp"
+
+namespace rapt {
+namespace {
+
+/// Data starts at a multiple of this, so that a mapped file can be read where it lies.
+constexpr std::size_t kAlignment = 64;
+
+/// The number of elements. Throws Error{invalid_argument} for a shape that no file can hold.
+std::size_t checked_count(const float* data, const std::vector<std::int64_t>& shape) {
+  const auto refuse = [&shape](const std::string& why) {
+    throw Error(ErrorCode::invalid_argument, "shape: " + io::shape_text(shape) + " " + why);
+  };
+  if (shape.size() > io::kMaxRank) {
+    throw Error(ErrorCode::invalid_argument,
+                "shape: rank " + std::to_string(shape.size()) + " is more than 64");
+  }
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) refuse("has a negative extent");
+  }
+  const std::optional<std::uint64_t> count = io::element_count(shape);
+  if (!count || !io::byte_count(*count, 32)) refuse("has too many elements");
+  if (*count > 0 && data == nullptr) {
+    throw Error(ErrorCode::invalid_argument, "data: null for shape " + io::shape_text(shape));
+  }
+  return static_cast<std::size_t>(*count);
+}
+
+std::string header_text(const std::vector<std::int64_t>& shape) {
+  std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i > 0) dict += ' ';
+    dict += std::to_string(shape[i]);
+    if (i + 1 < shape.size() || shape.size() == 1) dict += ',';
+  }
+  dict += "), }";
+  constexpr std::size_t kPrefix = 10;  // magic, version, length
+  const std::size_t used = kPrefix + dict.size() + 1;
+  dict.append((kAlignment - used % kAlignment) % kAlignment, ' ');
+  dict += '\n';
+
+  std::string header = "\x93NUMPY";
+  header += '\1';
+  header += '\0';
+  header += static_cast<char>(dict.size() & 0xff);
+  header += static_cast<char>(dict.size() >> 8);
+  return header + dict;
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& what, int error) {
+  throw Error(ErrorCode::file_error,
+              path + ": " + what + ": " + std::generic_category().message(error));
+}
+
+}  // namespace
+
+void write_npy(const std::string& path, const float* data, const std::vector<std::int64_t>& shape) {
+  io::refuse_zero_byte(path);
+  const std::size_t count = checked_count(data, shape);
+  const std::string header = header_text(shape);
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) fail(path, "cannot be opened for writing", errno);
+  errno = 0;
+  const bool written = std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
+                       (count == 0 || std::fwrite(data, sizeof(float), count, file) == count);
+  const int write_error = errno;
+  // A full disk may show only when the last buffer is flushed.
+  const bool closed = std::fclose(file) == 0;
+  if (!written) fail(path, "cannot be written", write_error);
+  if (!closed) fail(path, "cannot be written", errno);
+}
+
+}  // namespace rapt

@@ -1,0 +1,139 @@
+// Reading .safetensors: the length of the header, and its entries held against the bytes of the
+// file.
+#include "io/safetensors.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "io/malformed.hpp"
+#include "io/mapped_file.hpp"
+
+namespace rapt::io {
+namespace {
+
+/// The format's own limit.
+constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
+
+/// Checks the length in front and returns the header's text.
+std::string_view locate_header(std::span<const std::byte> bytes, const std::string& path) {
+  if (bytes.size() < kHeaderLengthBytes) {
+    malformed(path, bytes.size(), "the file ends inside its header length");
+  }
+  // Compared without adding to it: a length near 2^64 must not wrap.
+  const std::uint64_t length = little_endian(bytes.first(kHeaderLengthBytes));
+  if (length > kMaxHeaderBytes) {
+    malformed(path, 0,
+              "a header of " + std::to_string(length) + " bytes is longer than the limit of " +
+                  std::to_string(kMaxHeaderBytes));
+  }
+  if (length > bytes.size() - kHeaderLengthBytes) {
+    malformed(path, 0,
+              "a header of " + std::to_string(length) + " bytes passes the end of the file (" +
+                  std::to_string(bytes.size()) + " bytes)");
+  }
+  return {reinterpret_cast<const char*>(bytes.data()) + kHeaderLengthBytes,
+          static_cast<std::size_t>(length)};
+}
+
+/// Offsets in order, inside the data, and of the length that type and shape need.
+void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std::string& path) {
+  const auto fail = [&](const std::string& what) {
+    malformed(path, tensor.at, "tensor " + quote(tensor.name) + ": " + what);
+  };
+  const std::string offsets =
+      "data_offsets [" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + "]";
+  if (tensor.begin > tensor.end) fail(offsets + " end before they begin");
+  if (tensor.end > data_bytes) {
+    fail(offsets + " pass the end of the " + std::to_string(data_bytes) + " data bytes");
+  }
+  const std::string shape = "shape " + shape_text(tensor.shape);
+  const std::optional<std::uint64_t> count = element_count(tensor.shape);
+  if (!count) fail(shape + " overflows");
+  if (*count % 8 * tensor.bits % 8 != 0) fail(shape + " does not fill whole bytes");
+  const std::optional<std::uint64_t> needed = byte_count(*count, tensor.bits);
+  if (!needed) fail(shape + " overflows");
+  if (*needed != tensor.end - tensor.begin) {
+    fail(shape + " needs " + std::to_string(*needed) + " bytes, but " + offsets + " hold " +
+         std::to_string(tensor.end - tensor.begin));
+  }
+}
+
+/// Each tensor must begin where the one before ends, the first at 0 and the last at the file's end.
+/// `tensors` are in the order of their data.
+void check_cover(std::span<const HeaderTensor> tensors, std::uint64_t data_begin,
+                 std::uint64_t data_bytes, const std::string& path) {
+  std::uint64_t covered = 0;
+  for (const HeaderTensor& tensor : tensors) {
+    const std::string begins = "tensor " + quote(tensor.name) + " begins at data offset " +
+                               std::to_string(tensor.begin) + ", ";
+    if (tensor.begin < covered) {
+      malformed(path, tensor.at,
+                begins + "inside the tensor before it that ends at " + std::to_string(covered));
+    }
+    if (tensor.begin > covered) {
+      malformed(path, tensor.at, begins + "after a hole that starts at " + std::to_string(covered));
+    }
+    covered = tensor.end;
+  }
+  if (covered != data_bytes) {
+    malformed(path, data_begin + covered,
+              std::to_string(data_bytes - covered) + " bytes stand after the last tensor");
+  }
+}
+
+}  // namespace
+
+std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
+                                          const std::string& path) {
+  const std::string_view json = locate_header(bytes, path);
+  std::vector<HeaderTensor> entries = parse_safetensors_header(json, path);
+  const std::size_t data_begin = kHeaderLengthBytes + json.size();
+  const std::span<const std::byte> elements = bytes.subspan(data_begin);
+
+  for (const HeaderTensor& entry : entries) check_size(entry, elements.size(), path);
+  // Stable: empty tensors at one offset keep the header's order.
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const HeaderTensor& a, const HeaderTensor& b) {
+                     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+                   });
+  check_cover(entries, data_begin, elements.size(), path);
+
+  std::vector<FileTensor> tensors;
+  tensors.reserve(entries.size());
+  for (HeaderTensor& entry : entries) {
+    const auto begin = static_cast<std::size_t>(entry.begin);
+    const auto nbytes = static_cast<std::size_t>(entry.end - entry.begin);
+    tensors.push_back({.name = std::move(entry.name),
+                       .dtype = entry.dtype,
+                       .shape = std::move(entry.shape),
+                       .data = elements.data() + begin,
+                       .nbytes = nbytes});
+  }
+  return tensors;
+}
+
+}  // namespace rapt::io
+
+namespace rapt {
+
+SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
+  io::reporting_out_of_memory(path, [&] {
+    const std::shared_ptr<const io::MappedFile> file = io::map_file(path);
+    tensors_ = io::parse_safetensors(file->bytes(), path);
+    mapping_ = file;
+  });
+}
+
+const FileTensor* SafetensorsFile::find(std::string_view name) const noexcept {
+  const auto found = std::find_if(tensors_.begin(), tensors_.end(),
+                                  [name](const FileTensor& tensor) { return tensor.name == name; });
+  return found == tensors_.end() ? nullptr : &*found;
+}
+
+const FileTensor& SafetensorsFile::at(std::string_view name) const {
+  if (const FileTensor* const tensor = find(name)) return *tensor;
+  throw Error(ErrorCode::invalid_argument,
+              "name: no tensor " + io::quote(name) + " in the file " + path_);
+}
+
+}  // namespace rapt

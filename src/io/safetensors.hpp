@@ -1,0 +1,42 @@
+// The .safetensors format on bytes in memory: 8 bytes of header length, a JSON header, the data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rapt/weights_file.hpp"
+
+namespace rapt::io {
+
+/// Bytes of header length before the header.
+inline constexpr std::size_t kHeaderLengthBytes = 8;
+
+/// One entry of the header as it is written there: types are checked, offsets not yet.
+struct HeaderTensor {
+  std::string name;
+  std::uint64_t at = 0;  ///< where the name stands in the file
+  DType dtype = DType::other;
+  unsigned bits = 0;  ///< of one element
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0, end = 0;  ///< data_offsets
+};
+
+/// The entries of a header, in its order. `json` is the header alone, and it starts at byte
+/// kHeaderLengthBytes of the file. Refuses all JSON that is not an object of tensors
+/// ({"dtype": string, "shape": [...], "data_offsets": [begin, end]}) and at most one "__metadata__"
+/// of strings; also duplicate keys, and numbers that are negative, fractional or at least 2^63.
+/// Nesting is bounded by that grammar. Throws Error{malformed_file}.
+std::vector<HeaderTensor> parse_safetensors_header(std::string_view json, const std::string& path);
+
+/// The tensors of a whole .safetensors file that lies in `bytes`, in the order of their data, which
+/// they point into: each has the bytes that its type and shape need, and together they cover the
+/// data without overlap or hole. Throws Error{malformed_file}: `path`, the byte offset and what was
+/// found there.
+std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
+                                          const std::string& path);
+
+}  // namespace rapt::io

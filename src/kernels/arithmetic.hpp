@@ -1,0 +1,27 @@
+// The constants of the arithmetic (docs/arithmetic.md). They shape every result and are the same on
+// every ISA: changing one changes the bits of Rapt. Constants only: this header is on both sides of
+// the ISA border and in the scalar statement.
+#pragma once
+
+namespace rapt::kernels {
+
+/// Virtual lanes of a sum: lane t adds the elements j with j mod 16 = t.
+inline constexpr int kLanes = 16;
+/// Keys per softmax block, counted from the sequence's key 0.
+inline constexpr int kKeyBlock = 256;
+/// Depth per block of a matrix product.
+inline constexpr int kDepthBlock = 512;
+
+/// exp2(x) = p(f) 2^n, n = nearest even integer of x, f = x - n, p by Horner with fused
+/// multiply-adds. Minimax in units in the last place on [-1/2, 1/2] with p(0) = 1, rounded to f32
+/// and then improved by a search over the neighbours: at most 1.8 ULP.
+constexpr float kExp2Coefficients[6] = {
+    1.0f, 0x1.62e424p-1f, 0x1.ebf9b6p-3f, 0x1.c6babep-5f, 0x1.3cec64p-7f, 0x1.5aac60p-10f,
+};
+/// Below this exp2 is exactly 0, before any result could be subnormal.
+inline constexpr float kExp2Zero = -125.0f;
+
+inline constexpr double kLog2E = 0x1.71547652b82fep+0;
+inline constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+
+}  // namespace rapt::kernels

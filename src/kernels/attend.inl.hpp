@@ -1,0 +1,247 @@
+// One work item of attention: rows of queries over a range of key blocks.
+//   pack Q;  for each key block: pack K, V;  for each query tile: scores -> masks -> block softmax
+//   -> weighted values, folded into the running state;  then the outputs (finish.inl.hpp).
+#pragma once
+
+#include "kernels/attend_scratch.inl.hpp"
+#include "kernels/block_softmax.inl.hpp"
+#include "kernels/element_mask.inl.hpp"
+#include "kernels/finish.inl.hpp"
+#include "kernels/kernel_set.hpp"
+#include "kernels/pack.inl.hpp"
+#include "kernels/scores.inl.hpp"
+#include "kernels/weighted_values.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// The keys of block `block` that queries [first_query, last_query] may see, relative to the block.
+/// Both ends of what a query sees ascend with the query.
+RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_query,
+                                  std::int64_t last_query, std::int64_t block) {
+  const std::int64_t base = block * kKeyBlock;
+  std::int64_t begin = first_query + args.visible_begin - base;
+  std::int64_t end = last_query + args.visible_end;
+  end = (end < args.kv_len ? end : args.kv_len) - base;
+  begin = begin > 0 ? begin : 0;
+  end = end < kKeyBlock ? end : kKeyBlock;
+  return {begin, end > begin ? end : begin};
+}
+
+RAPT_INLINE KeyRange visible_to_rows(const AttendArgs& args, std::int64_t row, std::int64_t rows,
+                                     std::int64_t block) {
+  return visible_keys(args, position_of(args, row).query, position_of(args, row + rows - 1).query,
+                      block);
+}
+
+/// A block of K and V, packed or as it lies.
+struct PackedBlock {
+  const float* k;  // panels
+  const float* v;
+  std::int64_t v_stride, v_panel_stride;
+};
+
+/// Up to kQueryRows rows of the item against one block, in row tiles of kRows.
+struct QueryTile {
+  std::int64_t row;  // of the item
+  std::int64_t rows;
+  std::int64_t block;
+  KeyRange keys;                       // what any of them may see
+  KeyRange spans[kQueryRows / kRows];  // what each row tile may see
+
+  QueryTile(const AttendArgs& args, std::int64_t row_, std::int64_t block_)
+      : row(row_),
+        rows(args.rows - row_ < kQueryRows ? args.rows - row_ : kQueryRows),
+        block(block_),
+        keys(visible_to_rows(args, args.row_begin + row_, rows, block_)) {
+    for (std::int64_t r = 0; r < rows; r += kRows) {
+      spans[r / kRows] = visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
+    }
+  }
+  std::int64_t rows_at(std::int64_t r) const { return rows - r < kRows ? rows - r : kRows; }
+};
+
+inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    const RowPosition at = position_of(args, args.row_begin + r);
+    pack_scaled_row(args.q + at.query * args.q_token_stride + at.head * args.q_head_stride,
+                    args.head_dim, args.scale,
+                    scratch.q + r / kRows * scratch.q_tile + r % kRows * kLanes);
+  }
+}
+
+RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& scratch,
+                                   std::int64_t block, KeyRange keys) {
+  const float* k = args.k + block * kKeyBlock * args.k_stride;
+  const float* v = args.v + block * kKeyBlock * args.v_stride;
+  pack_keys(k, args.k_stride, keys.begin, keys.end, args.head_dim, scratch.k);
+  // Few rows do not repay the copy; a value_dim that is no whole number of tiles needs the padding.
+  if (args.rows < kPackValuesRows && args.value_dim % kColumns == 0) {
+    return {scratch.k, v, args.v_stride, kPanel};
+  }
+  pack_values(v, args.v_stride, keys.begin, keys.end, args.value_dim, scratch.v);
+  return {scratch.k, scratch.v, kPanel, kKeyBlock * kPanel};
+}
+
+/// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
+inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+                        const PackedBlock& packed) {
+  const float* q = scratch.q + tile.row / kRows * scratch.q_tile;
+  for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
+    const float* k = packed.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (j >= seen.end || j + kColumns <= seen.begin) continue;
+      with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, args.head_dim, j,
+                           scratch.s + r * kKeyBlock);
+    }
+  }
+}
+
+RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
+  return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
+}
+
+/// Weights of the tile in place of its scores; each row's m and l of the block.
+/// Two passes over the rows, so that the reductions of one row overlap the next row's work.
+inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
+  const bool masked = args.bias != nullptr || args.mask != nullptr;
+  KeyRange seen[kQueryRows];
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const RowPosition at = position_of(args, args.row_begin + tile.row + r);
+    float* s = scores_of_row(scratch, r);
+    seen[r] = visible_keys(args, at.query, at.query, tile.block);
+    if (masked) apply_element_masks(args, at, tile.block * kKeyBlock, seen[r], s);
+    scratch.block_m[r] = seen[r].begin < seen[r].end ? block_max(s, seen[r]) : -kInfinity;
+  }
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), seen[r], tile.spans[r / kRows],
+                                       scratch.block_m[r]);
+  }
+  if (args.weights == nullptr) return;
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    keep_weights(args, scratch, tile.row + r, tile.block, seen[r], scores_of_row(scratch, r));
+  }
+}
+
+/// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
+inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+                        const PackedBlock& packed) {
+  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+    const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (seen.begin == seen.end) continue;
+      const FoldInto fold{scratch.a + r, scratch.b + r,
+                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
+      with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
+                           v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
+                           fold);
+    }
+  }
+}
+
+inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
+                              const QueryTile& tile, const PackedBlock& packed) {
+  tile_scores(args, scratch, tile, packed);
+  tile_softmax(args, scratch, tile);
+  fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
+                    tile.rows, scratch.a, scratch.b);
+  tile_values(args, scratch, tile, packed);
+}
+
+/// All rows of the item over blocks [begin, end), from and into the running state in scratch.
+inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, std::int64_t begin,
+                          std::int64_t end) {
+  for (std::int64_t block = begin; block < end; ++block) {
+    const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
+    if (keys.begin == keys.end) continue;
+    const PackedBlock packed = pack_block(args, scratch, block, keys);
+    for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
+      const QueryTile tile(args, row, block);
+      if (tile.keys.begin == tile.keys.end) continue;
+      attend_query_tile(args, scratch, tile, packed);
+    }
+  }
+}
+
+/// One row against one block, leaving out what does not exist for it: keys outside its range, and
+/// keys whose score is -inf. They get a weight of -0.
+inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& scratch,
+                                 std::int64_t block) {
+  const QueryTile tile(args, 0, block);
+  const KeyRange seen = tile.keys;
+  if (seen.begin == seen.end) return;
+  const PackedBlock packed = pack_block(args, scratch, block, seen);
+  tile_scores(args, scratch, tile, packed);
+  const RowPosition at = position_of(args, args.row_begin);
+  apply_element_masks(args, at, block * kKeyBlock, seen, scratch.s);
+  bool hidden[kKeyBlock];
+  for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+    hidden[j] = *score_of(scratch.s, j) == -kInfinity;
+  }
+  scratch.block_m[0] = block_max(scratch.s, seen);
+  scratch.block_l[0] = block_weights(scratch.s, seen, seen, scratch.block_m[0]);
+  for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+    if (hidden[j]) *score_of(scratch.s, j) = -0.0f;
+  }
+  if (args.weights != nullptr) keep_weights(args, scratch, 0, block, seen, scratch.s);
+  fold_coefficients(scratch.m, scratch.l, scratch.block_m, scratch.block_l, 1, scratch.a,
+                    scratch.b);
+  values_of_existing_keys(scratch.s, packed.v + seen.begin * packed.v_stride, packed.v_stride,
+                          packed.v_panel_stride, seen.begin, seen.end, args.value_dim,
+                          {scratch.a, scratch.b, scratch.o, scratch.o_stride});
+}
+
+/// One row again, exactly. A row that came out NaN or Inf may owe it to 0 * NaN at a key that it
+/// cannot see; so rare that the fast path only looks at the result.
+inline void attend_row_exactly(const AttendArgs& args, std::int64_t r) {
+  AttendArgs one = args;
+  one.row_begin = args.row_begin + r;
+  one.rows = 1;
+  // Behind what the other rows of the item still need.
+  one.scratch = args.scratch + AttendScratch(args).floats;
+  const AttendScratch scratch(one);
+  pack_queries(one, scratch);
+  clear_state(one, scratch);
+  clear_weights(one, scratch);
+  for (std::int64_t block = 0; block < blocks_of(args); ++block) {
+    attend_block_exactly(one, scratch, block);
+  }
+  finish_row(one, scratch, 0, true);
+}
+
+inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    if (!finish_row(args, scratch, r, false)) attend_row_exactly(args, r);
+  }
+}
+
+inline void attend(const AttendArgs& args) {
+  const AttendScratch scratch(args);
+  pack_queries(args, scratch);
+  clear_state(args, scratch);
+  if (args.states == nullptr) {
+    clear_weights(args, scratch);
+    attend_blocks(args, scratch, args.block_begin, args.block_end);
+    finish_rows(args, scratch);
+    return;
+  }
+  for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
+    attend_blocks(args, scratch, block, block + 1);
+    save_state(args, scratch, block);
+    clear_state(args, scratch);
+  }
+}
+
+/// Folds the states of all blocks, left to right, and writes the outputs.
+inline void fold(const AttendArgs& args) {
+  const AttendScratch scratch(args);
+  clear_state(args, scratch);
+  fold_states(args, scratch);
+  finish_rows(args, scratch);
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

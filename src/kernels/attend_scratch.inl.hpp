@@ -1,0 +1,78 @@
+// How an attention work item divides its scratch memory.
+#pragma once
+
+#include "kernels/kernel_set.hpp"
+#include "kernels/multiply_tile.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Rows from which copying V into panels pays (docs/kernels.md).
+constexpr std::int64_t kPackValuesRows = 96;
+
+RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+RAPT_INLINE std::int64_t blocks_of(const AttendArgs& args) {
+  return (args.kv_len + kKeyBlock - 1) / kKeyBlock;
+}
+
+/// Everything is a multiple of 16 floats, so that every part starts on a cache line.
+struct AttendScratch {
+  std::int64_t rows, blocks;
+  std::int64_t q_tile;    // floats of a row tile of queries
+  std::int64_t o_stride;  // value_dim in whole panels
+  float* q;               // row tiles of depth head_dim
+  float* k;               // panels of one block
+  float* v;               // panels of one block
+  float* s;               // row tiles of depth kKeyBlock, for kQueryRows rows
+  float* o;               // [rows][o_stride], with m and l the running state
+  float* m;
+  float* l;
+  float* block_m;  // [kQueryRows], the block's own state and its fold coefficients
+  float* block_l;
+  float* a;
+  float* b;
+  float* block_max;  // [rows][blocks] when the weights are wanted
+  std::int64_t floats;
+
+  explicit AttendScratch(const AttendArgs& args) {
+    rows = round_up(args.rows, 16);
+    blocks = args.weights != nullptr ? blocks_of(args) : 0;
+    q_tile = tile_floats(args.head_dim);
+    o_stride = round_up(args.value_dim, kPanel);
+    floats = 0;
+    q = take(args.scratch, (args.rows + kRows - 1) / kRows * q_tile);
+    k = take(args.scratch, kKeyBlock * args.head_dim);
+    v = take(args.scratch, kKeyBlock * o_stride);
+    s = take(args.scratch, kQueryRows * kKeyBlock);
+    o = take(args.scratch, rows * o_stride);
+    m = take(args.scratch, rows);
+    l = take(args.scratch, rows);
+    block_m = take(args.scratch, round_up(kQueryRows, 16));
+    block_l = take(args.scratch, round_up(kQueryRows, 16));
+    a = take(args.scratch, round_up(kQueryRows, 16));
+    b = take(args.scratch, round_up(kQueryRows, 16));
+    block_max = take(args.scratch, round_up(rows * blocks, 16));
+  }
+
+ private:
+  float* take(float* scratch, std::int64_t count) {
+    float* part = scratch == nullptr ? nullptr : scratch + floats;
+    floats += count;
+    return part;
+  }
+};
+
+/// For the item itself and, behind it, for one of its rows again (attend_row_exactly).
+inline std::int64_t attend_scratch(const AttendArgs& args) {
+  AttendArgs measure = args;
+  measure.scratch = nullptr;
+  const std::int64_t item = AttendScratch(measure).floats;
+  measure.rows = 1;
+  return item + AttendScratch(measure).floats;
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

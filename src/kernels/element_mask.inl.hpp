@@ -1,0 +1,67 @@
+// Element masks and bias on one row of scores of one key block. A key that they hide gets -inf,
+// whatever its score holds.
+#pragma once
+
+#include "kernels/finish.inl.hpp"
+#include "kernels/kernel_set.hpp"
+#include "kernels/vec.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// s[j] = fma(bias[j], log2 e, s[j]) for one line of scores; -inf where the bias is -inf. A bias as
+/// low as -FLT_MAX is a value: its product with log2 e stops at the lowest float, instead of hiding
+/// the key.
+RAPT_INLINE void add_bias(float* __restrict s, const float* __restrict bias, std::int64_t stride,
+                          std::int64_t count) {
+  constexpr float log2_e = static_cast<float>(kLog2E);
+  for (std::int64_t j = 0; j < count; ++j) {
+    const float x = bias[j * stride];
+    const float sum = __builtin_fmaf(x, log2_e, s[j]);
+    const float finite = sum < kLowest ? kLowest : sum;  // a NaN stays
+    s[j] = x == -kInfinity ? -kInfinity : finite;
+  }
+}
+
+/// s[j] = -inf for one line of scores where the mask does not keep the key.
+RAPT_INLINE void hide_masked(float* __restrict s, const unsigned char* __restrict mask,
+                             std::int64_t stride, bool keep, std::int64_t count) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    s[j] = (mask[j * stride] != 0) == keep ? s[j] : -kInfinity;
+  }
+}
+
+/// Calls line(scores, first key, keys) for each line of the scores `seen`.
+template <class F>
+RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
+  for (std::int64_t j = seen.begin; j < seen.end;) {
+    const std::int64_t stop = (j / kLanes + 1) * kLanes;
+    const std::int64_t end = stop < seen.end ? stop : seen.end;
+    line(score_of(row, j), j, end - j);
+    j = end;
+  }
+}
+
+/// Bias, then mask, on the scores `seen` of one row of the block whose first key is `key`.
+inline void apply_element_masks(const AttendArgs& args, RowPosition at, std::int64_t key,
+                                KeyRange seen, float* row) {
+  if (args.bias != nullptr) {
+    const MaskStrides& stride = args.bias_strides;
+    const float* bias =
+        args.bias + at.query * stride.query + at.head * stride.head + key * stride.key;
+    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
+      add_bias(s, bias + j * stride.key, stride.key, count);
+    });
+  }
+  if (args.mask != nullptr) {
+    const MaskStrides& stride = args.mask_strides;
+    const unsigned char* mask =
+        args.mask + at.query * stride.query + at.head * stride.head + key * stride.key;
+    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
+      hide_masked(s, mask + j * stride.key, stride.key, args.mask_keep != 0, count);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

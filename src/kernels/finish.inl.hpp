@@ -1,0 +1,177 @@
+// The running state (m, l, o) of a row: folding blocks into it, saving it, and turning it into
+// outputs.
+#pragma once
+
+#include "kernels/attend_scratch.inl.hpp"
+#include "kernels/block_softmax.inl.hpp"
+#include "kernels/exp2.inl.hpp"
+#include "kernels/kernel_set.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Row r of a kv head's group: query r / group, head r % group.
+struct RowPosition {
+  std::int64_t query, head;
+};
+
+RAPT_INLINE RowPosition position_of(const AttendArgs& args, std::int64_t row) {
+  if (args.group == 1) return {row, 0};  // a division is dear beside a short row
+  return {row / args.group, row % args.group};
+}
+
+inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t i = 0; i < args.rows * scratch.o_stride; i += kVecLanes) {
+    store(scratch.o + i, Vec(0.0f));
+  }
+  for (std::int64_t r = 0; r < scratch.rows; ++r) {
+    scratch.m[r] = -kInfinity;
+    scratch.l[r] = 0.0f;
+  }
+}
+
+/// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
+/// and l become the new ones. From the state of no block at all (-inf, 0) this copies: a = 0, b
+/// = 1.
+inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l, std::int64_t rows,
+                              float* a, float* b) {
+  // Rows up to the next multiple of a vector are scratch of nobody: they may be folded too.
+  for (std::int64_t r = 0; r < rows; r += kVecLanes) {
+    const Vec mv = load(m + r), bm = load(block_m + r);
+    const Vec top = max_ignoring_nan(mv, bm);
+    const Vec av = exp2(mv - top), bv = exp2(bm - top);
+    store(a + r, av);
+    store(b + r, bv);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    // (-inf) - (-inf) is NaN: a block without a finite maximum leaves the state as it is, unless it
+    // holds a NaN, which then is in block_l and in the weights.
+    if (block_m[r] == -kInfinity) {
+      a[r] = 1.0f;
+      b[r] = block_l[r] == 0.0f ? 0.0f : 1.0f;
+    }
+    l[r] = __builtin_fmaf(l[r], a[r], block_l[r] * b[r]);
+    m[r] = block_m[r] > m[r] ? block_m[r] : m[r];
+  }
+}
+
+inline float* state_of(const AttendArgs& args, std::int64_t block, std::int64_t r) {
+  return args.states + (block * args.rows + r) * args.state_stride;
+}
+
+inline void save_state(const AttendArgs& args, const AttendScratch& scratch, std::int64_t block) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* to = state_of(args, block, r);
+    const float* o = scratch.o + r * scratch.o_stride;
+    for (std::int64_t c = 0; c < scratch.o_stride; c += kVecLanes) store(to + c, load(o + c));
+    to[scratch.o_stride] = scratch.m[r];
+    to[scratch.o_stride + 1] = scratch.l[r];
+  }
+}
+
+inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* o = scratch.o + r * scratch.o_stride;
+    for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
+      const float* from = state_of(args, block, r);
+      float block_m[kVecLanes] = {from[scratch.o_stride]};
+      float block_l[kVecLanes] = {from[scratch.o_stride + 1]};
+      float m[kVecLanes] = {scratch.m[r]}, l[kVecLanes] = {scratch.l[r]};
+      float a[kVecLanes], b[kVecLanes];
+      fold_coefficients(m, l, block_m, block_l, 1, a, b);
+      scratch.m[r] = m[0];
+      scratch.l[r] = l[0];
+      for (std::int64_t c = 0; c < scratch.o_stride; c += kVecLanes) {
+        store(o + c, fma(load(o + c), Vec(a[0]), load(from + c) * Vec(b[0])));
+      }
+    }
+  }
+}
+
+RAPT_INLINE float* weights_row(const AttendArgs& args, std::int64_t row) {
+  const RowPosition at = position_of(args, row);
+  return args.weights + at.query * args.weights_token_stride + at.head * args.weights_head_stride;
+}
+
+/// Row r's weights of one block, to be scaled when the row's final state is known.
+inline void keep_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                         std::int64_t block, KeyRange seen, float* row) {
+  float* w = weights_row(args, args.row_begin + r) + block * kKeyBlock;
+  for (std::int64_t j = seen.begin; j < seen.end; ++j) w[j] = *score_of(row, j);
+  scratch.block_max[r * scratch.blocks + block] = scratch.block_m[r % kQueryRows];
+}
+
+/// Before the first block: no key exists (-0 says so, see finish_weights).
+inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) {
+  if (args.weights == nullptr) return;
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* w = weights_row(args, args.row_begin + r);
+    for (std::int64_t j = 0; j < args.weights_keys; ++j) w[j] = -0.0f;
+    for (std::int64_t b = 0; b < scratch.blocks; ++b) {
+      scratch.block_max[r * scratch.blocks + b] = -kInfinity;
+    }
+  }
+}
+
+/// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 for a weight of -0: a key that does not
+/// exist. Without NaNs (`exact` unset) a block whose maximum is -inf is empty.
+inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                           float inverse, bool exact) {
+  float* w = weights_row(args, args.row_begin + r);
+  for (std::int64_t block = 0; block < scratch.blocks; ++block) {
+    const float block_max = scratch.block_max[r * scratch.blocks + block];
+    const bool empty = !exact && block_max == -kInfinity;
+    const float factor = exp2_scalar(block_max - scratch.m[r]) * inverse;
+    const std::int64_t begin = block * kKeyBlock;
+    const std::int64_t end = begin + kKeyBlock < args.kv_len ? begin + kKeyBlock : args.kv_len;
+    for (std::int64_t j = begin; j < end; ++j) {
+      const bool exists = !empty && __builtin_bit_cast(std::uint32_t, w[j]) != 0x80000000u;
+      w[j] = exists ? canonical(w[j] * factor) : 0.0f;
+    }
+  }
+  for (std::int64_t j = args.kv_len; j < args.weights_keys; ++j) w[j] = 0.0f;
+}
+
+/// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
+/// exist. Returns whether all of it is finite.
+RAPT_INLINE bool finish_out(const float* o, float inverse, std::int64_t value_dim, float* out) {
+  const Vec scale(inverse);
+  Vec poison(0.0f);  // x * 0 is NaN for NaN and Inf
+  std::int64_t c = 0;
+  for (; c + kVecLanes <= value_dim; c += kVecLanes) {
+    const Vec y = fma(load(o + c), scale, Vec(0.0f));
+    store(out + c, y);
+    poison = fma(y, Vec(0.0f), poison);
+  }
+  float tail = 0.0f;
+  for (; c < value_dim; ++c) {
+    out[c] = __builtin_fmaf(o[c], inverse, 0.0f);
+    tail = __builtin_fmaf(out[c], 0.0f, tail);
+  }
+  return sum_lanes(poison) + tail == 0.0f;
+}
+
+/// Writes out, lse and weights of row r of the item. Returns false when the row is not finite and
+/// `exact` is false: it must then be computed again, exactly.
+inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                       bool exact) {
+  const auto [i, h] = position_of(args, args.row_begin + r);
+  const float m = scratch.m[r], l = scratch.l[r];
+  float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
+  const bool empty = m == -kInfinity && l == 0.0f;
+  const float inverse = empty ? 0.0f : 1.0f / l;
+  const bool finite =
+      finish_out(scratch.o + r * scratch.o_stride, inverse, args.value_dim, out) && l - l == 0.0f;
+  if (!finite && !exact) return false;
+  if (exact) {
+    for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
+  }
+  if (args.lse != nullptr) {
+    args.lse[i * args.lse_token_stride + h * args.lse_head_stride] = log_sum_exp(m, l);
+  }
+  if (args.weights != nullptr) finish_weights(args, scratch, r, inverse, exact);
+  return true;
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,0 +1,157 @@
+// The ISA border. Everything that the driver and a kernel archive say to each other is in this
+// header: plain structs and a table of function pointers. No inline functions: one that is compiled
+// into an AVX-512 archive could be picked by the linker for the whole program.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/arithmetic.hpp"
+
+namespace rapt::kernels {
+
+/// Columns of a packed panel: 32 keys of K, 32 outputs of a weight matrix, 32 columns of V. One
+/// layout for every ISA, so that packed memory can be kept, shared and written to a file.
+inline constexpr int kPanel = 32;
+/// Floats behind o in a saved state: m, l, and room to keep the next o on a cache line.
+inline constexpr int kStateExtra = 16;
+/// "No limit" for a range mask, far from the ends of int64 so that adding a position cannot wrap.
+inline constexpr std::int64_t kUnlimited = std::int64_t{1} << 60;
+
+/// Tile sizes of one ISA: data, so that drivers never ask which ISA they run on.
+struct Tiles {
+  int rows;        ///< rows of a register tile (scores, weighted values, linear)
+  int columns;     ///< columns of a register tile, in floats; divides kPanel
+  int query_rows;  ///< rows whose scores are held in L2 at once; a multiple of `rows`
+};
+
+/// An element mask or bias as it lies: value(query, head, key) = data[query * q + head * h + key *
+/// k].
+struct MaskStrides {
+  std::int64_t query;
+  std::int64_t head;
+  std::int64_t key;
+};
+
+/// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
+/// over the key blocks [block_begin, block_end). Row r is query r / group of head r % group of the
+/// kv head's group.
+struct AttendArgs {
+  const float* q;  ///< query 0, first head of the group
+  std::int64_t q_token_stride, q_head_stride;
+  const float* k;  ///< key 0 of the kv head
+  std::int64_t k_stride;
+  const float* v;
+  std::int64_t v_stride;
+
+  std::int64_t row_begin;
+  std::int64_t rows;
+  std::int64_t group;
+  std::int64_t block_begin, block_end;
+  std::int64_t head_dim, value_dim;
+  float scale;  ///< softmax_scale * log2(e)
+
+  /// Range mask: query i sees keys j with max(0, i + visible_begin) <= j < min(kv_len, i +
+  /// visible_end).
+  std::int64_t kv_len;
+  std::int64_t visible_begin, visible_end;
+
+  const unsigned char* mask;  ///< null: none; else key is kept iff (value != 0) == (mask_keep != 0)
+  MaskStrides mask_strides;
+  int mask_keep;
+  const float* bias;  ///< null: none
+  MaskStrides bias_strides;
+
+  float* out;  ///< query 0, first head of the group
+  std::int64_t out_token_stride, out_head_stride;
+  float* lse;  ///< null: not wanted
+  std::int64_t lse_token_stride, lse_head_stride;
+  float* weights;  ///< null: not wanted; a row's keys are dense
+  std::int64_t weights_token_stride, weights_head_stride;
+  std::int64_t weights_keys;  ///< columns of weights; those at or beyond kv_len are set to 0
+
+  /// Null: fold the blocks and write the outputs. Else: write the state of each block, unfolded, at
+  /// states + (block * rows + row of the item) * state_stride as [o, m, l]; `fold` finishes.
+  float* states;
+  std::int64_t state_stride;  ///< value_dim rounded up to whole panels, and kStateExtra
+
+  float* scratch;  ///< attend_scratch(...) floats, aligned to 64 bytes
+};
+
+/// One block of rows times a panel range of packed weights: y = x W^T + b.
+struct LinearArgs {
+  const float* x;
+  std::int64_t x_stride;
+  std::int64_t rows;
+  std::int64_t depth;
+  const float* weight;  ///< packed: [panel][depth][kPanel]
+  std::int64_t panel_begin, panel_end;
+  std::int64_t columns;  ///< of the whole of y
+  const float* bias;     ///< padded to whole panels, or null
+  float* y;
+  std::int64_t y_stride;
+  float* scratch;  ///< linear_scratch(...) floats, aligned to 64 bytes
+};
+
+// --- the pieces, each also on its own so that a test can hold it against the scalar statement
+// -----
+
+//
+// A row tile is up to tiles.rows rows as the kernels want their left-hand factors: element (r, k)
+// lies at [k / 16][r][k % 16], that is at (k / 16 * tiles.rows + r) * 16 + k % 16.
+
+/// s(r, j) = sum over ascending d of q(r, d) * k[j][d], for one row tile and one block of keys.
+struct ScoresArgs {
+  const float* q;  ///< row tile of depth head_dim
+  const float* k;  ///< packed: [panel][head_dim][kPanel]
+  std::int64_t head_dim;
+  std::int64_t rows;
+  std::int64_t keys;  ///< at most kKeyBlock; whole panels are written
+  float* s;           ///< row tile of depth kKeyBlock
+};
+
+/// Turns the scores of row 0 of a row tile into weights p_j = exp2(s_j - m) in place; exactly 0 in
+/// the rest of [0, keys). Entries up to the next multiple of kLanes after `keys` are overwritten
+/// too.
+struct SoftmaxArgs {
+  float* s;  ///< row tile; for row r add r * 16
+  std::int64_t begin, end;
+  std::int64_t keys;
+  float m, l;  ///< results; m = -inf and l = 0 for an empty block
+};
+
+/// o[r] = fma(o[r], a[r], (sum over ascending j of p(r, j) * v[j]) * b[r]), for one row tile.
+struct ValuesArgs {
+  const float* p;  ///< row tile of depth `keys`
+  const float* v;  ///< value (j, c) at [c / kPanel * panel_stride + j * v_stride + c % kPanel]
+  std::int64_t v_stride;
+  std::int64_t panel_stride;
+  std::int64_t keys;
+  std::int64_t rows;
+  std::int64_t columns;  ///< a multiple of tiles.columns
+  const float* a;        ///< [rows]
+  const float* b;
+  float* o;  ///< [rows][o_stride]
+  std::int64_t o_stride;
+};
+
+/// The kernels of one ISA.
+struct KernelSet {
+  const char* name;
+  int lanes;  ///< floats per vector
+  Tiles tiles;
+
+  /// Floats of scratch for attend and fold with these rows, head_dim, value_dim and kv_len.
+  std::int64_t (*attend_scratch)(const AttendArgs&);
+  void (*attend)(const AttendArgs&);
+  void (*fold)(const AttendArgs&);
+  std::int64_t (*linear_scratch)(const LinearArgs&);
+  void (*linear)(const LinearArgs&);
+
+  void (*exp2)(const float* x, float* y, std::int64_t count);
+  void (*scores)(const ScoresArgs&);
+  void (*softmax)(SoftmaxArgs&);
+  void (*values)(const ValuesArgs&);
+};
+
+}  // namespace rapt::kernels

@@ -1,0 +1,75 @@
+// The kernels of one ISA. This file is compiled once per ISA, with that ISA's flags and
+// RAPT_KERNEL_ISA set to its name; the table at the end is all that the archive exports.
+#include "kernels/attend.inl.hpp"
+#include "kernels/kernel_set.hpp"
+#include "kernels/linear.inl.hpp"
+
+namespace rapt::kernels {
+namespace RAPT_KERNEL_ISA {
+namespace {
+
+void exp2_array(const float* x, float* y, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kVecLanes) {
+    const std::int64_t lanes = count - i < kVecLanes ? count - i : kVecLanes;
+    float part[kVecLanes] = {};
+    for (std::int64_t t = 0; t < lanes; ++t) part[t] = x[i + t];
+    store(part, exp2(load(part)));
+    for (std::int64_t t = 0; t < lanes; ++t) y[i + t] = part[t];
+  }
+}
+
+void scores_of_block(const ScoresArgs& args) {
+  for (std::int64_t j = 0; j < args.keys; j += kColumns) {
+    const float* k = args.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s);
+  }
+}
+
+void softmax_of_row(SoftmaxArgs& args) {
+  const KeyRange seen{args.begin, args.end};
+  args.m = seen.begin < seen.end ? block_max(args.s, seen) : -kInfinity;
+  args.l = block_weights(args.s, seen, {0, args.keys}, args.m);
+}
+
+void values_of_block(const ValuesArgs& args) {
+  for (std::int64_t c = 0; c < args.columns; c += kColumns) {
+    const float* v = args.v + c / kPanel * args.panel_stride + c % kPanel;
+    const FoldInto fold{args.a, args.b, args.o + c, args.o_stride};
+    with_rows<ValueTile>(args.rows, args.p, v, args.v_stride, std::int64_t{0}, args.keys, fold);
+  }
+}
+
+}  // namespace
+}  // namespace RAPT_KERNEL_ISA
+
+#define RAPT_TEXT_OF(x) #x
+#define RAPT_TEXT(x) RAPT_TEXT_OF(x)
+#if defined(RAPT_KERNEL_ISA_AVX512)
+#define RAPT_KERNEL_SET kAvx512Kernels
+#elif defined(RAPT_KERNEL_ISA_AVX2)
+#define RAPT_KERNEL_SET kAvx2Kernels
+#elif defined(RAPT_KERNEL_ISA_NEON)
+#define RAPT_KERNEL_SET kNeonKernels
+#else
+#define RAPT_KERNEL_SET kScalarKernels
+#endif
+
+extern const KernelSet RAPT_KERNEL_SET;
+const KernelSet RAPT_KERNEL_SET = {
+    .name = RAPT_TEXT(RAPT_KERNEL_ISA),
+    .lanes = RAPT_KERNEL_ISA::kVecLanes,
+    .tiles = {.rows = RAPT_KERNEL_ISA::kRows,
+              .columns = RAPT_KERNEL_ISA::kColumns,
+              .query_rows = RAPT_KERNEL_ISA::kQueryRows},
+    .attend_scratch = RAPT_KERNEL_ISA::attend_scratch,
+    .attend = RAPT_KERNEL_ISA::attend,
+    .fold = RAPT_KERNEL_ISA::fold,
+    .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
+    .linear = RAPT_KERNEL_ISA::linear,
+    .exp2 = RAPT_KERNEL_ISA::exp2_array,
+    .scores = RAPT_KERNEL_ISA::scores_of_block,
+    .softmax = RAPT_KERNEL_ISA::softmax_of_row,
+    .values = RAPT_KERNEL_ISA::values_of_block,
+};
+
+}  // namespace rapt::kernels

@@ -1,0 +1,219 @@
+// The facade over xsimd: every vector operation that the kernels use, and the only file that knows
+// an ISA's intrinsics. xsimd's versions differ only in here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own AVX-512 headers read a deliberately undefined register.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#if !defined(RAPT_KERNEL_ISA_SCALAR)
+#include <xsimd/xsimd.hpp>
+#endif
+
+// Loops over register tiles must be unrolled before GCC decides what lives in memory, or the
+// accumulators are spilled.
+#define RAPT_UNROLL _Pragma("GCC unroll 16")
+#define RAPT_INLINE inline __attribute__((always_inline))
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+#if defined(RAPT_KERNEL_ISA_AVX512)
+
+using Vec = xsimd::batch<float, xsimd::avx512dq>;
+constexpr int kVecLanes = 16;
+
+// xsimd 8.1 has no fused fma for AVX-512, and its max does not say which operand a NaN yields.
+RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+/// The larger one; `acc` where x is NaN.
+RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm512_max_ps(x, acc); }
+/// The float whose exponent field is the low 8 bits of x's.
+RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
+}
+/// a * b, but 0 where x < bound (and not where x is NaN).
+RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
+  return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), a, b);
+}
+
+/// Adds lanes t and t + half for half = 8, 4, 2, 1.
+RAPT_INLINE float sum_lanes(Vec x) {
+  const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 z = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  const __m128 w = _mm_add_ps(z, _mm_movehl_ps(z, z));
+  return _mm_cvtss_f32(_mm_add_ss(w, _mm_movehdup_ps(w)));
+}
+RAPT_INLINE float max_lanes(Vec x) {
+  const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  const __m128 w = _mm_max_ps(z, _mm_movehl_ps(z, z));
+  return _mm_cvtss_f32(_mm_max_ss(w, _mm_movehdup_ps(w)));
+}
+
+/// Transposes 16 x 16 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
+RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
+                                std::int64_t dst_stride) {
+  __m512 r[16];
+  // Four rows of 4 x 4 blocks at a time: 128-bit loads put rows i, i+4, i+8, i+12 into the four
+  // lanes of one register, so that only in-lane shuffles remain.
+  RAPT_UNROLL for (int b = 0; b < 4; ++b) {
+    __m512 t[4];
+    RAPT_UNROLL for (int i = 0; i < 4; ++i) {
+      const float* p = src + i * src_stride + 4 * b;
+      __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(p));
+      x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 4 * src_stride), 1);
+      x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 8 * src_stride), 2);
+      t[i] = _mm512_insertf32x4(x, _mm_loadu_ps(p + 12 * src_stride), 3);
+    }
+    const __m512 lo01 = _mm512_unpacklo_ps(t[0], t[1]);
+    const __m512 hi01 = _mm512_unpackhi_ps(t[0], t[1]);
+    const __m512 lo23 = _mm512_unpacklo_ps(t[2], t[3]);
+    const __m512 hi23 = _mm512_unpackhi_ps(t[2], t[3]);
+    r[4 * b + 0] = _mm512_shuffle_ps(lo01, lo23, 0x44);
+    r[4 * b + 1] = _mm512_shuffle_ps(lo01, lo23, 0xee);
+    r[4 * b + 2] = _mm512_shuffle_ps(hi01, hi23, 0x44);
+    r[4 * b + 3] = _mm512_shuffle_ps(hi01, hi23, 0xee);
+  }
+  RAPT_UNROLL for (int j = 0; j < 16; ++j) _mm512_storeu_ps(dst + j * dst_stride, r[j]);
+}
+
+#elif defined(RAPT_KERNEL_ISA_AVX2)
+
+using Vec = xsimd::batch<float, xsimd::avx2>;
+constexpr int kVecLanes = 8;
+
+RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm256_max_ps(x, acc); }
+RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
+}
+RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
+  return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), _mm256_mul_ps(a, b));
+}
+
+RAPT_INLINE float sum_lanes(Vec x) {
+  const __m128 z = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 w = _mm_add_ps(z, _mm_movehl_ps(z, z));
+  return _mm_cvtss_f32(_mm_add_ss(w, _mm_movehdup_ps(w)));
+}
+RAPT_INLINE float max_lanes(Vec x) {
+  const __m128 z = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 w = _mm_max_ps(z, _mm_movehl_ps(z, z));
+  return _mm_cvtss_f32(_mm_max_ss(w, _mm_movehdup_ps(w)));
+}
+
+/// Transposes 8 x 8 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
+RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
+                                std::int64_t dst_stride) {
+  __m256 r[8];
+  RAPT_UNROLL for (int b = 0; b < 2; ++b) {
+    __m256 t[4];
+    RAPT_UNROLL for (int i = 0; i < 4; ++i) {
+      const float* p = src + i * src_stride + 4 * b;
+      t[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
+                                  _mm_loadu_ps(p + 4 * src_stride), 1);
+    }
+    const __m256 lo01 = _mm256_unpacklo_ps(t[0], t[1]);
+    const __m256 hi01 = _mm256_unpackhi_ps(t[0], t[1]);
+    const __m256 lo23 = _mm256_unpacklo_ps(t[2], t[3]);
+    const __m256 hi23 = _mm256_unpackhi_ps(t[2], t[3]);
+    r[4 * b + 0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
+    r[4 * b + 1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
+    r[4 * b + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
+    r[4 * b + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+  }
+  RAPT_UNROLL for (int j = 0; j < 8; ++j) _mm256_storeu_ps(dst + j * dst_stride, r[j]);
+}
+
+#elif defined(RAPT_KERNEL_ISA_NEON)
+
+using Vec = xsimd::batch<float, xsimd::neon64>;
+constexpr int kVecLanes = 4;
+
+RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return vmaxnmq_f32(x, acc); }
+RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
+}
+RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
+  return vreinterpretq_f32_u32(
+      vbicq_u32(vreinterpretq_u32_f32(vmulq_f32(a, b)), vcltq_f32(x, bound)));
+}
+
+RAPT_INLINE float sum_lanes(Vec x) {
+  const float32x2_t w = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+  return vget_lane_f32(w, 0) + vget_lane_f32(w, 1);
+}
+RAPT_INLINE float max_lanes(Vec x) { return vmaxvq_f32(x); }
+
+/// Transposes 4 x 4 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
+RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
+                                std::int64_t dst_stride) {
+  const float32x4x2_t t01 = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + src_stride));
+  const float32x4x2_t t23 =
+      vtrnq_f32(vld1q_f32(src + 2 * src_stride), vld1q_f32(src + 3 * src_stride));
+  vst1q_f32(dst, vcombine_f32(vget_low_f32(t01.val[0]), vget_low_f32(t23.val[0])));
+  vst1q_f32(dst + dst_stride, vcombine_f32(vget_low_f32(t01.val[1]), vget_low_f32(t23.val[1])));
+  vst1q_f32(dst + 2 * dst_stride,
+            vcombine_f32(vget_high_f32(t01.val[0]), vget_high_f32(t23.val[0])));
+  vst1q_f32(dst + 3 * dst_stride,
+            vcombine_f32(vget_high_f32(t01.val[1]), vget_high_f32(t23.val[1])));
+}
+
+#else  // scalar: one lane, and the compiler's own idea of everything
+
+struct Vec {
+  float value;
+  Vec() = default;
+  RAPT_INLINE Vec(float x) : value(x) {}
+  static RAPT_INLINE Vec load_unaligned(const float* p) { return *p; }
+  RAPT_INLINE void store_unaligned(float* p) const { *p = value; }
+};
+constexpr int kVecLanes = 1;
+
+RAPT_INLINE Vec operator+(Vec a, Vec b) { return a.value + b.value; }
+RAPT_INLINE Vec operator-(Vec a, Vec b) { return a.value - b.value; }
+RAPT_INLINE Vec operator*(Vec a, Vec b) { return a.value * b.value; }
+RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return __builtin_fmaf(a.value, b.value, c.value); }
+RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return x.value > acc.value ? x : acc; }
+RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
+  return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x.value) << 23);
+}
+RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
+  return x.value < bound.value ? 0.0f : a.value * b.value;
+}
+
+RAPT_INLINE float sum_lanes(Vec x) { return x.value; }
+RAPT_INLINE float max_lanes(Vec x) { return x.value; }
+
+RAPT_INLINE void transpose_tile(const float* src, std::int64_t, float* dst, std::int64_t) {
+  *dst = *src;
+}
+
+#endif
+
+/// The one NaN that Rapt writes, so that even NaNs have the same bits on every ISA.
+constexpr std::uint32_t kCanonicalNan = 0x7fc00000u;
+RAPT_INLINE float canonical(float x) {
+  return x == x ? x : __builtin_bit_cast(float, kCanonicalNan);
+}
+#if defined(RAPT_KERNEL_ISA_SCALAR)
+RAPT_INLINE Vec canonical(Vec x) { return canonical(x.value); }
+#else
+RAPT_INLINE Vec canonical(Vec x) {
+  return xsimd::select(x == x, x, Vec(__builtin_bit_cast(float, kCanonicalNan)));
+}
+#endif
+
+RAPT_INLINE Vec load(const float* p) { return Vec::load_unaligned(p); }
+RAPT_INLINE void store(float* p, Vec x) { x.store_unaligned(p); }
+
+constexpr float kInfinity = __builtin_inff();
+constexpr float kLowest = -__FLT_MAX__;
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,0 +1,56 @@
+// Weighted values of one key block, folded into the running output: o = fma(o, a, (sum_j p_j v_j) *
+// b).
+#pragma once
+
+#include "kernels/kernel_set.hpp"
+#include "kernels/multiply_tile.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// How the rows of a tile fold their block into the running output.
+struct FoldInto {
+  const float* a;  // per row
+  const float* b;
+  float* o;
+  std::int64_t o_stride;
+};
+
+template <int R>
+struct ValueTile {
+  /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
+  static void run(const float* p, const float* v, std::int64_t v_stride, std::int64_t first,
+                  std::int64_t last, const FoldInto& fold) {
+    Vec acc[R][kVectors];
+    clear(acc);
+    multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      const Vec a(fold.a[r]), b(fold.b[r]);
+      RAPT_UNROLL for (int c = 0; c < kVectors; ++c) {
+        float* to = fold.o + r * fold.o_stride + c * kVecLanes;
+        store(to, fma(load(to), a, acc[r][c] * b));
+      }
+    }
+  }
+};
+
+/// The first row of a tile alone, leaving out the keys whose weight is -0: those that do not exist
+/// for the row, whatever their values hold. The slow path of rows that would be NaN
+/// (attend.inl.hpp).
+inline void values_of_existing_keys(const float* p, const float* v, std::int64_t v_stride,
+                                    std::int64_t panel_stride, std::int64_t first,
+                                    std::int64_t last, std::int64_t columns, const FoldInto& fold) {
+  for (std::int64_t c = 0; c < columns; c += kVecLanes) {
+    const float* column = v + c / kPanel * panel_stride + c % kPanel;
+    Vec acc(0.0f);
+    for (std::int64_t j = first; j < last; ++j) {
+      const float weight = p[j / kLanes * kTileChunk + j % kLanes];
+      if (__builtin_bit_cast(std::uint32_t, weight) == 0x80000000u) continue;
+      acc = fma(Vec(weight), load(column + (j - first) * v_stride), acc);
+    }
+    store(fold.o + c, fma(load(fold.o + c), Vec(fold.a[0]), acc * Vec(fold.b[0])));
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

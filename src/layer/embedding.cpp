@@ -1,0 +1,38 @@
+// Token ids to vectors: each id selects a row of the table, which is copied.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "core/views.hpp"
+#include "rapt/multi_head_attention.hpp"
+
+namespace rapt {
+
+void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int64_t> ids,
+                      TensorView<float, 2> y) {
+  core::check_input("table", table);
+  core::check_output("y", y);
+  const auto tokens = static_cast<std::int64_t>(ids.size());
+  const std::int64_t vocabulary = table.shape[0];
+  const std::int64_t features = table.shape[1];
+  core::check_extent("y: tokens", y.shape[0], "the number of ids", tokens);
+  core::check_extent("y: features", y.shape[1], "the table's", features);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= vocabulary) {
+      core::fail("ids[" + std::to_string(i) + "]: " + std::to_string(ids[i]) +
+                 " is outside the table's " + std::to_string(vocabulary) + " rows");
+    }
+  }
+  const core::MemoryRange written = core::memory_range(y);
+  core::check_disjoint("y", written, "table", core::memory_range(table));
+  core::check_disjoint("y", written, "ids", core::memory_range(ids));
+
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    const std::int64_t id = ids[static_cast<std::size_t>(i)];
+    std::copy_n(table.data + id * table.strides[0], features, y.data + i * y.strides[0]);
+  }
+}
+
+}  // namespace rapt

@@ -1,0 +1,123 @@
+#include "reference/naive64.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "reference/visibility.hpp"
+
+namespace rapt::reference {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Row {
+  TensorView<const float, 4> q, k, v;
+  const AttentionOptions& options;
+  double scale;
+  std::int64_t batch, head, kv_head, query;
+};
+
+/// Natural scores of one row, -inf where it does not attend; `largest` becomes S.
+std::vector<double> scores(const Row& row, double& largest) {
+  const std::int64_t kv_len = row.k.shape[2];
+  const std::int64_t keys = sequence_keys(row.options, row.batch, kv_len);
+  std::vector<double> s(static_cast<std::size_t>(kv_len), -kInfinity);
+  for (std::int64_t j = 0; j < keys; ++j) {
+    if (!in_range(row.options, row.batch, row.query, row.q.shape[2], j, keys)) continue;
+    if (!kept(row.options.bool_mask, row.batch, row.head, row.query, j)) continue;
+    double bias = 0.0;
+    if (row.options.bias.data != nullptr) {
+      bias = double{broadcast_at(row.options.bias, row.batch, row.head, row.query, j)};
+    }
+    if (bias == -kInfinity) continue;
+    double dot = 0.0;
+    double magnitude = 0.0;
+    for (std::int64_t d = 0; d < row.q.shape[3]; ++d) {
+      const double product = double{row.q(row.batch, row.head, row.query, d)} *
+                             double{row.k(row.batch, row.kv_head, j, d)};
+      dot += product;
+      magnitude += std::abs(product);
+    }
+    s[static_cast<std::size_t>(j)] = row.scale * dot + bias;
+    largest = std::max(largest, std::abs(row.scale) * magnitude + std::abs(bias));
+  }
+  return s;
+}
+
+void attend_row(const Row& row, Attention64& result) {
+  double largest = 0.0;
+  std::vector<double> p = scores(row, largest);
+  std::int64_t attended = 0;
+  double max = -kInfinity;
+  for (const double s : p) {
+    attended += s != -kInfinity ? 1 : 0;
+    max = s > max ? s : max;
+  }
+  double sum = 0.0;
+  for (double& s : p) {
+    s = s == -kInfinity ? 0.0 : std::exp(s - max);
+    sum += s;
+  }
+  for (std::int64_t d = 0; d < row.v.shape[3]; ++d) {
+    double out = 0.0;
+    double magnitude = 0.0;
+    double v_max = 0.0;
+    for (std::size_t j = 0; j < p.size(); ++j) {
+      if (p[j] == 0.0) continue;
+      const double v = double{row.v(row.batch, row.kv_head, static_cast<std::int64_t>(j), d)};
+      out += p[j] / sum * v;
+      magnitude += p[j] / sum * std::abs(v);
+      v_max = std::max(v_max, std::abs(v));
+    }
+    result.out.push_back(out);
+    result.value_sum.push_back(magnitude);
+    result.value_max.push_back(v_max);
+  }
+  for (const double weight : p) result.weights.push_back(attended == 0 ? 0.0 : weight / sum);
+  result.lse.push_back(attended == 0 ? -kInfinity : max + std::log(sum));
+  result.score_sum.push_back(largest);
+  result.attended.push_back(attended);
+}
+
+}  // namespace
+
+Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                        TensorView<const float, 4> v, const AttentionOptions& options) {
+  const auto [batches, heads, q_len, head_dim] = q.shape;
+  const double scale = options.softmax_scale ? double{*options.softmax_scale}
+                                             : 1.0 / std::sqrt(static_cast<double>(head_dim));
+  Attention64 result;
+  for (std::int64_t b = 0; b < batches; ++b) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const std::int64_t kv_head = h / (heads / k.shape[1]);
+      for (std::int64_t i = 0; i < q_len; ++i) {
+        attend_row({q, k, v, options, scale, b, h, kv_head, i}, result);
+      }
+    }
+  }
+  return result;
+}
+
+Linear64 linear64(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+                  std::span<const float> bias) {
+  Linear64 result;
+  for (std::int64_t i = 0; i < x.shape[0]; ++i) {
+    for (std::int64_t e = 0; e < weight.shape[0]; ++e) {
+      const double b = bias.empty() ? 0.0 : double{bias[static_cast<std::size_t>(e)]};
+      double y = b;
+      double magnitude = std::abs(b);
+      for (std::int64_t d = 0; d < x.shape[1]; ++d) {
+        const double product = double{x(i, d)} * double{weight(e, d)};
+        y += product;
+        magnitude += std::abs(product);
+      }
+      result.y.push_back(y);
+      result.magnitude.push_back(magnitude);
+    }
+  }
+  return result;
+}
+
+}  // namespace rapt::reference

@@ -1,0 +1,40 @@
+// The other oracle: the textbook formulas in float64, with no blocks and no base-2 domain, and
+// beside each result the magnitudes that a rounding-error bound needs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rapt/attention.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt::reference {
+
+/// All dense and row-major.
+struct Attention64 {
+  std::vector<double> out;        ///< [batch, heads, q_len, value_dim]
+  std::vector<double> lse;        ///< [batch, heads, q_len]
+  std::vector<double> weights;    ///< [batch, heads, q_len, kv_len]
+  std::vector<double> value_sum;  ///< sum_j p_j |v_jd|, like out
+  std::vector<double> value_max;  ///< max_j |v_jd| over attended keys, like out
+  std::vector<double> score_sum;  ///< S = max_j softmax_scale sum_d |q_d k_jd| + |bias_j|, like lse
+  std::vector<std::int64_t> attended;  ///< keys that the row attends to, like lse
+};
+
+/// What rapt::attention computes, in float64; `out`, `lse` and `weights` of the options are ignored
+/// as outputs. Nothing is checked. Keys whose bias is -inf are masked.
+Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                        TensorView<const float, 4> v, const AttentionOptions& options = {});
+
+/// Dense and row-major.
+struct Linear64 {
+  std::vector<double> y;          ///< [rows, out]
+  std::vector<double> magnitude;  ///< sum_k |x_k w_k| + |b|, like y
+};
+
+/// x W^T + b in float64. Nothing is checked.
+Linear64 linear64(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+                  std::span<const float> bias);
+
+}  // namespace rapt::reference

@@ -1,0 +1,256 @@
+// The steps carry the numbers that docs/arithmetic.md gives them.
+//   B batch, H query heads, b, h, i, j, d: sequence, head, query, key, component
+#include "reference/scalar.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "kernels/arithmetic.hpp"
+#include "reference/visibility.hpp"
+
+namespace rapt::reference {
+namespace {
+
+using kernels::kDepthBlock;
+using kernels::kKeyBlock;
+using kernels::kLanes;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+/// One row of one head: what the steps below read.
+struct Row {
+  TensorView<const float, 4> k, v;
+  const AttentionOptions& options;
+  std::int64_t batch, head, kv_head, query, q_len;
+  std::int64_t keys;  // that exist for this sequence
+};
+
+/// The sums of one key block, or of several folded ones: m the maximum, l the sum of the weights, o
+/// the weighted values, all relative to exp2(m).
+struct State {
+  float m;
+  float l;
+  std::vector<float> o;
+};
+
+// 1. q' = q * c, with c = softmax_scale * log2(e) rounded once.
+std::vector<float> scaled_query(TensorView<const float, 4> q, const Row& row) {
+  const std::int64_t head_dim = q.shape[3];
+  const std::optional<float> set = row.options.softmax_scale;
+  const double scale = set ? double{*set} : 1.0 / std::sqrt(static_cast<double>(head_dim));
+  const float c = static_cast<float>(scale * kernels::kLog2E);
+  std::vector<float> scaled;
+  for (std::int64_t d = 0; d < head_dim; ++d) {
+    scaled.push_back(q(row.batch, row.head, row.query, d) * c);
+  }
+  return scaled;
+}
+
+// 2. s_j = <q', k_j> by a chain over ascending d, then the bias. A bias as low as -FLT_MAX is a
+// value: times log2(e) it would become -inf and hide the key, so the sum stops at the lowest float.
+// -inf: the row does not attend to the key, whose memory is not read when a mask says so.
+float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
+  const AttentionOptions& options = row.options;
+  if (!in_range(options, row.batch, row.query, row.q_len, j, row.keys)) return -kInfinity;
+  if (!kept(options.bool_mask, row.batch, row.head, row.query, j)) return -kInfinity;
+  const bool biased = options.bias.data != nullptr;
+  const float bias = biased ? broadcast_at(options.bias, row.batch, row.head, row.query, j) : 0.0f;
+  if (bias == -kInfinity) return -kInfinity;
+
+  float s = 0.0f;
+  const float* k = &row.k(row.batch, row.kv_head, j, 0);
+  for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
+  if (!biased) return s;
+  const float sum = std::fma(bias, static_cast<float>(kernels::kLog2E), s);
+  return sum < kLowest ? kLowest : sum;  // a NaN stays
+}
+
+// 3. l_b = sum of p_j: lane t adds those with j mod 16 = t, then the lanes are added pairwise.
+float lane_sum(const std::vector<float>& p) {
+  std::array<float, kLanes> lane{};
+  for (std::size_t j = 0; j < p.size(); ++j) lane[j % kLanes] += p[j];
+  for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::size_t t = 0; t < half; ++t) lane[t] += lane[t + half];
+  }
+  return lane[0];
+}
+
+// 4. One key block on its own. p: the scores, replaced by the weights relative to exp2(m_b),
+// exactly 0 where the row does not attend. Nothing for an empty block.
+std::optional<State> block_state(const Row& row, std::int64_t first_key, std::vector<float>& p) {
+  const auto attended = [](float s) {
+    return s != -kInfinity;
+  };  // A NaN is: it must reach the row.
+  if (std::none_of(p.begin(), p.end(), attended)) return std::nullopt;
+
+  State block{-kInfinity, 0.0f, std::vector<float>(static_cast<std::size_t>(row.v.shape[3]), 0.0f)};
+  for (const float s : p) {
+    if (s > block.m) block.m = s;  // false for a NaN
+  }
+  for (std::size_t j = 0; j < p.size(); ++j) {
+    if (!attended(p[j])) {
+      p[j] = 0.0f;
+      continue;
+    }
+    p[j] = exp2(p[j] - block.m);
+    if (block.o.empty()) continue;
+    const float* v = &row.v(row.batch, row.kv_head, first_key + static_cast<std::int64_t>(j), 0);
+    for (std::size_t d = 0; d < block.o.size(); ++d) {
+      block.o[d] = std::fma(p[j], v[d], block.o[d]);
+    }
+  }
+  block.l = lane_sum(p);
+  return block;
+}
+
+// 5. The fold: the state so far, then the next block.
+void fold(State& state, const State& block) {
+  const float m = block.m > state.m ? block.m : state.m;
+  const float a = exp2(state.m - m);
+  const float b = exp2(block.m - m);
+  state.m = m;
+  state.l = std::fma(state.l, a, block.l * b);
+  for (std::size_t d = 0; d < state.o.size(); ++d) {
+    state.o[d] = std::fma(state.o[d], a, block.o[d] * b);
+  }
+}
+
+/// The row's weights as its blocks left them: p_j relative to exp2(m) of the block of key j.
+struct Weights {
+  std::vector<float> p;                 // [keys], 0 where the row does not attend
+  std::vector<bool> attended;           // [keys]
+  std::vector<std::optional<float>> m;  // of each block; nothing for an empty one
+};
+
+// 6. All blocks of the row, left to right; the first that is not empty is copied.
+std::optional<State> fold_blocks(const Row& row, const std::vector<float>& scaled,
+                                 Weights& weights) {
+  std::optional<State> state;
+  for (std::int64_t first = 0; first < row.keys; first += kKeyBlock) {
+    std::vector<float> p;
+    for (std::int64_t j = first; j < std::min(first + kKeyBlock, row.keys); ++j) {
+      p.push_back(score(row, scaled, j));
+      weights.attended.push_back(p.back() != -kInfinity);
+    }
+    const std::optional<State> block = block_state(row, first, p);
+    weights.p.insert(weights.p.end(), p.begin(), p.end());
+    weights.m.push_back(block ? std::optional(block->m) : std::nullopt);
+    if (!block) continue;
+    if (state) {
+      fold(*state, *block);
+    } else {
+      state = block;
+    }
+  }
+  return state;
+}
+
+// 7. lse = (m + log2(l)) * ln(2) in double, rounded once. An m that was saturated stands for any
+// score at or below it: its lse is the lowest float.
+float log_sum_exp(const State& state) {
+  if (state.m == kLowest && !std::isnan(state.l)) return kLowest;
+  if (std::isnan(state.l)) return canonical(state.l);
+  return canonical(static_cast<float>((double{state.m} + log2(state.l)) * kernels::kLn2));
+}
+
+// 8. w_j = p_j * (exp2(m_b - m) / l), 0 where the row does not attend and beyond the sequence's
+// end.
+void write_weights(const Row& row, const Weights& weights, const std::optional<State>& state,
+                   float inverse) {
+  const TensorView<float, 4>& out = row.options.weights;
+  if (out.data == nullptr) return;
+  for (std::int64_t j = 0; j < out.shape[3]; ++j) {
+    float& w = out(row.batch, row.head, row.query, j);
+    w = 0.0f;
+    if (j >= row.keys || !weights.attended[static_cast<std::size_t>(j)]) continue;
+    const float m_b = *weights.m[static_cast<std::size_t>(j / kKeyBlock)];
+    const float g = exp2(m_b - state->m) * inverse;
+    w = canonical(weights.p[static_cast<std::size_t>(j)] * g);
+  }
+}
+
+void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Row& row) {
+  Weights weights;
+  const std::optional<State> state = fold_blocks(row, scaled_query(q, row), weights);
+  const float inverse = state ? 1.0f / state->l : 0.0f;
+  for (std::int64_t d = 0; d < out.shape[3]; ++d) {
+    // Adding +0 turns -0 into +0: a sign of zero could tell how many masked keys there were.
+    out(row.batch, row.head, row.query, d) =
+        state ? canonical(std::fma(state->o[static_cast<std::size_t>(d)], inverse, 0.0f)) : 0.0f;
+  }
+  if (row.options.lse.data != nullptr) {
+    row.options.lse(row.batch, row.head, row.query) = state ? log_sum_exp(*state) : -kInfinity;
+  }
+  write_weights(row, weights, state, inverse);
+}
+
+}  // namespace
+
+float exp2(float x) {
+  if (x < kernels::kExp2Zero) return 0.0f;
+  const float n = std::nearbyint(x);  // ties to even
+  const float f = x - n;
+  float p = kernels::kExp2Coefficients[5];
+  for (int i = 4; i >= 0; --i) p = std::fma(p, f, kernels::kExp2Coefficients[i]);
+  return std::isnan(x) ? x : std::ldexp(p, static_cast<int>(n));
+}
+
+double log2(float l) {
+  int e = 0;
+  double f = std::frexp(double{l}, &e);  // [1/2, 1)
+  if (f < 0x1.6a09e667f3bcdp-1) {        // 1/sqrt(2): f ends in [1/sqrt(2), sqrt(2))
+    f *= 2.0;
+    e -= 1;
+  }
+  // ln(f) = 2 artanh(z), z = (f - 1) / (f + 1); |z| < 0.172, so the series ends below 2^-60.
+  const double z = (f - 1.0) / (f + 1.0);
+  const double z2 = z * z;
+  double t = 1.0 / 23.0;
+  for (int odd = 21; odd >= 1; odd -= 2) t = t * z2 + 1.0 / odd;
+  return static_cast<double>(e) + (2.0 * kernels::kLog2E) * (z * t);
+}
+
+float canonical(float x) { return std::isnan(x) ? std::bit_cast<float>(0x7fc00000u) : x; }
+
+void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+            std::span<const float> bias, TensorView<float, 2> y) {
+  const std::int64_t depth = x.shape[1];
+  for (std::int64_t i = 0; i < y.shape[0]; ++i) {
+    for (std::int64_t e = 0; e < y.shape[1]; ++e) {
+      float sum = 0.0f;
+      for (std::int64_t first = 0; first < depth; first += kDepthBlock) {
+        float acc = 0.0f;
+        for (std::int64_t d = first; d < std::min(first + kDepthBlock, depth); ++d) {
+          acc = std::fma(x(i, d), weight(e, d), acc);
+        }
+        sum = first == 0 ? acc : sum + acc;
+      }
+      y(i, e) = canonical(bias.empty() ? sum : sum + bias[static_cast<std::size_t>(e)]);
+    }
+  }
+}
+
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options) {
+  const auto [batches, heads, q_len, value_dim] = out.shape;
+  for (std::int64_t b = 0; b < batches; ++b) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const std::int64_t kv_head = h / (heads / k.shape[1]);
+      for (std::int64_t i = 0; i < q_len; ++i) {
+        const std::int64_t keys = sequence_keys(options, b, k.shape[2]);
+        attend_row(q, out, {k, v, options, b, h, kv_head, i, q_len, keys});
+      }
+    }
+  }
+}
+
+}  // namespace rapt::reference

@@ -1,0 +1,34 @@
+// The scalar statement of the arithmetic (docs/arithmetic.md): plain loops with std::fma, in the
+// order of the text. What it returns is by definition the right answer, bit for bit.
+#pragma once
+
+#include <span>
+
+#include "rapt/attention.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt::reference {
+
+/// 2^x for x <= 0, at most 2 ULP off; +0 below kExp2Zero; NaN for NaN.
+float exp2(float x);
+
+/// log2(l) for a normal l > 0, as one sequence of rounded double operations without libm.
+double log2(float l);
+
+/// The quiet NaN 0x7fc00000 for every NaN, else x itself: signs and payloads of NaN differ between
+/// instruction sets, and an output must not.
+float canonical(float x);
+
+/// y = x W^T + b in depth blocks.
+///   x [rows, in], weight [out, in], y [rows, out], any strides; bias [out] or empty.
+/// Nothing is checked.
+void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+            std::span<const float> bias, TensorView<float, 2> y);
+
+/// The function rapt::attention, argument for argument and bit for bit; nothing is checked, one
+/// thread.
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options = {});
+
+}  // namespace rapt::reference

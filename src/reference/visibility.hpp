@@ -1,0 +1,48 @@
+// Which keys a row sees, and what is added to their scores: the one reading of the options that
+// both oracles share. Plain and slow on purpose.
+#pragma once
+
+#include <cstdint>
+
+#include "rapt/attention.hpp"
+
+namespace rapt::reference {
+
+/// The element of a tensor that broadcasts: an extent of 1 stands for any index.
+template <class T>
+T broadcast_at(const TensorView<const T, 4>& view, std::int64_t batch, std::int64_t head,
+               std::int64_t query, std::int64_t key) {
+  const auto index = [&view](std::size_t dim, std::int64_t i) {
+    return view.shape[dim] == 1 ? 0 : i;
+  };
+  return view(index(0, batch), index(1, head), index(2, query), index(3, key));
+}
+
+/// The keys of sequence `batch` that exist.
+inline std::int64_t sequence_keys(const AttentionOptions& options, std::int64_t batch,
+                                  std::int64_t kv_len) {
+  return options.kv_lens.empty() ? kv_len : options.kv_lens[static_cast<std::size_t>(batch)];
+}
+
+/// Whether query `query` of a sequence with `keys` keys and `q_len` queries may see key `key` by
+/// the range masks alone.
+inline bool in_range(const AttentionOptions& options, std::int64_t batch, std::int64_t query,
+                     std::int64_t q_len, std::int64_t key, std::int64_t keys) {
+  if (key >= keys) return false;
+  const Mask& mask = options.mask;
+  if (mask.kind == Mask::Kind::none) return true;
+  if (mask.align == Mask::Align::bottom_right) return key - query <= keys - q_len;
+  const std::int64_t offset = mask.query_offsets.empty()
+                                  ? mask.query_offset
+                                  : mask.query_offsets[static_cast<std::size_t>(batch)];
+  return key - query <= offset;  // Not key <= query + offset, which may wrap.
+}
+
+/// Whether the boolean mask, where there is one, lets the row see the key.
+inline bool kept(const BoolMask& mask, std::int64_t batch, std::int64_t head, std::int64_t query,
+                 std::int64_t key) {
+  if (mask.values.data == nullptr) return true;
+  return broadcast_at(mask.values, batch, head, query, key) == (mask.meaning == MaskMeaning::keep);
+}
+
+}  // namespace rapt::reference

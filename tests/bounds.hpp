@@ -1,0 +1,114 @@
+// Every tolerance of the tests, as a formula with its derivation. u = 2^-24 is the unit roundoff of
+// f32; gamma(n) = n u / (1 - n u) bounds the relative error of n roundings in a row.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/arithmetic.hpp"
+
+namespace rapt::test {
+
+inline constexpr double kUnitRoundoff = 0x1p-24;
+/// Smallest positive float: what an operation whose result is subnormal may lose beyond its
+/// roundings.
+inline constexpr double kSmallest = 0x1p-149;
+
+/// exp2 gives 0 below this: what a weight, relative to the largest of its row, may lose.
+inline constexpr double kExp2Loss = 0x1p-125;
+
+inline double gamma(double roundings) {
+  return roundings * kUnitRoundoff / (1.0 - roundings * kUnitRoundoff);
+}
+
+/// The unit in the last place of f32 at a normal |x|: 2^(e - 23) for |x| in [2^e, 2^(e + 1)).
+inline double ulp(double x) { return std::ldexp(1.0, std::ilogb(x) - 23); }
+
+/// exp2 on [kExp2Zero, 0]: 2 ULP of the exact value. The minimax polynomial contributes under half
+/// a ULP, its rounded coefficients and the last two Horner steps the rest; the scaling by 2^n is
+/// exact.
+inline double exp2_bound(double exact) { return 2.0 * ulp(exact); }
+
+/// Linear, against the exact value. A product passes through the roundings of its own chain (at
+/// most kDepthBlock), of the additions of later blocks, and of the bias; so its relative error is
+/// at most gamma of their number, and the errors add up weighted by |x_k w_k|.
+///   magnitude: sum_k |x_k w_k| + |b|
+inline double linear_bound(std::int64_t depth, double magnitude) {
+  const std::int64_t block = kernels::kDepthBlock;
+  const auto chain = static_cast<double>(std::min(depth, block));
+  const auto folds = static_cast<double>((depth + block - 1) / block - 1);
+  return gamma(chain + folds + 1.0) * magnitude + static_cast<double>(depth) * kSmallest;
+}
+
+// --- attention, the published bound (docs/arithmetic.md)
+// ------------------------------------------- S = max_j softmax_scale * sum_d |q_d k_jd| +
+// |bias_j|. 16 u covers exp2 (2 ULP are 4 u), in numerator and denominator, the fold, 1 / l and the
+// sums, whose roundings are as often up as down; 4 S u covers the scores, twice (numerator and
+// denominator), likewise. It is what to expect of data whose roundings are not arranged against it.
+// The worst case that no data exceeds is further below.
+
+inline double out_bound(double score_sum, double value_sum) {
+  return kUnitRoundoff * (16.0 + 4.0 * score_sum) * value_sum;
+}
+
+inline double lse_bound(double score_sum, double lse) {
+  return 4.0 * kUnitRoundoff * std::max(1.0, std::abs(lse)) + kUnitRoundoff * score_sum;
+}
+
+// --- attention, the guaranteed bound
+// ----------------------------------------------------------------
+
+/// What the worst case depends on.
+struct AttentionSizes {
+  std::int64_t head_dim;
+  std::int64_t kv_len;
+};
+
+/// Relative error of one p_j against exp(t_j - t_max), as an absolute error e of the exponent in
+/// natural units, then exp(e) - 1:
+///   score: head_dim chain roundings, one of q', one of c, two of the bias   gamma(head_dim + 4) S
+///   s_j - m_b and, folded, m_b - m: each one rounding of at most 2 S        gamma(4) S
+///   exp2 of both: 2 ULP = 4 u each                                          gamma(8)
+inline double weight_error(AttentionSizes sizes, double score_sum) {
+  const double exponent =
+      (gamma(static_cast<double>(sizes.head_dim) + 4.0) + gamma(4.0)) * score_sum + gamma(8.0);
+  return std::expm1(exponent);
+}
+
+/// Roundings on the way of one p_j into l or o: the chain of its block (256 for o; fewer for l),
+/// and one product, one addition and one more exp2 with its argument (4 u + 2 S u, once per rise of
+/// the maximum) for each later block.
+inline double sum_error(AttentionSizes sizes, double score_sum) {
+  const std::int64_t block = kernels::kKeyBlock;
+  const auto chain = static_cast<double>(std::min(sizes.kv_len, block));
+  const auto folds = static_cast<double>((sizes.kv_len + block - 1) / block);
+  return gamma(chain + folds * (6.0 + 2.0 * score_sum));
+}
+
+/// |out - out64| for any data: the relative errors of numerator and denominator, 1 / l and the last
+/// product, times sum_j p_j |v_j|; and what is lost where exp2 gives 0 (below 2^-125, in the block
+/// and in the fold) for each key.
+inline double out_guaranteed(AttentionSizes sizes, double score_sum, double value_sum,
+                             double value_max) {
+  const double one = weight_error(sizes, score_sum) + sum_error(sizes, score_sum) + gamma(2.0);
+  const double relative = (1.0 + one) / (1.0 - one) - 1.0;
+  return relative * value_sum + 2.0 * kExp2Loss * static_cast<double>(sizes.kv_len) * value_max;
+}
+
+/// |w - w64| for any data: as for out, without the values and their sum. There is no published
+/// bound for one weight alone: the errors of a row's keys average out in out, and a single key's do
+/// not.
+inline double weight_guaranteed(AttentionSizes sizes, double score_sum, double weight) {
+  const double one = weight_error(sizes, score_sum) + sum_error(sizes, score_sum) + gamma(2.0);
+  return ((1.0 + one) / (1.0 - one) - 1.0) * weight + 2.0 * kExp2Loss;
+}
+
+/// |lse - lse64| for any data: the score error as it is, the relative error of l, which log takes
+/// to an absolute one, and the final rounding.
+inline double lse_guaranteed(AttentionSizes sizes, double score_sum, double lse) {
+  return std::log1p(weight_error(sizes, score_sum)) + sum_error(sizes, score_sum) +
+         gamma(1.0) * std::abs(lse);
+}
+
+}  // namespace rapt::test

@@ -1,0 +1,299 @@
+"""Runs the command `rapt` as a user does: defaults, reports, every kind of wrong use.
+
+usage: check_command.py RAPT
+"""
+
+import json
+import os
+import pty
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from command_oracle import Matrix, article, attention_layer, write_npy, write_safetensors, read_npy
+
+COMMAND = []
+
+
+def rapt(*args, **environment):
+    clean = {k: v for k, v in os.environ.items() if k not in ("RAPT_ISA", "NO_COLOR")}
+    return subprocess.run(COMMAND + [str(a) for a in args], capture_output=True, text=True,
+                          env={**clean, **environment}, timeout=240, check=False)
+
+
+def rapt_json(*args):
+    result = rapt(*args, "--json")
+    if result.returncode != 0:
+        raise AssertionError(f"{args}: exit {result.returncode}: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def available():
+    return rapt_json("info")["available"]
+
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def refused(self, status, args, word, **environment):
+        """The command says why in one sentence that has `word`, and prints nothing else."""
+        with self.subTest(args=[str(a)[:60] for a in args]):
+            result = rapt(*args, **environment)
+            self.assertEqual(result.returncode, status, result.stderr)
+            self.assertEqual(result.stdout, "")
+            self.assertTrue(result.stderr.startswith("rapt: "), result.stderr)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn(word, result.stderr)
+
+    def close(self, got, want, tolerance=2e-5):
+        self.assertEqual(len(got), len(want))
+        for a, b in zip(got, want):
+            if isinstance(a, list):
+                self.close(a, b, tolerance)
+            else:
+                self.assertAlmostEqual(a, b, delta=tolerance)
+
+
+class Article(Base):
+    def test_the_sentence_of_the_article_is_the_default(self):
+        result = rapt("run")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for word in ("[2, 6, 8, 3, 1]", "[4, 5, 5]", "SplitMix64 with seed 42", "Head 3",
+                     "marcello", "Time of one forward pass", available()[0]):
+            self.assertIn(word, result.stdout)
+        self.assertNotIn("\x1b", result.stdout)
+
+    def test_every_step_has_the_values_of_the_formula(self):
+        for extra, options in (([], {}),
+                               (["--dim", 6, "--heads", 3, "--seed", 7, "--causal",
+                                 "--text", "One, two; three two!"],
+                                {"dim": 6, "heads": 3, "seed": 7, "causal": True,
+                                 "ids": [0, 2, 1, 2], "vocabulary": 3})):
+            got = rapt_json("run", *extra)
+            want = article(**options)
+            self.assertEqual(got["ids"], want["ids"])
+            self.close(got["embedding"], want["embedding"], 1e-6)
+            self.close(got["attention_weights"], want["weights"])
+            self.close(got["context"], want["context"])
+            self.close(got["output"], want["output"])
+
+    def test_bits_do_not_depend_on_isa_batch_or_repeat(self):
+        hashes = {rapt_json("run", "--isa", isa)["hash"] for isa in available()}
+        self.assertEqual(len(hashes), 1)
+        self.assertEqual({rapt_json("run", "--repeat", 3)["hash"]}, hashes)
+        self.assertEqual(rapt_json("run", "--batch", 3)["output"], rapt_json("run")["output"])
+        self.assertNotEqual({rapt_json("run", "--seed", 43)["hash"]}, hashes)
+
+    def test_svg_is_xml_with_every_word_and_head(self):
+        path = self.folder / "map.svg"
+        text = "Tom & <Jerry> \"run\" \x01 élan \udcff"
+        result = rapt("run", "--text", text, "--svg", path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        words = [node.text for node in ElementTree.parse(path).iter() if node.text]
+        for word in ("tom", "jerry", "run", "élan", "?", "head 0", "head 3", "attention weight"):
+            self.assertIn(word, words)
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["map.svg"])
+
+    def test_long_texts_run_and_say_what_is_not_shown(self):
+        words = " ".join(f"w{i}" for i in range(10000))
+        result = rapt("run", "--repeat", 1, "--text", words)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("too many for a terminal", result.stdout)
+        self.assertIsNone(rapt_json("run", "--repeat", 1, "--text", words)["attention_weights"])
+        self.refused(2, ["run", "--text", words, "--svg", self.folder / "a.svg"], "--svg")
+        for count in (7, 10, 11, 28, 29):
+            self.assertEqual(rapt("run", "--text", words[:words.index(f" w{count}")]).returncode, 0)
+
+    def test_colour_needs_a_terminal_and_respects_no_color(self):
+        def on_terminal(**environment):
+            master, slave = pty.openpty()
+            with subprocess.Popen(COMMAND + ["run"], stdout=slave,
+                                  env={**os.environ, "TERM": "xterm-256color", **environment}) as p:
+                os.close(slave)
+                text = b""
+                try:
+                    while part := os.read(master, 65536):
+                        text += part
+                except OSError:  # how a terminal says that its other side is closed
+                    pass
+                self.assertEqual(p.wait(), 0)
+            os.close(master)
+            return text
+        self.assertIn(b"\x1b[48;5;", on_terminal(NO_COLOR=""))
+        self.assertNotIn(b"\x1b", on_terminal(NO_COLOR="1"))
+
+
+class Layer(Base):
+    NAMES = {"bert": ("attention.self.query", "attention.self.key", "attention.self.value",
+                      "attention.output.dense"),
+             "llama": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                       "self_attn.o_proj")}
+
+    def layer(self, kv_rows=8):
+        shapes = ((8, 8), (kv_rows, 8), (kv_rows, 8), (8, 8))
+        return [(Matrix.drawn(*shape, seed=i), Matrix.drawn(1, shape[0], seed=9 + i))
+                for i, shape in enumerate(shapes)]
+
+    def save(self, name, layer, names, prefix="encoder.0."):
+        tensors = {}
+        for part, (weight, bias) in zip(names, layer):
+            tensors[f"{prefix}{part}.weight"] = weight
+            tensors[f"{prefix}{part}.bias"] = bias.row(0)
+        path = self.folder / name
+        write_safetensors(path, tensors)
+        return path
+
+    def test_layers_of_every_naming_give_the_values_of_the_formula(self):
+        layer, x = self.layer(), Matrix.drawn(5, 8, seed=99)
+        write_npy(self.folder / "x.npy", [5, 8], x.values)
+        want = attention_layer(x, layer, heads=2)
+        paths = [self.save(style, layer, names) for style, names in self.NAMES.items()]
+        packed = {"encoder.0.in_proj_weight": Matrix.stacked([w for w, _ in layer[:3]]),
+                  "encoder.0.in_proj_bias": [v for _, b in layer[:3] for v in b.values],
+                  "encoder.0.out_proj.weight": layer[3][0],
+                  "encoder.0.out_proj.bias": layer[3][1].values}
+        write_safetensors(self.folder / "torch", packed)
+        for path in paths + [self.folder / "torch"]:
+            y = self.folder / "y.npy"
+            result = rapt_json("run", "--weights", path, "--prefix", "encoder.0", "--heads", 2,
+                               "--input", self.folder / "x.npy", "--output", y)
+            shape, values = read_npy(y)
+            self.assertEqual((shape, result["output_shape"]), ([5, 8], [5, 8]))
+            self.close(values, want.values)
+
+    def test_grouped_heads_a_batch_and_the_heads_of_config_json(self):
+        layer, x = self.layer(kv_rows=2), Matrix.drawn(6, 8, seed=5)
+        write_npy(self.folder / "x.npy", [2, 3, 8], x.values)
+        path = self.save("model.safetensors", layer, self.NAMES["llama"], prefix="")
+        (self.folder / "config.json").write_text('{"num_attention_heads": 4}')
+        args = ["run", "--model", path, "--input", self.folder / "x.npy", "--causal"]
+        result = rapt_json(*args)
+        self.assertEqual((result["heads"], result["kv_heads"]), (4, 1))
+        self.assertEqual(result["output_shape"], [2, 3, 8])
+        want = attention_layer(x.rows_of(0, 3), layer, heads=4, causal=True)
+        self.close(result["first"], want.values[:8])
+        self.assertIn("4 heads of 2, 1 key/value", rapt(*args).stdout)
+
+    def test_what_does_not_fit_is_named_and_writes_nothing(self):
+        x, y = self.folder / "x.npy", self.folder / "y.npy"
+        write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=1).values)
+        write_npy(self.folder / "wide.npy", [5, 9], Matrix.drawn(5, 9, seed=1).values)
+        path = self.save("model", self.layer(), self.NAMES["bert"])
+        (self.folder / "text").write_text("no tensors here")
+        good = ["run", "--weights", path, "--prefix", "encoder.0", "--output", y]
+        self.refused(2, good, "--input")
+        self.refused(2, good + ["--input", x], "--heads")
+        self.refused(2, good + ["--input", x, "--heads", 3], "--heads")
+        self.refused(2, good + ["--input", x, "--heads", 2, "--dim", 8], "--dim")
+        self.refused(2, ["run", "--prefix", "a"], "--weights")
+        good += ["--heads", 2]
+        self.refused(1, good + ["--input", self.folder / "none.npy"], "none.npy")
+        self.refused(1, good + ["--input", self.folder / "wide.npy"], "[5, 9]")
+        self.refused(1, good + ["--input", self.folder / "text"], "text")
+        for other in ("text", "missing"):
+            self.refused(1, ["run", "--weights", self.folder / other, "--input", x], other)
+        self.refused(1, ["run", "--weights", path, "--prefix", "decoder", "--input", x],
+                     "decoder.self_attn.in_proj_weight")
+        self.assertFalse(y.exists())
+
+
+class Measurements(Base):
+    FIELDS = {"workload", "isa", "threads", "dtype", "compute", "median_ms", "min_ms", "gflops", "gbs",
+              "share_of_peak", "share_of_bandwidth", "hash"}
+
+    def test_bench_reports_every_workload_on_every_isa(self):
+        sizes = {"attention": ["--q-len", 9, "--kv-heads", 2, "--head-dim", 8, "--causal"],
+                 "decode": ["--kv-len", 300, "--head-dim", 16, "--value-dim", 8],
+                 "linear": ["--rows", 3, "--in-features", 20, "--out-features", 33],
+                 "mha": ["--tokens", 5, "--model-dim", 24, "--heads", 4, "--batch", 2]}
+        flops = {"attention": 0.5 * 2 * 8 * 9 * 9 * 16, "decode": 2 * 32 * 300 * 24,
+                 "linear": 2 * 3 * 20 * 33,
+                 "mha": 2 * 10 * 4 * 24 * 24 + 4 * 2 * 4 * 5 * 5 * 6}
+        for kind, flags in sizes.items():
+            report = rapt_json("bench", kind, *flags, "--isa", "all", "--repeat", 2)
+            self.assertTrue(report["bits_equal"])
+            self.assertGreater(report["peak"]["fma_gflops"], 0)
+            self.assertGreater(report["peak"]["read_gbs"], 0)
+            self.assertEqual([r["isa"] for r in report["results"]], available())
+            for result in report["results"]:
+                self.assertLessEqual(self.FIELDS, set(result))
+                self.assertEqual((result["workload"], result["repeats"]), (kind, 2))
+                self.assertAlmostEqual(result["gflops"] * result["median_ms"] * 1e6 / flops[kind], 1)
+
+    def test_flags_change_single_sizes_of_a_preset(self):
+        report = rapt_json("bench", "--preset", "T1", "--kv-len", 7, "--threads", 2, "--repeat", 1)
+        result = report["results"][0]
+        self.assertEqual((result["preset"], result["threads"]), ("T1", 2))
+        self.assertEqual([result["shape"][k] for k in ("heads", "q_len", "kv_len", "head_dim")],
+                         [4, 5, 7, 4])
+
+    def test_compare_ends_with_a_line_on_the_bits(self):
+        result = rapt("compare", "T1", "--repeat", 1)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout.splitlines()[-1], "bits: equal on " + ", ".join(available()))
+        self.assertTrue(rapt_json("compare", "T1", "--repeat", 1)["bits_equal"])
+
+    def test_info_names_the_machine_and_the_isas(self):
+        info = rapt_json("info")
+        self.assertEqual(info["active"], info["available"][0])
+        self.assertIn("scalar", info["available"])
+        self.assertGreater(info["peak"]["fma_gflops"], 0)
+        self.assertIn("FMA peak", rapt("info").stdout)
+
+
+class WrongUse(Base):
+    def test_wrong_flags_exit_with_2_and_name_the_flag(self):
+        run, bench = ["run"], ["bench", "attention"]
+        for args, word in (
+                ([], "--help"), (["fly"], "fly"), (run + ["--fly"], "--fly"),
+                (run + ["--dim", 0], "--dim"), (run + ["--dim", "1e9"], "--dim"),
+                (run + ["--dim", 10**9], "--dim"), (run + ["--dim", -4], "--dim"),
+                (run + ["--dim", "16x"], "--dim"), (run + ["--heads", 7], "--heads"),
+                (run + ["--heads", 32], "--heads"), (run + ["--repeat", 0], "--repeat"),
+                (run + ["--batch", 0], "--batch"), (run + ["--seed", -1], "--seed"),
+                (run + ["--text", ""], "--text"), (run + ["--text", " .,! "], "--text"),
+                (run + ["--isa", "avx9"], "--isa"), (run + ["--isa", "all"], "--isa"),
+                (["info", "--fast"], "--fast"), (["bench"], "WORKLOAD"),
+                (["bench", "swim"], "swim"), (bench + ["--rows", 3], "--rows"),
+                (bench + ["--heads", 8, "--kv-heads", 3], "--kv-heads"),
+                (bench + ["--q-len", 0], "--q-len"), (bench + ["--dtype", "f64"], "--dtype"),
+                (bench + ["--threads", -1], "--threads"), (bench + ["--preset", "P9"], "--preset"),
+                (bench + ["--preset", "D1"], "--preset"), (["bench", "linear", "--causal"], "--causal"),
+                (["bench", "mha", "--heads", 5], "--heads"), (["compare", "P0"], "P0")):
+            self.refused(2, args, word)
+
+    def test_failures_exit_with_1_and_write_nothing(self):
+        missing = self.folder / "missing" / "a.svg"
+        self.refused(1, ["run", "--svg", missing], "missing")
+        self.refused(1, ["run", "--batch", 2**20, "--dim", 8192], "memory")
+        self.refused(1, ["bench", "attention", "--q-len", 2**24, "--heads", 2**24], "memory")
+        self.refused(1, ["run"], "avx9", RAPT_ISA="avx9")
+        self.refused(1, ["info"], "avx9", RAPT_ISA="avx9")
+        self.assertEqual(list(self.folder.iterdir()), [])
+        if Path("/dev/full").exists():
+            with open("/dev/full", "w") as full:
+                result = subprocess.run(COMMAND + ["run"], stdout=full, stderr=subprocess.PIPE,
+                                        text=True, check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("standard output", result.stderr)
+
+    def test_help_names_every_flag_and_default(self):
+        for command in ("run", "bench", "compare", "info", "check"):
+            result = rapt(command, "--help")
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for text in ("--dim", "=16", "--heads", "=4", "--seed", "=42", "my name is Marcello Politi"):
+            self.assertIn(text, rapt("run", "--help").stdout)
+        self.assertEqual(rapt("--version").stdout.strip(), rapt_json("info")["version"])
+
+
+if __name__ == "__main__":
+    COMMAND = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + [sys.argv.pop(1)]
+    unittest.main(verbosity=1)

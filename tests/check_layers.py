@@ -1,0 +1,135 @@
+"""A layer includes only what lies below it, and no layer above the kernels asks for an ISA.
+
+usage: check_layers.py SOURCE_ROOT
+       check_layers.py --self-test
+"""
+import pathlib
+import re
+import sys
+import tempfile
+
+KERNEL_SET = ("kernels/kernel_set.hpp", "kernels/arithmetic.hpp")
+
+# Folder -> the quoted includes that its files may have: folders ("x/") or single headers.
+ALLOWED = {
+    "include/rapt": ("rapt/",),
+    "src/core": ("rapt/", "core/"),
+    "src/reference": ("rapt/", "core/", "reference/", "kernels/arithmetic.hpp"),
+    "src/kernels": ("kernels/",),
+    "src/dispatch": ("rapt/", "core/", "dispatch/", *KERNEL_SET),
+    "src/driver": ("rapt/", "core/", "dispatch/", "driver/", *KERNEL_SET),
+    "src/layer": ("rapt/", "core/", "driver/", "layer/"),
+    "src/io": ("rapt/", "core/", "io/"),
+}
+# Package (by how its headers begin) -> the only place of the library that includes it.
+PACKAGE_PLACES = {
+    ("tbb/", "oneapi/"): "src/driver/parallel.cpp",
+    ("xsimd/",): "src/kernels/vec.hpp",
+    ("nlohmann/",): "src/io/",
+}
+# Headers of the standard library that have no inline functions to leak from a kernel archive.
+KERNEL_STD_HEADERS = ("cstddef", "cstdint")
+KERNEL_VEC_HEADERS = ("immintrin.h", "arm_neon.h")
+ISA_FREE = ("include/rapt", "src/core", "src/driver", "src/layer", "src/io")
+ISA_MACRO = re.compile(
+    r"__(?:AVX|SSE|FMA|F16C|ARM_|aarch64|x86_64|i386)\w*|RAPT_(?:KERNEL_ISA|COMPILED)\w*"
+)
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
+CONDITION = re.compile(r"^[ \t]*#[ \t]*(?:el)?if\w*(?:.*\\\n)*.*$", re.MULTILINE)
+
+
+def faults_of_include(file, folder, quoted, header):
+    """Why `file` may not include `header`; nothing when it may."""
+    for prefixes, place in PACKAGE_PLACES.items():
+        if header.startswith(prefixes):
+            if not file.startswith(place):
+                yield f"includes {header}; only {place} may"
+            return
+    if quoted:
+        if not header.startswith(ALLOWED[folder]):
+            yield f"includes {header}; {folder} may include {', '.join(ALLOWED[folder])}"
+    elif folder == "include/rapt":
+        if "/" in header or "." in header:
+            yield f"includes <{header}>; a public header includes rapt and the standard library"
+    elif folder == "src/kernels":
+        extra = KERNEL_VEC_HEADERS if file == "src/kernels/vec.hpp" else ()
+        if header not in KERNEL_STD_HEADERS + extra:
+            yield f"includes <{header}>; kernels may include {', '.join(KERNEL_STD_HEADERS)}"
+
+
+def faults_of(root):
+    tbb_users = []
+    for folder in ALLOWED:
+        for path in sorted(pathlib.Path(root, folder).rglob("*.[ch]pp")):
+            file = path.relative_to(root).as_posix()
+            text = path.read_text(encoding="utf-8")
+            for mark, header in INCLUDE.findall(text):
+                if header.startswith(("tbb/", "oneapi/")):
+                    tbb_users.append(file)
+                for fault in faults_of_include(file, folder, mark == '"', header):
+                    yield f"{file}: {fault}"
+            if folder in ISA_FREE:
+                for condition in CONDITION.findall(text):
+                    for macro in ISA_MACRO.findall(condition):
+                        yield f"{file}: #if on {macro}; ISAs differ by data, not by #if"
+    if set(tbb_users) != {"src/driver/parallel.cpp"}:
+        yield f"oneTBB is included by {sorted(set(tbb_users))}, not by src/driver/parallel.cpp alone"
+
+
+# A tree that keeps the rules, and for each rule one line that breaks it and a word of the fault.
+GOOD_TREE = {
+    "include/rapt/a.hpp": '#include <span>\n#include "rapt/b.hpp"\n#if defined(__cplusplus)\n#endif\n',
+    "src/core/a.hpp": '#include <sys/mman.h>\n#include "rapt/a.hpp"\n#include "core/b.hpp"\n',
+    "src/reference/a.cpp": '#include "kernels/arithmetic.hpp"\n',
+    "src/kernels/vec.hpp": "#include <cstdint>\n#include <immintrin.h>\n#include <xsimd/xsimd.hpp>\n",
+    "src/kernels/a.inl.hpp": '#include "kernels/vec.hpp"\n#if defined(RAPT_KERNEL_ISA_AVX2)\n#endif\n',
+    "src/dispatch/a.cpp": '#include "kernels/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
+    "src/driver/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "driver/a.hpp"\n',
+    "src/layer/a.cpp": '#include "driver/a.hpp"\n',
+    "src/io/a.cpp": '#include <nlohmann/json.hpp>\n#include "rapt/a.hpp"\n',
+}
+BAD_LINES = [
+    ("include/rapt/a.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
+    ("include/rapt/a.hpp", "#include <immintrin.h>", "includes <immintrin.h>"),
+    ("include/rapt/a.hpp", "#include <tbb/task_arena.h>", "only src/driver/parallel.cpp"),
+    ("include/rapt/a.hpp", "#ifdef __AVX2__", "#if on __AVX2__"),
+    ("src/core/a.hpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
+    ("src/reference/a.cpp", '#include "kernels/vec.hpp"', "includes kernels/vec.hpp"),
+    ("src/kernels/a.inl.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
+    ("src/kernels/a.inl.hpp", "#include <algorithm>", "includes <algorithm>"),
+    ("src/kernels/a.inl.hpp", "#include <xsimd/xsimd.hpp>", "only src/kernels/vec.hpp"),
+    ("src/dispatch/a.cpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
+    ("src/driver/a.cpp", '#include "layer/a.hpp"', "includes layer/a.hpp"),
+    ("src/driver/a.cpp", '#include "kernels/vec.hpp"', "includes kernels/vec.hpp"),
+    ("src/driver/a.cpp", "#include <tbb/tbb.h>", "only src/driver/parallel.cpp"),
+    ("src/driver/a.cpp", "#if FOO && \\\n    defined(__ARM_NEON)", "#if on __ARM_NEON"),
+    ("src/layer/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),
+    ("src/io/a.cpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
+    ("src/layer/a.cpp", "#include <nlohmann/json.hpp>", "only src/io/"),
+]
+
+
+def self_test():
+    """Each bad line, added to the good tree alone, must be reported; the good tree must not."""
+    wrong = []
+    for file, line, word in [("", "", None), *BAD_LINES]:
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in {**GOOD_TREE, **({file: ""} if word else {})}.items():
+                path = pathlib.Path(root, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                good = GOOD_TREE.get(name, "")
+                path.write_text(good + line + "\n" if name == file else text, encoding="utf-8")
+            found = list(faults_of(root))
+        if (word is None and found) or (word and not any(word in fault for fault in found)):
+            wrong.append(f"{file}: {line!r}: expected {word!r}, found {found}")
+    return wrong
+
+
+def main():
+    faults = self_test() if sys.argv[1:] == ["--self-test"] else list(faults_of(sys.argv[1]))
+    print("\n".join(faults) if faults else "no fault found")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Nothing of one ISA's kernel archive can leak into a program that runs on another ISA.
+
+The linker keeps one copy of a weak function for the whole program. If that copy was compiled for
+AVX-512, the program dies on an AVX2 machine, and no test on an AVX-512 machine sees it. So in every
+archive: weak symbols bear its own ISA in their names, the only strong one is its KernelSet, nothing
+runs before main, and no instruction is of a wider ISA.
+
+usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ISA=ARCHIVE...
+       check_symbols.py --nm NM --objdump OBJDUMP --self-test COMPILER...
+"""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+# Part of a demangled weak name that proves that no other archive has the same symbol.
+OWN_NAME = {
+    "scalar": r"rapt::kernels::scalar::",
+    "avx2": r"rapt::kernels::avx2::|xsimd::avx2\b|xsimd::fma3<xsimd::avx2>",
+    "avx512": r"rapt::kernels::avx512::|xsimd::avx512\w+",
+    "neon": r"rapt::kernels::neon::|xsimd::neon64\b",
+}
+KERNEL_SET = {
+    "scalar": "rapt::kernels::kScalarKernels",
+    "avx2": "rapt::kernels::kAvx2Kernels",
+    "avx512": "rapt::kernels::kAvx512Kernels",
+    "neon": "rapt::kernels::kNeonKernels",
+}
+# x86 operands and mnemonics that an archive must not hold: the first group of a match is shown.
+FORBIDDEN_CODE = {
+    "scalar": r"(%[yz]mm\d+|\tv\w+|%xmm(?:1[6-9]|2\d|3[01]))",
+    "avx2": r"(%zmm\d+|%k[0-7]|%[xy]mm(?:1[6-9]|2\d|3[01])\b)",
+}
+
+
+def output_of(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def symbol_faults(isa, nm_text):
+    """nm_text: of `nm --demangle --format=posix`, lines of NAME TYPE [VALUE SIZE]."""
+    strong = []
+    for line in nm_text.splitlines():
+        match = re.match(r"(.+) ([A-Za-z]) [0-9a-f]+(?: [0-9a-f]+)?\s*$", line)
+        if not match:
+            continue  # an archive member's title, or an undefined symbol
+        name, kind = match.groups()
+        if kind in "WVu":
+            if not re.search(OWN_NAME[isa], name):
+                yield f"weak symbol that another object may share: {name}"
+        elif kind.isupper() and kind not in "UN":
+            strong.append((name, kind))
+    if [name for name, _ in strong] != [KERNEL_SET[isa]]:
+        yield f"exports {[name for name, _ in strong]}, not just {KERNEL_SET[isa]}"
+    elif strong[0][1] == "T":
+        yield f"{KERNEL_SET[isa]} is a function, not a table"
+
+
+def section_faults(section_text):
+    for name in sorted(set(re.findall(r"\.(?:init_array|ctors|preinit_array)[.\w]*", section_text))):
+        yield f"has a dynamic initialiser: section {name}"
+
+
+def code_faults(isa, code_text):
+    """The first instruction, if any, that a CPU of this ISA need not have."""
+    if isa not in FORBIDDEN_CODE:
+        return
+    function = "?"
+    for line in code_text.splitlines():
+        if line.endswith(">:"):
+            function = line.split("<", 1)[1][:-2]
+        match = re.search(FORBIDDEN_CODE[isa], line)
+        if match and line.startswith(" "):
+            yield f"instruction beyond {isa} ({match.group(1).strip()}) in {function}: {line.strip()}"
+            return
+
+
+def faults_of(isa, archive, arguments):
+    yield from symbol_faults(isa, output_of(arguments.nm, "--demangle", "--format=posix", archive))
+    yield from section_faults(output_of(arguments.objdump, "--section-headers", archive))
+    if arguments.cpu == "x86_64" and not (isa == "scalar" and arguments.baseline_avx):
+        disassemble = ["--disassemble", "--demangle", "--no-show-raw-insn"]
+        yield from code_faults(isa, output_of(arguments.objdump, *disassemble, archive))
+
+
+TABLE = "namespace rapt::kernels {{ extern const int {0}[]; const int {0}[] = {{1}}; }}\n"
+# ISA, source that breaks one rule, a word of the fault that must be reported (None: there is none).
+SELF_TESTS = [
+    ("scalar", TABLE.format("kScalarKernels"), None),
+    ("scalar", "", "exports []"),
+    ("scalar", TABLE.format("kScalarKernels") + "void leak() {}", "exports"),
+    ("scalar", TABLE.format("kAvx2Kernels"), "exports"),
+    (
+        "avx2",
+        TABLE.format("kAvx2Kernels") + "inline void shared() {} void (*volatile use)() = shared;",
+        "weak symbol that another object may share: shared()",
+    ),
+    (
+        "scalar",
+        TABLE.format("kScalarKernels") + "int f(); static volatile int at_start = f();",
+        "dynamic initialiser",
+    ),
+    (
+        "avx2",
+        TABLE.format("kAvx2Kernels") + '[[gnu::used]] static void f() { asm("vpxord %zmm1,%zmm1,%zmm1"); }',
+        "instruction beyond avx2 (%zmm1)",
+    ),
+    (
+        "scalar",
+        TABLE.format("kScalarKernels") + '[[gnu::used]] static void f() { asm("vmulss %xmm1,%xmm2,%xmm3"); }',
+        "instruction beyond scalar (vmulss)",
+    ),
+]
+
+
+def self_test(arguments):
+    """Compiles an object per broken rule; the rule must be reported, and nothing for the good one."""
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder, "case.cpp")
+        object_file = str(pathlib.Path(folder, "case.o"))
+        for isa, text, word in SELF_TESTS:
+            if "asm(" in text and arguments.cpu != "x86_64":
+                continue
+            source.write_text(text + "\n", encoding="utf-8")
+            compiler = [*arguments.self_test, "-std=c++20", "-O1", "-c"]
+            subprocess.run([*compiler, str(source), "-o", object_file], check=True)
+            found = list(faults_of(isa, object_file, arguments))
+            if (word is None and found) or (word and not any(word in fault for fault in found)):
+                wrong.append(f"expected {word!r}, found {found} for: {text}")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nm", required=True)
+    parser.add_argument("--objdump", required=True)
+    parser.add_argument("--cpu", default="x86_64")
+    parser.add_argument("--baseline-avx", action="store_true")
+    parser.add_argument("--self-test", nargs=argparse.REMAINDER)
+    parser.add_argument("archives", nargs="*")
+    arguments = parser.parse_args()
+    if arguments.self_test:
+        faults = self_test(arguments)
+    else:
+        pairs = [word.split("=", 1) for word in arguments.archives]
+        faults = [f"{isa}: {fault}" for isa, file in pairs for fault in faults_of(isa, file, arguments)]
+    print("\n".join(faults) if faults else "no fault found")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,320 @@
+#include "fixed_problems.hpp"
+
+#include <bit>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "core/random.hpp"
+#include "dispatch/dispatch.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/linear.hpp"
+#include "rapt/multi_head_attention.hpp"
+#include "reference/scalar.hpp"
+
+namespace rapt::test {
+namespace {
+
+class Fnv1a {
+ public:
+  void add(unsigned char byte) { value_ = (value_ ^ byte) * 0x100000001b3u; }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+std::vector<float> normals(std::int64_t count, Random& random, float scale = 1.0f) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = random.normal() * scale;
+  return values;
+}
+
+template <int Rank>
+TensorView<const float, Rank> view(const std::vector<float>& values,
+                                   const std::array<std::int64_t, std::size_t{Rank}>& shape) {
+  return {values.data(), shape};
+}
+
+// --- exp2
+// -----------------------------------------------------------------------------------------
+
+std::vector<float> solve_exp2(const Engine& engine) {
+  // 2^16 points over [-128, 0], so that the border to zero lies inside, and -inf.
+  std::vector<float> x(std::size_t{1} << 16);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = -static_cast<float>(i) * 0x1.00013p-9f;
+  x.back() = -std::numeric_limits<float>::infinity();
+  std::vector<float> y(x.size());
+  if (engine.statement) {
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = reference::exp2(x[i]);
+  } else {
+    dispatch::kernels_of(engine.isa).exp2(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+  }
+  return y;
+}
+
+// --- linear
+// ---------------------------------------------------------------------------------------
+
+/// A projection in both forms: as the statement takes it, and packed.
+struct Projection {
+  Projection(std::int64_t in, std::int64_t out, bool with_bias, Random& random)
+      : in_features(in),
+        out_features(out),
+        weight(normals(in * out, random, 0.125f)),
+        bias(normals(with_bias ? out : 0, random)),
+        packed(view<2>(weight, {out, in}), bias) {}
+
+  std::vector<float> apply(const Engine& engine, const std::vector<float>& x) const {
+    const auto rows = static_cast<std::int64_t>(x.size()) / in_features;
+    std::vector<float> y(static_cast<std::size_t>(rows * out_features));
+    const TensorView<float, 2> result(y.data(), {rows, out_features});
+    if (engine.statement) {
+      reference::linear(view<2>(x, {rows, in_features}),
+                        view<2>(weight, {out_features, in_features}), bias, result);
+    } else {
+      packed.forward(view<2>(x, {rows, in_features}), result);
+    }
+    return y;
+  }
+
+  std::int64_t in_features, out_features;
+  std::vector<float> weight, bias;
+  Linear packed;
+};
+
+struct LinearCase {
+  const char* name;
+  std::int64_t rows, in, out;
+  bool with_bias;
+};
+
+constexpr LinearCase kLinearCases[] = {
+    {"linear.one", 1, 1, 1, true},
+    {"linear.row", 1, 700, 129, false},
+    {"linear.depth_block", 7, 512, 64, true},
+    {"linear.depth_block_and_one", 7, 513, 33, true},
+    {"linear.three_depth_blocks", 33, 1030, 50, false},
+};
+
+std::vector<float> solve_linear(const LinearCase& problem, const Engine& engine) {
+  Random random(hash_text(problem.name));
+  const Projection projection(problem.in, problem.out, problem.with_bias, random);
+  return projection.apply(engine, normals(problem.rows * problem.in, random));
+}
+
+// --- attention
+// ------------------------------------------------------------------------------------
+
+enum Extra : unsigned {
+  kPlain = 0,
+  kBias = 1,
+  kKeep = 2,
+  kDrop = 4,
+  kKvLens = 8,
+  kAllOutputs = 16,  ///< lse and weights, too
+  kNanKey = 32,
+  kPeaked = 64,  ///< scores far apart: most weights are 0
+};
+
+struct AttentionCase {
+  const char* name;
+  std::int64_t batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim;
+  Mask mask{};
+  unsigned extra = kPlain;
+  std::optional<float> softmax_scale{};
+};
+
+const AttentionCase kAttentionCases[] = {
+    {"attention.one_key", 1, 1, 1, 1, 1, 1, 1, {}, kAllOutputs},
+    {"attention.one_row", 1, 2, 2, 1, 300, 64, 64},
+    {"attention.keys_255", 1, 2, 2, 5, 255, 33, 33, {}, kAllOutputs},
+    {"attention.keys_256", 1, 2, 2, 5, 256, 33, 33, {}, kAllOutputs},
+    {"attention.keys_257", 1, 2, 2, 5, 257, 33, 33, {}, kAllOutputs},
+    {"attention.many_blocks", 1, 1, 1, 3, 2500, 64, 64, {}, kAllOutputs},
+    {"attention.batch", 2, 3, 3, 67, 67, 32, 32},
+    {"attention.head_dim_128", 1, 1, 1, 20, 520, 128, 128, causal_bottom_right()},
+    {"attention.odd_dims", 1, 2, 1, 19, 77, 37, 5},
+    {"attention.wide_values", 1, 2, 2, 17, 300, 24, 200},
+    {"attention.causal", 1, 1, 1, 130, 130, 64, 64, causal()},
+    {"attention.causal_offset", 1, 2, 2, 21, 300, 40, 40, causal(200), kAllOutputs},
+    {"attention.causal_first_rows_empty", 1, 1, 1, 20, 20, 16, 16, causal(-7), kAllOutputs},
+    {"attention.causal_more_queries", 1, 2, 2, 90, 40, 32, 32, causal_bottom_right(), kAllOutputs},
+    {"attention.gqa", 2, 6, 2, 11, 270, 32, 32, causal_bottom_right()},
+    {"attention.mqa", 1, 5, 1, 7, 513, 80, 80},
+    {"attention.decode", 2, 8, 2, 1, 700, 64, 64, causal_bottom_right(), kKvLens},
+    {"attention.bias", 1, 2, 2, 13, 300, 32, 32, {}, kBias | kAllOutputs},
+    {"attention.bias_causal_kv_lens", 2, 4, 2, 23, 280, 32, 32, causal_bottom_right(),
+     kBias | kKvLens | kAllOutputs},
+    {"attention.keep", 1, 2, 1, 13, 300, 32, 32, {}, kKeep | kAllOutputs},
+    {"attention.drop_bias_causal", 1, 4, 2, 14, 290, 24, 24, causal(270), kDrop | kBias},
+    {"attention.nan_key", 1, 2, 2, 40, 300, 16, 16, causal(140), kNanKey | kKeep | kAllOutputs},
+    {"attention.scale_zero", 1, 1, 1, 4, 270, 16, 16, {}, kAllOutputs, 0.0f},
+    {"attention.peaked", 1, 2, 2, 9, 530, 64, 64, {}, kPeaked | kAllOutputs, 1.0f},
+};
+
+/// Everything that one case reads and writes.
+struct AttentionData {
+  explicit AttentionData(const AttentionCase& problem) {
+    const auto& p = problem;
+    Random random(hash_text(p.name));
+    q = normals(p.batch * p.heads * p.q_len * p.head_dim, random, p.extra & kPeaked ? 16.0f : 1.0f);
+    k = normals(p.batch * p.kv_heads * p.kv_len * p.head_dim, random);
+    v = normals(p.batch * p.kv_heads * p.kv_len * p.value_dim, random);
+    if (p.extra & kNanKey) {
+      k[static_cast<std::size_t>((p.kv_len / 2) * p.head_dim)] =
+          std::numeric_limits<float>::quiet_NaN();
+    }
+    const auto scores = static_cast<std::size_t>(p.batch * p.heads * p.q_len * p.kv_len);
+    if (p.extra & kBias) {
+      bias = normals(static_cast<std::int64_t>(scores), random);
+      for (std::size_t i = 5; i < scores; i += 11) {
+        bias[i] = -std::numeric_limits<float>::infinity();
+      }
+    }
+    mask = std::make_unique<bool[]>(scores);
+    for (std::size_t i = 0; i < scores; ++i) mask[i] = random.below(3) != 0;
+    for (std::int64_t b = 0; b < p.batch; ++b) kv_lens.push_back(p.kv_len - 37 * b);
+  }
+
+  std::vector<float> q, k, v, bias;
+  std::unique_ptr<bool[]> mask;
+  std::vector<std::int64_t> kv_lens;
+};
+
+std::vector<float> solve_attention(const AttentionCase& problem, const Engine& engine) {
+  const auto& p = problem;
+  const AttentionData data(p);
+  const TensorView<float, 4>::Index scores{p.batch, p.heads, p.q_len, p.kv_len};
+  const std::int64_t rows = p.batch * p.heads * p.q_len;
+  const std::int64_t out_size = rows * p.value_dim;
+  const bool all = (p.extra & kAllOutputs) != 0;
+  std::vector<float> outputs(
+      static_cast<std::size_t>(out_size + (all ? rows + rows * p.kv_len : 0)));
+
+  AttentionOptions options{.mask = p.mask, .softmax_scale = p.softmax_scale};
+  if (p.extra & kBias) options.bias = {data.bias.data(), scores};
+  if (p.extra & kKvLens) options.kv_lens = data.kv_lens;
+  if (p.extra & kKeep) options.bool_mask = {{data.mask.get(), scores}, MaskMeaning::keep};
+  if (p.extra & kDrop) options.bool_mask = {{data.mask.get(), scores}, MaskMeaning::drop};
+  if (all) {
+    options.lse = {outputs.data() + out_size, {p.batch, p.heads, p.q_len}};
+    options.weights = {outputs.data() + out_size + rows, scores};
+  }
+  auto* const attend = engine.statement ? &reference::attention : &attention;
+  attend(view<4>(data.q, {p.batch, p.heads, p.q_len, p.head_dim}),
+         view<4>(data.k, {p.batch, p.kv_heads, p.kv_len, p.head_dim}),
+         view<4>(data.v, {p.batch, p.kv_heads, p.kv_len, p.value_dim}),
+         TensorView<float, 4>(outputs.data(), {p.batch, p.heads, p.q_len, p.value_dim}), options);
+  return outputs;
+}
+
+// --- the layer
+// ------------------------------------------------------------------------------------
+
+struct LayerCase {
+  const char* name;
+  std::int64_t batch, tokens, context_tokens;  ///< context_tokens = 0: self-attention
+  std::int64_t model_dim, heads, kv_heads, head_dim, value_dim;
+  bool output_projection;
+  Mask mask{};
+};
+
+const LayerCase kLayerCases[] = {
+    {"layer.self", 1, 6, 0, 16, 1, 1, 16, 16, false},
+    {"layer.causal_gqa", 2, 37, 0, 96, 6, 2, 16, 16, true, causal()},
+    {"layer.cross", 2, 9, 300, 48, 4, 4, 12, 20, true},
+};
+
+/// [batch, tokens, heads * dim] as [batch, heads, tokens, dim].
+template <class T>
+TensorView<T, 4> by_head(T* values, std::int64_t batch, std::int64_t tokens, std::int64_t heads,
+                         std::int64_t dim) {
+  return TensorView<T, 4>(values, {batch, tokens, heads, dim}).swapped(1, 2);
+}
+
+std::vector<float> solve_layer(const LayerCase& problem, const Engine& engine) {
+  const auto& p = problem;
+  Random random(hash_text(p.name));
+  const std::int64_t kv_tokens = p.context_tokens == 0 ? p.tokens : p.context_tokens;
+  const std::int64_t joined = p.heads * p.value_dim;
+  const Projection query(p.model_dim, p.heads * p.head_dim, true, random);
+  const Projection key(p.model_dim, p.kv_heads * p.head_dim, false, random);
+  const Projection value(p.model_dim, p.kv_heads * p.value_dim, true, random);
+  const Projection output(joined, p.model_dim, true, random);
+  const std::vector<float> x = normals(p.batch * p.tokens * p.model_dim, random);
+  const std::vector<float> context =
+      p.context_tokens == 0 ? x : normals(p.batch * kv_tokens * p.model_dim, random);
+
+  if (engine.statement) {
+    const std::vector<float> q = query.apply(engine, x);
+    const std::vector<float> k = key.apply(engine, context);
+    const std::vector<float> v = value.apply(engine, context);
+    std::vector<float> attended(static_cast<std::size_t>(p.batch * p.tokens * joined));
+    reference::attention(by_head(q.data(), p.batch, p.tokens, p.heads, p.head_dim),
+                         by_head(k.data(), p.batch, kv_tokens, p.kv_heads, p.head_dim),
+                         by_head(v.data(), p.batch, kv_tokens, p.kv_heads, p.value_dim),
+                         by_head(attended.data(), p.batch, p.tokens, p.heads, p.value_dim),
+                         {.mask = p.mask});
+    return p.output_projection ? output.apply(engine, attended) : attended;
+  }
+
+  const MultiHeadAttention layer({.model_dim = p.model_dim,
+                                  .num_heads = p.heads,
+                                  .num_kv_heads = p.kv_heads,
+                                  .head_dim = p.head_dim,
+                                  .value_dim = p.value_dim},
+                                 {.query = query.packed,
+                                  .key = key.packed,
+                                  .value = value.packed,
+                                  .output = p.output_projection ? output.packed : Linear()});
+  const std::int64_t features = p.output_projection ? p.model_dim : joined;
+  std::vector<float> y(static_cast<std::size_t>(p.batch * p.tokens * features));
+  const TensorView<float, 3> result(y.data(), {p.batch, p.tokens, features});
+  const auto tokens = view<3>(x, {p.batch, p.tokens, p.model_dim});
+  if (p.context_tokens == 0) {
+    layer.forward(tokens, result, {.mask = p.mask});
+  } else {
+    layer.forward(tokens, view<3>(context, {p.batch, kv_tokens, p.model_dim}), result,
+                  {.mask = p.mask});
+  }
+  return y;
+}
+
+}  // namespace
+
+std::vector<FixedProblem> fixed_problems() {
+  std::vector<FixedProblem> list{{"exp2", solve_exp2}};
+  for (const LinearCase& problem : kLinearCases) {
+    list.push_back(
+        {problem.name, [&problem](const Engine& e) { return solve_linear(problem, e); }});
+  }
+  for (const AttentionCase& problem : kAttentionCases) {
+    list.push_back(
+        {problem.name, [&problem](const Engine& e) { return solve_attention(problem, e); }});
+  }
+  for (const LayerCase& problem : kLayerCases) {
+    list.push_back({problem.name, [&problem](const Engine& e) { return solve_layer(problem, e); }});
+  }
+  return list;
+}
+
+std::uint64_t hash_bits(std::span<const float> values) {
+  Fnv1a hash;
+  for (const float value : values) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    for (int shift = 0; shift < 32; shift += 8) {
+      hash.add(static_cast<unsigned char>((bits >> shift) & 0xffu));
+    }
+  }
+  return hash.value();
+}
+
+std::uint64_t hash_text(const std::string& text) {
+  Fnv1a hash;
+  for (const char letter : text) hash.add(static_cast<unsigned char>(letter));
+  return hash.value();
+}
+
+}  // namespace rapt::test

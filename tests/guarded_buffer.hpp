@@ -1,0 +1,46 @@
+// Memory between two pages that cannot be touched: reading or writing one element too far is a
+// crash.
+#pragma once
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <new>
+
+namespace rapt::test {
+
+/// `count` elements that end, or begin, exactly at a forbidden page.
+template <class T>
+class GuardedBuffer {
+ public:
+  enum class At { end, start };
+
+  GuardedBuffer(std::size_t count, At at) : count_(count) {
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t inner =
+        std::max((count * sizeof(T) + page - 1) / page, std::size_t{1}) * page;
+    bytes_ = inner + 2 * page;
+    base_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base_ == MAP_FAILED) throw std::bad_alloc();
+    char* const first = static_cast<char*>(base_) + page;
+    if (mprotect(first, inner, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+    data_ = reinterpret_cast<T*>(at == At::end ? first + inner - count * sizeof(T) : first);
+  }
+  ~GuardedBuffer() { munmap(base_, bytes_); }
+  GuardedBuffer(const GuardedBuffer&) = delete;
+  GuardedBuffer& operator=(const GuardedBuffer&) = delete;
+
+  T* data() const { return data_; }
+  T* begin() const { return data_; }
+  T* end() const { return data_ + count_; }
+
+ private:
+  std::size_t count_;
+  std::size_t bytes_ = 0;
+  void* base_ = nullptr;
+  T* data_ = nullptr;
+};
+
+}  // namespace rapt::test

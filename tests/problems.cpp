@@ -1,0 +1,224 @@
+#include "problems.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
+
+namespace rapt::test {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kUnwritten = -987654.25f;
+/// Elements before and after a tensor; odd, so that no row is aligned to a vector.
+constexpr std::int64_t kMargin = 37;
+
+using View = TensorView<float, 4>;
+
+/// A view [batch, heads, tokens, dim] in `layout` over storage that is filled with `fill`.
+View allocate(std::vector<float>& storage, const View::Index& shape, Layout layout, float fill) {
+  const auto [batch, heads, tokens, dim] = shape;
+  const std::int64_t row = layout == Layout::padded ? dim + 5 : dim;
+  const std::int64_t tokens_apart = layout == Layout::padded ? tokens + 1 : tokens;
+  storage.assign(static_cast<std::size_t>(batch * heads * tokens_apart * row + 2 * kMargin), fill);
+  float* first = storage.data() + kMargin;
+  if (layout == Layout::bshd || layout == Layout::packed) {
+    return View(first, {batch, tokens, heads, dim}).swapped(1, 2);
+  }
+  return View(first, shape, {heads * tokens_apart * row, tokens_apart * row, row, 1});
+}
+
+void fill_normal(const View& view, Random& random) {
+  for (std::int64_t b = 0; b < view.shape[0]; ++b) {
+    for (std::int64_t h = 0; h < view.shape[1]; ++h) {
+      for (std::int64_t i = 0; i < view.shape[2]; ++i) {
+        for (std::int64_t d = 0; d < view.shape[3]; ++d) view(b, h, i, d) = random.normal();
+      }
+    }
+  }
+}
+
+void make_tensors(Problem& problem) {
+  const Shape& s = problem.spec.shape;
+  const Layout layout = problem.spec.layout;
+  if (layout == Layout::packed) {
+    const View whole = allocate(problem.q_storage,
+                                {s.batch, s.heads + 2 * s.kv_heads, std::max(s.q_len, s.kv_len),
+                                 std::max(s.head_dim, s.value_dim)},
+                                layout, kNaN);
+    problem.q = whole.sliced(1, 0, s.heads).sliced(2, 0, s.q_len).sliced(3, 0, s.head_dim);
+    const View kv = whole.sliced(1, s.heads, 2 * s.kv_heads).sliced(2, 0, s.kv_len);
+    problem.k = kv.sliced(1, 0, s.kv_heads).sliced(3, 0, s.head_dim);
+    problem.v = kv.sliced(1, s.kv_heads, s.kv_heads).sliced(3, 0, s.value_dim);
+  } else {
+    problem.q = allocate(problem.q_storage, {s.batch, s.heads, s.q_len, s.head_dim}, layout, kNaN);
+    problem.k =
+        allocate(problem.k_storage, {s.batch, s.kv_heads, s.kv_len, s.head_dim}, layout, kNaN);
+    problem.v =
+        allocate(problem.v_storage, {s.batch, s.kv_heads, s.kv_len, s.value_dim}, layout, kNaN);
+  }
+  Random random(problem.spec.seed);
+  for (const View& view : {problem.q, problem.k, problem.v}) fill_normal(view, random);
+}
+
+/// [batch, heads, q_len, kv_len] with the broadcast dimensions shrunk to 1.
+View::Index broadcast_extents(const Shape& s, unsigned broadcast) {
+  View::Index shape{s.batch, s.heads, s.q_len, s.kv_len};
+  for (std::size_t dim = 0; dim < 4; ++dim) {
+    if ((broadcast & (1u << dim)) != 0) shape[dim] = std::min(shape[dim], std::int64_t{1});
+  }
+  return shape;
+}
+
+/// Dense over `extents`; with kByStride, the full shape with stride 0 where it is broadcast.
+template <class T>
+TensorView<T, 4> broadcast_view(T* first, const Shape& s, unsigned broadcast) {
+  TensorView<T, 4> view(first, broadcast_extents(s, broadcast));
+  if ((broadcast & kByStride) != 0) {
+    view.shape = {s.batch, s.heads, s.q_len, s.kv_len};
+    for (std::size_t dim = 0; dim < 4; ++dim) {
+      if ((broadcast & (1u << dim)) != 0) view.strides[dim] = 0;
+    }
+  }
+  return view;
+}
+
+/// Of four keys one is hidden, of five key blocks one, of nine rows one; never the same in two
+/// rows.
+bool hidden(Random& random, std::int64_t row, std::int64_t key) {
+  const bool one = random.below(4) == 0;
+  return one || (row + key / 256) % 5 == 3 || row % 9 == 7;
+}
+
+void make_bool_mask(Problem& problem) {
+  const Spec& spec = problem.spec;
+  const View::Index extents = broadcast_extents(spec.shape, spec.bool_mask_broadcast);
+  const std::int64_t keys = extents[3];
+  const std::int64_t rows = extents[0] * extents[1] * extents[2];
+  Random random(spec.seed + 1000);
+  const bool keep = *spec.bool_mask == MaskMeaning::keep;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t j = 0; j < keys; ++j) {
+      problem.mask_storage.push_back(hidden(random, row, j) != keep ? 1 : 0);
+    }
+  }
+  problem.mask_storage.push_back(0);  // so that there is an address when the mask has no element
+  const bool* first = reinterpret_cast<const bool*>(problem.mask_storage.data());
+  problem.options.bool_mask = {broadcast_view(first, spec.shape, spec.bool_mask_broadcast),
+                               *spec.bool_mask};
+}
+
+void make_bias(Problem& problem) {
+  const Spec& spec = problem.spec;
+  const View::Index extents = broadcast_extents(spec.shape, spec.bias_broadcast);
+  const std::int64_t keys = extents[3];
+  const std::int64_t rows = extents[0] * extents[1] * extents[2];
+  Random random(spec.seed + 2000);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t j = 0; j < keys; ++j) {
+      const float bias = 2.0f * random.normal();
+      problem.bias_storage.push_back(hidden(random, row + 4, j) ? -kInfinity : bias);
+    }
+  }
+  problem.bias_storage.push_back(kNaN);
+  const float* first = problem.bias_storage.data();
+  problem.options.bias = broadcast_view(first, spec.shape, spec.bias_broadcast);
+}
+
+const char* layout_name(Layout layout) {
+  switch (layout) {
+    case Layout::bhsd:
+      return "bhsd";
+    case Layout::bshd:
+      return "bshd";
+    case Layout::packed:
+      return "packed";
+    case Layout::padded:
+      return "padded";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string describe(const Spec& spec) {
+  const Shape& s = spec.shape;
+  std::string text = "batch " + std::to_string(s.batch) + " heads " + std::to_string(s.heads) +
+                     "/" + std::to_string(s.kv_heads) + " q_len " + std::to_string(s.q_len) +
+                     " kv_len " + std::to_string(s.kv_len) + " dims " + std::to_string(s.head_dim) +
+                     "/" + std::to_string(s.value_dim) + " " + layout_name(spec.layout);
+  if (spec.mask.kind == Mask::Kind::causal) {
+    text += spec.mask.align == Mask::Align::bottom_right
+                ? " bottom-right"
+                : " causal(" + std::to_string(spec.mask.query_offset) + ")";
+  }
+  if (spec.offset_per_sequence) text += " causal(offsets)";
+  if (spec.kv_lens) text += " kv_lens";
+  if (spec.bool_mask) {
+    text += *spec.bool_mask == MaskMeaning::keep ? " keep/" : " drop/";
+    text += std::to_string(spec.bool_mask_broadcast);
+  }
+  if (spec.bias) text += " bias/" + std::to_string(spec.bias_broadcast);
+  if (spec.softmax_scale) text += " scale " + std::to_string(*spec.softmax_scale);
+  if (spec.lse) text += " lse";
+  if (spec.weights) text += " weights";
+  return text + " seed " + std::to_string(spec.seed);
+}
+
+Problem::Problem(const Spec& spec_) : spec(spec_) {
+  make_tensors(*this);
+  const Shape& s = spec.shape;
+  options.mask = spec.mask;
+  options.softmax_scale = spec.softmax_scale;
+  for (std::int64_t b = 0; b < s.batch; ++b) {
+    // The first sequence lacks some keys, the second has them all, the third none, and so on.
+    kv_lens.push_back(b % 3 == 0 ? s.kv_len * 2 / 3 : b % 3 == 1 ? s.kv_len : 0);
+    query_offsets.push_back(b % 2 == 0 ? s.kv_len / 2 : -1);
+  }
+  if (spec.kv_lens) options.kv_lens = kv_lens;
+  if (spec.offset_per_sequence) options.mask = causal(query_offsets);
+  if (spec.bool_mask) make_bool_mask(*this);
+  if (spec.bias) make_bias(*this);
+}
+
+Outputs::Outputs(const Spec& spec) {
+  const Shape& s = spec.shape;
+  out = allocate(out_storage, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, kUnwritten);
+  if (spec.lse) {
+    const View all = allocate(lse_storage, {s.batch, s.heads, s.q_len, 1}, spec.layout, kUnwritten);
+    lse = {all.data, {s.batch, s.heads, s.q_len}, {all.strides[0], all.strides[1], all.strides[2]}};
+  }
+  if (spec.weights) {
+    weights =
+        allocate(weights_storage, {s.batch, s.heads, s.q_len, s.kv_len}, spec.layout, kUnwritten);
+  }
+}
+
+Outputs run(AttentionFunction& function, const Problem& problem) {
+  Outputs outputs(problem.spec);
+  AttentionOptions options = problem.options;
+  options.lse = outputs.lse;
+  options.weights = outputs.weights;
+  function(problem.q, problem.k, problem.v, outputs.out, options);
+  return outputs;
+}
+
+bool same_bits(const std::vector<float>& x, const std::vector<float>& y) {
+  if (x.size() != y.size()) return false;
+  return x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+}
+
+bool same_bits(const Outputs& x, const Outputs& y) {
+  return same_bits(x.out_storage, y.out_storage) && same_bits(x.lse_storage, y.lse_storage) &&
+         same_bits(x.weights_storage, y.weights_storage);
+}
+
+std::vector<float> normal_floats(std::size_t count, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = random.normal();
+  return values;
+}
+
+}  // namespace rapt::test

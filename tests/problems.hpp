@@ -1,0 +1,114 @@
+// Seeded random attention problems: tensors in every layout with NaN around and between them,
+// masks, biases, lengths; and the outputs to compare, whose padding takes part in the comparison.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/isa.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt::test {
+
+struct Shape {
+  std::int64_t batch = 1;
+  std::int64_t heads = 1;
+  std::int64_t kv_heads = 1;
+  std::int64_t q_len = 1;
+  std::int64_t kv_len = 1;
+  std::int64_t head_dim = 16;
+  std::int64_t value_dim = 16;
+};
+
+/// How q, k, v and the outputs lie in memory. Around everything lies NaN.
+enum class Layout {
+  bhsd,    ///< dense
+  bshd,    ///< tokens before heads
+  packed,  ///< q, k and v are slices of one [batch, tokens, heads + 2 kv_heads, dim]
+  padded,  ///< NaN after every row, too
+};
+
+/// A dimension of a mask or bias that is broadcast, by extent 1 or by stride 0.
+enum Broadcast : unsigned {
+  kNoBroadcast = 0,
+  kOverBatch = 1,
+  kOverHeads = 2,
+  kOverQueries = 4,
+  kOverKeys = 8,
+  kByStride = 16,  ///< the extent stays and the stride is 0
+};
+
+/// What a problem consists of. Every default does nothing.
+struct Spec {
+  Shape shape{};
+  Layout layout = Layout::bhsd;
+  Mask mask{};
+  bool offset_per_sequence = false;  ///< causal, with offsets that differ in the batch
+  bool kv_lens = false;
+  std::optional<MaskMeaning> bool_mask{};
+  unsigned bool_mask_broadcast = kNoBroadcast;
+  bool bias = false;
+  unsigned bias_broadcast = kNoBroadcast;
+  std::optional<float> softmax_scale{};
+  bool lse = false;
+  bool weights = false;
+  std::uint64_t seed = 1;
+};
+
+/// One line that says which problem it is, for the message of a failed check.
+std::string describe(const Spec& spec);
+
+/// The memory behind a problem. Not copyable: views point into it.
+struct Problem {
+  explicit Problem(const Spec& spec);
+  Problem(Problem&&) = default;
+
+  Spec spec;
+  std::vector<float> q_storage, k_storage, v_storage, bias_storage;
+  std::vector<unsigned char> mask_storage;
+  std::vector<std::int64_t> kv_lens, query_offsets;
+  TensorView<float, 4> q, k, v;
+  AttentionOptions options;  ///< inputs only
+};
+
+/// Every output of one call. Filled before with a value that no result has, so that comparing the
+/// whole storage also finds a write outside the views.
+struct Outputs {
+  explicit Outputs(const Spec& spec);
+
+  std::vector<float> out_storage, lse_storage, weights_storage;
+  TensorView<float, 4> out;
+  TensorView<float, 3> lse;
+  TensorView<float, 4> weights;
+};
+
+/// rapt::attention or rapt::reference::attention.
+using AttentionFunction = void(TensorView<const float, 4>, TensorView<const float, 4>,
+                               TensorView<const float, 4>, TensorView<float, 4>,
+                               const AttentionOptions&);
+
+/// The outputs of the problem by that function; lse and weights where the spec wants them.
+Outputs run(AttentionFunction& function, const Problem& problem);
+
+/// memcmp of everything, padding included.
+bool same_bits(const Outputs& x, const Outputs& y);
+bool same_bits(const std::vector<float>& x, const std::vector<float>& y);
+
+/// `count` nearly Gaussian floats.
+std::vector<float> normal_floats(std::size_t count, std::uint64_t seed);
+
+/// Forces an ISA for the life of the object.
+class ForcedIsa {
+ public:
+  explicit ForcedIsa(Isa isa) { force_isa(isa); }
+  ~ForcedIsa() { reset_isa(); }
+  ForcedIsa(const ForcedIsa&) = delete;
+  ForcedIsa& operator=(const ForcedIsa&) = delete;
+};
+
+}  // namespace rapt::test

@@ -1,0 +1,135 @@
+// Random descriptions of tensors, hostile sizes and strides included: the validation accepts them
+// or says what is wrong, and no arithmetic on them is undefined.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "driver/validate.hpp"
+#include "problems.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "test_level.hpp"
+
+namespace rapt::test {
+namespace {
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+/// The views of a call; the memory belongs to a Problem and Outputs.
+struct Arguments {
+  Arguments(const Problem& problem, const Outputs& outputs)
+      : q(problem.q), k(problem.k), v(problem.v), out(outputs.out), options(problem.options) {
+    options.lse = outputs.lse;
+    options.weights = outputs.weights;
+  }
+
+  TensorView<const float, 4> q, k, v;
+  TensorView<float, 4> out;
+  AttentionOptions options;
+};
+
+Spec valid_spec() {
+  Spec spec;
+  spec.shape = {.batch = 2,
+                .heads = 4,
+                .kv_heads = 2,
+                .q_len = 3,
+                .kv_len = 5,
+                .head_dim = 8,
+                .value_dim = 6};
+  spec.mask = causal();
+  spec.bias = true;
+  spec.bool_mask = MaskMeaning::drop;
+  spec.lse = true;
+  spec.weights = true;
+  return spec;
+}
+
+/// Mostly small and sensible, sometimes at the ends of the type.
+std::int64_t hostile(Random& random) {
+  switch (random.below(12)) {
+    case 0:
+      return kMost - random.below(3);
+    case 1:
+      return -kMost - 1 + random.below(3);
+    case 2:
+      return static_cast<std::int64_t>(random.next());
+    case 3:
+      return std::int64_t{1} << random.below(63);
+    case 4:
+      return -random.below(9);
+    default:
+      return random.below(9);
+  }
+}
+
+/// Replaces up to three numbers of a view; the memory behind it is never touched.
+template <class T, int Rank>
+void spoil(TensorView<T, Rank>& view, Random& random) {
+  for (std::int64_t n = random.below(4); n > 0; --n) {
+    auto& numbers = random.below(2) == 0 ? view.shape : view.strides;
+    numbers[static_cast<std::size_t>(random.below(Rank))] = hostile(random);
+  }
+  if (random.below(50) == 0) view.data = nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("random descriptors are valid or an error that names an argument") {
+  const std::vector<std::string> names{
+      "q: ",    "k: ",         "v: ",    "out: ",     "lse: ",          "weights: ",
+      "bias: ", "bool_mask: ", "mask: ", "kv_lens: ", "softmax_scale: "};
+  Random random(1);
+  std::int64_t errors = 0;
+  const Problem problem(valid_spec());
+  const Outputs outputs(problem.spec);
+  const Arguments valid(problem, outputs);
+  Arguments a = valid;
+  const int count = quick() ? 20'000 : 1'000'000;
+  for (int n = 0; n < count; ++n) {
+    a = valid;
+    switch (random.below(6)) {
+      case 0:
+        spoil(a.q, random);
+        break;
+      case 1:
+        spoil(a.k, random);
+        break;
+      case 2:
+        spoil(a.v, random);
+        break;
+      case 3:
+        spoil(a.out, random);
+        break;
+      case 4:
+        spoil(a.options.bias, random);
+        break;
+      default:
+        spoil(a.options.weights, random);
+        break;
+    }
+    spoil(a.options.lse, random);
+    const std::array<std::int64_t, 2> lengths{hostile(random), hostile(random)};
+    if (random.below(2) == 0) a.options.kv_lens = lengths;
+    try {
+      validate_attention(a.q, a.k, a.v, a.out, a.options);
+    } catch (const Error& error) {
+      ++errors;
+      const std::string sentence = error.what();
+      const bool named = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        return sentence.rfind(name, 0) == 0;
+      });
+      if (!named) FAIL_CHECK(sentence);
+    }
+  }
+  CHECK(errors > count / 2);
+  CHECK(errors < count);
+}
+
+}  // namespace rapt::test

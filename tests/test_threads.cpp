@@ -1,0 +1,120 @@
+// The number of threads changes no bit, and const objects may be used from many threads.
+#include <doctest/doctest.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "problems.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/linear.hpp"
+#include "test_level.hpp"
+
+namespace rapt::test {
+namespace {
+
+/// Calls `compute` in an arena of `threads` threads, more than the machine has if need be.
+template <class Compute>
+auto in_arena(int threads, Compute compute) {
+  const tbb::global_control allow(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(std::max(threads, 2)));
+  tbb::task_arena arena(threads);
+  return arena.execute(compute);
+}
+
+Outputs run_with(int threads, const Problem& problem) {
+  return in_arena(threads, [&] { return run(attention, problem); });
+}
+
+std::vector<Spec> specs_to_share() {
+  std::vector<Spec> specs;
+  // Many rows: shared by query tiles and heads.
+  Spec prefill;
+  prefill.shape = {.batch = 2,
+                   .heads = 4,
+                   .kv_heads = 2,
+                   .q_len = quick() ? 70 : 200,
+                   .kv_len = quick() ? 100 : 300,
+                   .head_dim = 32,
+                   .value_dim = 32};
+  prefill.mask = causal_bottom_right();
+  prefill.lse = true;
+  prefill.weights = true;
+  specs.push_back(prefill);
+  // One row against a long cache: shared by key blocks.
+  Spec decode;
+  decode.shape = {.heads = 4,
+                  .kv_heads = 1,
+                  .kv_len = quick() ? 3000 : 20'000,
+                  .head_dim = 64,
+                  .value_dim = 64};
+  decode.lse = true;
+  specs.push_back(decode);
+  decode.weights = true;
+  decode.bias = true;
+  specs.push_back(decode);
+  return specs;
+}
+
+}  // namespace
+
+TEST_CASE("one thread and many give the same bits") {
+  for (const Spec& spec : specs_to_share()) {
+    const Problem problem(spec);
+    for (const Isa isa : available_isas()) {
+      const ForcedIsa forced(isa);
+      const Outputs want = run_with(1, problem);
+      for (const int threads : {2, 3, 7, 16}) {
+        for (int repeat = 0; repeat < 3; ++repeat) {
+          CHECK_MESSAGE(same_bits(run_with(threads, problem), want), isa_name(isa), " with ",
+                        threads, " threads: ", describe(spec));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a linear layer gives the same bits on one thread and on many") {
+  constexpr std::int64_t kRows = 150, kIn = 520, kOut = 300;
+  const std::vector<float> weight = normal_floats(kOut * kIn, 1);
+  const std::vector<float> x = normal_floats(kRows * kIn, 2);
+  const Linear layer(TensorView<const float, 2>(weight.data(), {kOut, kIn}));
+  const auto forward = [&](int threads) {
+    std::vector<float> y(kRows * kOut);
+    in_arena(threads, [&] { layer.forward({x.data(), {kRows, kIn}}, {y.data(), {kRows, kOut}}); });
+    return y;
+  };
+  const std::vector<float> want = forward(1);
+  for (const int threads : {2, 5, 16}) CHECK(same_bits(forward(threads), want));
+}
+
+TEST_CASE("calls from many threads at once, and from inside tasks, give the bits of a call alone") {
+  std::vector<Problem> problems;
+  std::vector<Outputs> want;
+  for (const Spec& spec : specs_to_share()) {
+    problems.emplace_back(spec);
+    want.push_back(run(attention, problems.back()));
+  }
+  const int calls = quick() ? 2 : 6;
+  std::atomic<int> wrong{0};
+  const auto call = [&](int n) {
+    const auto which = static_cast<std::size_t>(n) % problems.size();
+    if (!same_bits(run(attention, problems[which]), want[which])) ++wrong;
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&call, calls, t] {
+      for (int n = 0; n < calls; ++n) call(n + t);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  tbb::parallel_for(0, 8 * calls, call);
+  CHECK(wrong == 0);
+}
+
+}  // namespace rapt::test

@@ -1,0 +1,29 @@
+// Floats on a cache line's border, as applications that care for speed lay them, with their number.
+#pragma once
+
+#include "core/aligned_buffer.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace rapt::tools {
+
+/// `size` floats, not initialised. Throws Error{out_of_memory}.
+class FloatBuffer {
+ public:
+  FloatBuffer() = default;
+  explicit FloatBuffer(std::size_t size) : memory_(static_cast<std::int64_t>(size)), size_(size) {}
+
+  float* data() { return memory_.data(); }
+  const float* data() const { return memory_.data(); }
+  std::size_t size() const { return size_; }
+  std::span<float> values() { return {memory_.data(), size_}; }
+  std::span<const float> values() const { return {memory_.data(), size_}; }
+
+ private:
+  AlignedBuffer memory_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace rapt::tools

@@ -1,0 +1,16 @@
+// The rate of fused multiply-adds that one ISA can reach on this machine, with nothing else in the
+// way.
+#pragma once
+
+#include "rapt/isa.hpp"
+
+#include <cstdint>
+
+namespace rapt::tools {
+
+/// Runs `iterations` steps of 12 independent chains of FMAs, each as wide as the vectors of `isa`
+/// (16 floats for avx512, 8 for avx2, 4 for neon, one std::fma for scalar), on the calling thread.
+/// Returns the number of floating-point operations, two per element. `isa` must be available.
+double run_fma_chains(Isa isa, std::int64_t iterations);
+
+}  // namespace rapt::tools

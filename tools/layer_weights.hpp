@@ -1,0 +1,34 @@
+// A layer's projections found in a .safetensors file by the names that models give them.
+#pragma once
+
+#include "rapt/multi_head_attention.hpp"
+#include "rapt/weights_file.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace rapt::tools {
+
+/// What was found under a prefix.
+struct LayerWeights {
+  std::string naming;  ///< the query projection's name, or the packed one's
+  MultiHeadAttentionWeights weights;
+  std::int64_t model_dim = 0;  ///< features of an input token
+  std::int64_t query_dim = 0;  ///< rows of the query projection: heads * head_dim
+  std::int64_t kv_dim = 0;     ///< rows of the key projection: kv heads * head_dim
+  std::int64_t value_dim = 0;  ///< rows of the value projection
+  std::int64_t output_dim = 0;
+};
+
+/// Looks under `prefix` ("" for none) for, in turn, the names of BERT, ViT, PyTorch's
+/// nn.MultiheadAttention, Llama, OPT and DistilBERT; biases are used where they are. Throws
+/// Error{invalid_argument} listing every name that was looked for when none is there, or naming the
+/// tensor that is missing or has a wrong shape.
+LayerWeights find_layer(const SafetensorsFile& file, const std::string& path,
+                        const std::string& prefix);
+
+/// "num_attention_heads" of the config.json that lies beside the file `path`; 0 when there is no
+/// such file or it does not say.
+std::int64_t heads_of_config(const std::string& path);
+
+}  // namespace rapt::tools

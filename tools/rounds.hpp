@@ -1,0 +1,66 @@
+// Measuring in rounds: in each one the peak, then the work, on every ISA in turn, and the memory
+// once; so a machine whose clock or neighbours change does so for all of them.
+#pragma once
+
+#include "machine.hpp"
+#include "rapt/isa.hpp"
+#include "workload.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rapt::tools {
+
+struct RoundOptions {
+  std::vector<Isa> isas;
+  int threads = 1;
+  std::optional<std::int64_t> repeat;  ///< rounds; unset: until `seconds` are spent, 3 to 50
+  double seconds = 1.0;                ///< per workload and ISA, without `repeat`
+};
+
+/// One workload on one ISA.
+struct WorkResult {
+  WorkShape shape;
+  Isa isa = Isa::scalar;
+  double median = 0;  ///< seconds per call
+  double least = 0;
+  double flops = 0;  ///< per call
+  double bytes = 0;
+  double peak = 0;  ///< median FMA peak of this ISA in the same rounds, FLOP/s
+  std::int64_t repeats = 0;
+  std::int64_t calls = 0;  ///< per sample
+  int copies = 1;
+  bool cold = false;         ///< whether the copies exceed the last-level cache
+  bool bits_stable = false;  ///< whether the first and the last call gave the same bits
+  std::string hash;          ///< of the output after the last call
+
+  double gflops() const { return flops / median * 1e-9; }
+  double gbs() const { return bytes / median * 1e-9; }
+  double share_of_peak() const { return gflops() * 1e9 / peak; }
+};
+
+struct BenchReport {
+  Machine machine;
+  int threads = 1;
+  double fma_peak = 0;        ///< the best of the measured ISAs, FLOP/s
+  double read_bandwidth = 0;  ///< bytes per second
+  bool bandwidth_is_memory = true;
+  bool bits_equal =
+      false;  ///< on every workload every ISA, first and last call, gave the same bits
+  std::vector<WorkResult> results;
+};
+
+/// Measures the workloads one after the other with `threads` threads of one tbb::task_arena.
+BenchReport measure_rounds(const std::vector<WorkShape>& shapes, const RoundOptions& options);
+
+/// The report as JSON: machine, peak, bits_equal, results.
+std::string to_json_text(const BenchReport& report);
+
+/// The report as tables, one per workload, and a last line on the bits: "bits: equal on ...".
+std::string to_table(const BenchReport& report);
+
+}  // namespace rapt::tools

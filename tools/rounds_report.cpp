@@ -1,0 +1,108 @@
+// The report of measured rounds as tables and as JSON.
+#include "command.hpp"
+#include "rounds.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rapt::tools {
+namespace {
+
+nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
+  return {{"workload", kind_name(result.shape.kind)},
+          {"preset", result.shape.preset},
+          {"shape", to_json(result.shape)},
+          {"isa", isa_name(result.isa)},
+          {"threads", report.threads},
+          {"dtype", "f32"},
+          {"compute", "f32"},
+          {"median_ms", result.median * 1e3},
+          {"min_ms", result.least * 1e3},
+          {"gflops", result.gflops()},
+          {"gbs", result.gbs()},
+          {"share_of_peak", result.share_of_peak()},
+          {"share_of_bandwidth", result.bytes / result.median / report.read_bandwidth},
+          {"peak_gflops", result.peak * 1e-9},
+          {"repeats", result.repeats},
+          {"calls_per_repeat", result.calls},
+          {"copies", result.copies},
+          {"cold", result.cold},
+          {"hash", result.hash}};
+}
+
+/// "equal on avx512, avx2, scalar", or where they differ.
+std::string bits_sentence(const BenchReport& report) {
+  std::vector<Isa> isas;
+  for (const WorkResult& result : report.results) {
+    if (std::find(isas.begin(), isas.end(), result.isa) == isas.end()) isas.push_back(result.isa);
+  }
+  if (report.bits_equal && isas.size() == 1) return "equal in every call on " + isa_list(isas);
+  if (report.bits_equal) return "equal on " + isa_list(isas);
+  std::vector<std::string> kinds;
+  for (std::size_t i = 0; i < report.results.size(); ++i) {
+    const WorkResult& result = report.results[i];
+    const WorkResult& first = report.results[i - i % isas.size()];
+    if (!result.bits_stable) {
+      kinds.push_back(fmt::format("{} from call to call on {}", kind_name(result.shape.kind),
+                                  isa_name(result.isa)));
+    } else if (result.hash != first.hash) {
+      kinds.push_back(fmt::format("{} between {} and {}", kind_name(result.shape.kind),
+                                  isa_name(first.isa), isa_name(result.isa)));
+    }
+  }
+  return "DIFFERENT: " + joined(kinds);
+}
+
+std::string heading(const WorkResult& result, bool memory_shown) {
+  std::string text = sentence(result.shape) + "\n";
+  if (result.shape.cold) {
+    text += result.cold
+                ? fmt::format("cold: {} copies take turns, together larger than the caches\n",
+                              result.copies)
+                : fmt::format("warm: {} copies are not larger than the caches\n", result.copies);
+  }
+  return text + fmt::format("{:<8}{:>11}{:>11}{:>10}{:>9}{:>8}{}{:>9}  {}\n", "isa", "median",
+                            "least", "GFLOP/s", "of peak", "GB/s", memory_shown ? "  of read" : "",
+                            "repeats", "hash");
+}
+
+}  // namespace
+
+std::string to_json_text(const BenchReport& report) {
+  nlohmann::json json = {{"machine", to_json(report.machine)},
+                         {"peak",
+                          {{"fma_gflops", report.fma_peak * 1e-9},
+                           {"read_gbs", report.read_bandwidth * 1e-9},
+                           {"read_from_memory", report.bandwidth_is_memory}}},
+                         {"bits_equal", report.bits_equal},
+                         {"results", nlohmann::json::array()}};
+  for (const WorkResult& result : report.results) {
+    json["results"].push_back(to_json(result, report));
+  }
+  return json.dump(2) + "\n";
+}
+
+std::string to_table(const BenchReport& report) {
+  std::string text = sentence(report.machine) + "\n";
+  text += fmt::format("{} thread{}, f32; FMA peak {:.1f} GFLOP/s, {} {:.1f} GB/s\n", report.threads,
+                      report.threads == 1 ? "" : "s", report.fma_peak * 1e-9,
+                      report.bandwidth_is_memory ? "reading memory" : "reading a cache",
+                      report.read_bandwidth * 1e-9);
+  const WorkResult* previous = nullptr;
+  for (const WorkResult& result : report.results) {
+    const bool decode = result.shape.kind == WorkKind::decode || result.shape.cold;
+    const bool begins = previous == nullptr || sentence(previous->shape) != sentence(result.shape);
+    if (begins) text += "\n" + heading(result, decode);
+    const double of_read = 100.0 * result.bytes / result.median / report.read_bandwidth;
+    text += fmt::format(
+        "{:<8}{:>11}{:>11}{:>10.1f}{:>7.0f} %{:>8.1f}{}{:>9}  {}\n", isa_name(result.isa),
+        format_seconds(result.median), format_seconds(result.least), result.gflops(),
+        100.0 * result.share_of_peak(), result.gbs(),
+        decode ? fmt::format("{:>7.0f} %", of_read) : "", result.repeats, result.hash);
+    previous = &result;
+  }
+  return text + "\nbits: " + bits_sentence(report) + "\n";
+}
+
+}  // namespace rapt::tools

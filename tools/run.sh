@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds Rapt in build/ and shows it: one text through multi-head attention, then every instruction set
+# of this machine on the same work. Installs what is missing (Debian and Ubuntu).
+# Usage: tools/run.sh [arguments of `rapt run`]
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+"$RAPT_ROOT/tools/install_dependencies.sh"
+configure "$RAPT_ROOT/build"
+meson compile -C "$RAPT_ROOT/build"
+
+rapt=$RAPT_ROOT/build/tools/rapt
+"$rapt" run "$@"
+"$rapt" compare

@@ -206,8 +206,8 @@ class Layer(Base):
 
 
 class Measurements(Base):
-    FIELDS = {"workload", "isa", "threads", "dtype", "compute", "median_ms", "min_ms", "gflops", "gbs",
-              "share_of_peak", "share_of_bandwidth", "hash"}
+    FIELDS = {"workload", "isa", "threads", "dtype", "compute", "median_ms", "min_ms", "gflops",
+              "gbs", "share_of_peak", "share_of_bandwidth", "hash"}
 
     def test_bench_reports_every_workload_on_every_isa(self):
         sizes = {"attention": ["--q-len", 9, "--kv-heads", 2, "--head-dim", 8, "--causal"],
@@ -226,7 +226,8 @@ class Measurements(Base):
             for result in report["results"]:
                 self.assertLessEqual(self.FIELDS, set(result))
                 self.assertEqual((result["workload"], result["repeats"]), (kind, 2))
-                self.assertAlmostEqual(result["gflops"] * result["median_ms"] * 1e6 / flops[kind], 1)
+                done = result["gflops"] * result["median_ms"] * 1e6
+                self.assertAlmostEqual(done / flops[kind], 1)
 
     def test_flags_change_single_sizes_of_a_preset(self):
         report = rapt_json("bench", "--preset", "T1", "--kv-len", 7, "--threads", 2, "--repeat", 1)
@@ -266,15 +267,16 @@ class WrongUse(Base):
                 (bench + ["--heads", 8, "--kv-heads", 3], "--kv-heads"),
                 (bench + ["--q-len", 0], "--q-len"), (bench + ["--dtype", "f64"], "--dtype"),
                 (bench + ["--threads", -1], "--threads"), (bench + ["--preset", "P9"], "--preset"),
-                (bench + ["--preset", "D1"], "--preset"), (["bench", "linear", "--causal"], "--causal"),
+                (bench + ["--preset", "D1"], "--preset"),
+                (["bench", "linear", "--causal"], "--causal"),
                 (["bench", "mha", "--heads", 5], "--heads"), (["compare", "P0"], "P0")):
             self.refused(2, args, word)
 
     def test_failures_exit_with_1_and_write_nothing(self):
         missing = self.folder / "missing" / "a.svg"
         self.refused(1, ["run", "--svg", missing], "missing")
-        self.refused(1, ["run", "--batch", 2**20, "--dim", 8192], "memory")
-        self.refused(1, ["bench", "attention", "--q-len", 2**24, "--heads", 2**24], "memory")
+        self.refused(1, ["run", "--batch", 2**20, "--dim", 8192, "--text", "my " * 1000], "GB")
+        self.refused(1, ["bench", "attention", "--q-len", 2**24, "--heads", 2**24], "GB")
         self.refused(1, ["run"], "avx9", RAPT_ISA="avx9")
         self.refused(1, ["info"], "avx9", RAPT_ISA="avx9")
         self.assertEqual(list(self.folder.iterdir()), [])
@@ -289,7 +291,8 @@ class WrongUse(Base):
         for command in ("run", "bench", "compare", "info", "check"):
             result = rapt(command, "--help")
             self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for text in ("--dim", "=16", "--heads", "=4", "--seed", "=42", "my name is Marcello Politi"):
+        for text in ("--dim", "=16", "--heads", "=4", "--seed", "=42",
+                     "=my name is Marcello Politi"):
             self.assertIn(text, rapt("run", "--help").stdout)
         self.assertEqual(rapt("--version").stdout.strip(), rapt_json("info")["version"])
 

@@ -151,6 +151,11 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     AttendArgs args = attend_args(call, item);
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
+    AttendArgs next{};
+    if (static_cast<std::size_t>(i) + 1 < plan.items.size()) {
+      next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
+      args.next = &next;
+    }
     kernels.attend(args);
   };
   const auto fold = [&](std::int64_t i) {

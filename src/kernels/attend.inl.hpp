@@ -9,6 +9,7 @@
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
+#include "kernels/prefetch.inl.hpp"
 #include "kernels/scores.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
 
@@ -47,18 +48,34 @@ struct QueryTile {
   std::int64_t rows;
   std::int64_t block;
   KeyRange keys;                       // what any of them may see
+  bool uniform;                        // they all see the same
+  bool whole;                          // ... whole column tiles of keys, without element masks
   KeyRange spans[kQueryRows / kRows];  // what each row tile may see
 
   QueryTile(const AttendArgs& args, std::int64_t row_, std::int64_t block_)
       : row(row_),
         rows(args.rows - row_ < kQueryRows ? args.rows - row_ : kQueryRows),
-        block(block_),
-        keys(visible_to_rows(args, args.row_begin + row_, rows, block_)) {
+        block(block_) {
+    const KeyRange first = visible_to_rows(args, args.row_begin + row, 1, block);
+    const KeyRange last = visible_to_rows(args, args.row_begin + row + rows - 1, 1, block);
+    keys = {first.begin, first.begin < last.end ? last.end : first.begin};
+    uniform = first.begin == last.begin && first.end == last.end;
+    // Neither a column tile nor a line of scores may hold anything that is not a key of every row.
+    constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
+    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && args.bias == nullptr &&
+            args.mask == nullptr;
     for (std::int64_t r = 0; r < rows; r += kRows) {
-      spans[r / kRows] = visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
+      spans[r / kRows] =
+          uniform ? keys : visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
     }
   }
+
+  /// Rows of the row tile that starts at r.
   std::int64_t rows_at(std::int64_t r) const { return rows - r < kRows ? rows - r : kRows; }
+
+  KeyRange seen_by(const AttendArgs& args, std::int64_t r) const {
+    return uniform ? keys : visible_to_rows(args, args.row_begin + row + r, 1, block);
+  }
 };
 
 inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
@@ -85,15 +102,20 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
 
 /// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
 inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed) {
+                        const PackedBlock& packed, Prefetcher& prefetcher) {
   const float* q = scratch.q + tile.row / kRows * scratch.q_tile;
+  for (std::int64_t i = 0; tile.whole && i < tile.rows * kLanes; i += kVecLanes) {
+    store(scratch.top + i, Vec(-kInfinity));
+  }
   for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
     const float* k = packed.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
+      float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
       with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, args.head_dim, j,
-                           scratch.s + r * kKeyBlock);
+                           scratch.s + r * kKeyBlock, top);
+      prefetcher.step();
     }
   }
 }
@@ -102,32 +124,38 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
   return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
 }
 
-/// Weights of the tile in place of its scores; each row's m and l of the block.
-/// Two passes over the rows, so that the reductions of one row overlap the next row's work.
+inline void tile_masks(const AttendArgs& args, const AttendScratch& scratch,
+                       const QueryTile& tile) {
+  if (args.bias == nullptr && args.mask == nullptr) return;
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    apply_element_masks(args, position_of(args, args.row_begin + tile.row + r),
+                        tile.block * kKeyBlock, tile.seen_by(args, r), scores_of_row(scratch, r));
+  }
+}
+
+/// Weights of the tile in place of its scores; each row's m and l of the block. The maxima of a
+/// whole tile were collected with the scores. Two passes over the rows, so that the reductions of
+/// one row overlap the next row's work.
 inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
                          const QueryTile& tile) {
-  const bool masked = args.bias != nullptr || args.mask != nullptr;
-  KeyRange seen[kQueryRows];
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const RowPosition at = position_of(args, args.row_begin + tile.row + r);
-    float* s = scores_of_row(scratch, r);
-    seen[r] = visible_keys(args, at.query, at.query, tile.block);
-    if (masked) apply_element_masks(args, at, tile.block * kKeyBlock, seen[r], s);
-    scratch.block_m[r] = seen[r].begin < seen[r].end ? block_max(s, seen[r]) : -kInfinity;
+    if (tile.whole) {
+      scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
+      continue;
+    }
+    const KeyRange seen = tile.seen_by(args, r);
+    scratch.block_m[r] =
+        seen.begin < seen.end ? block_max(scores_of_row(scratch, r), seen) : -kInfinity;
   }
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), seen[r], tile.spans[r / kRows],
-                                       scratch.block_m[r]);
-  }
-  if (args.weights == nullptr) return;
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    keep_weights(args, scratch, tile.row + r, tile.block, seen[r], scores_of_row(scratch, r));
+    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(args, r),
+                                       tile.spans[r / kRows], scratch.block_m[r]);
   }
 }
 
 /// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed) {
+                        const PackedBlock& packed, Prefetcher& prefetcher) {
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
@@ -138,17 +166,47 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
       with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
                            v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
                            fold);
+      prefetcher.step();
     }
   }
 }
 
 inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed) {
-  tile_scores(args, scratch, tile, packed);
+                              const QueryTile& tile, const PackedBlock& packed,
+                              Prefetcher& prefetcher) {
+  tile_scores(args, scratch, tile, packed, prefetcher);
+  tile_masks(args, scratch, tile);
   tile_softmax(args, scratch, tile);
+  for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
+    keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),
+                 scores_of_row(scratch, r));
+  }
   fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
                     tile.rows, scratch.a, scratch.b);
-  tile_values(args, scratch, tile, packed);
+  tile_values(args, scratch, tile, packed, prefetcher);
+}
+
+/// What comes after `block`: the item's next block, or its outputs and the next item's first
+/// inputs.
+inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, KeyRange keys) {
+  Prefetcher prefetcher;
+  const KeyRange next = visible_to_rows(args, args.row_begin, args.rows, block + 1);
+  if (block + 1 < args.block_end && next.begin < next.end) {
+    prefetch_block(args, block + 1, next, prefetcher);
+  } else {
+    if (args.states == nullptr) prefetch_outputs(args, prefetcher);
+    if (args.next != nullptr) {
+      const AttendArgs& then = *args.next;
+      prefetch_queries(then, prefetcher);
+      prefetch_block(then, then.block_begin,
+                     visible_to_rows(then, then.row_begin, then.rows, then.block_begin),
+                     prefetcher);
+    }
+  }
+  const std::int64_t row_tiles = (args.rows + kRows - 1) / kRows;
+  prefetcher.spread_over(row_tiles *
+                         ((keys.end - keys.begin + args.value_dim + kColumns - 1) / kColumns));
+  return prefetcher;
 }
 
 /// All rows of the item over blocks [begin, end), from and into the running state in scratch.
@@ -158,10 +216,11 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
     const PackedBlock packed = pack_block(args, scratch, block, keys);
+    Prefetcher prefetcher = prefetch_after(args, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
-      attend_query_tile(args, scratch, tile, packed);
+      attend_query_tile(args, scratch, tile, packed, prefetcher);
     }
   }
 }
@@ -174,7 +233,8 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   const KeyRange seen = tile.keys;
   if (seen.begin == seen.end) return;
   const PackedBlock packed = pack_block(args, scratch, block, seen);
-  tile_scores(args, scratch, tile, packed);
+  Prefetcher nothing;
+  tile_scores(args, scratch, tile, packed, nothing);
   const RowPosition at = position_of(args, args.row_begin);
   apply_element_masks(args, at, block * kKeyBlock, seen, scratch.s);
   bool hidden[kKeyBlock];

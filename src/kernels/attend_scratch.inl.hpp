@@ -27,6 +27,7 @@ struct AttendScratch {
   float* k;               // panels of one block
   float* v;               // panels of one block
   float* s;               // row tiles of depth kKeyBlock, for kQueryRows rows
+  float* top;             // [kQueryRows][kLanes]: maxima collected while the scores are computed
   float* o;               // [rows][o_stride], with m and l the running state
   float* m;
   float* l;
@@ -47,6 +48,7 @@ struct AttendScratch {
     k = take(args.scratch, kKeyBlock * args.head_dim);
     v = take(args.scratch, kKeyBlock * o_stride);
     s = take(args.scratch, kQueryRows * kKeyBlock);
+    top = take(args.scratch, kQueryRows * kLanes);
     o = take(args.scratch, rows * o_stride);
     m = take(args.scratch, rows);
     l = take(args.scratch, rows);

@@ -75,6 +75,10 @@ struct AttendArgs {
   float* states;
   std::int64_t state_stride;  ///< value_dim rounded up to whole panels, and kStateExtra
 
+  /// The item that probably follows on this thread, to be prefetched; or null. It changes no
+  /// result.
+  const AttendArgs* next;
+
   float* scratch;  ///< attend_scratch(...) floats, aligned to 64 bytes
 };
 

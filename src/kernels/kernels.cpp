@@ -18,10 +18,13 @@ void exp2_array(const float* x, float* y, std::int64_t count) {
   }
 }
 
+/// No maximum is wanted from the scores.
+constexpr float* kNoTop = nullptr;
+
 void scores_of_block(const ScoresArgs& args) {
   for (std::int64_t j = 0; j < args.keys; j += kColumns) {
     const float* k = args.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
-    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s);
+    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s, kNoTop);
   }
 }
 

@@ -14,15 +14,15 @@ namespace {
 #if defined(RAPT_KERNEL_ISA_AVX512)
 constexpr int kRegisters = 32;
 constexpr int kRows = 12, kVectors = 2;
-constexpr int kQueryRows = 48;
+constexpr int kQueryRows = 192;
 #elif defined(RAPT_KERNEL_ISA_AVX2)
 constexpr int kRegisters = 16;
 constexpr int kRows = 6, kVectors = 2;
-constexpr int kQueryRows = 48;
+constexpr int kQueryRows = 192;
 #elif defined(RAPT_KERNEL_ISA_NEON)
 constexpr int kRegisters = 32;
 constexpr int kRows = 8, kVectors = 2;
-constexpr int kQueryRows = 48;
+constexpr int kQueryRows = 192;
 #else
 constexpr int kRegisters = 16;
 constexpr int kRows = 2, kVectors = 4;
@@ -36,7 +36,7 @@ static_assert(kRows * kVectors >= 8);
 static_assert(kRows + kVectors <= kRows * kVectors);
 static_assert(kPanel % kColumns == 0 && kKeyBlock % kPanel == 0 && kLanes % kVecLanes == 0);
 static_assert(kQueryRows % kRows == 0);
-// Scores of a query tile stay in L2 with a block of K and V (head_dim 128), and mostly in L1.
+// Scores of a query tile and one block of K and V (head_dim 128) stay in a 1 MiB L2.
 static_assert(4 * (kQueryRows * kKeyBlock + 2 * kKeyBlock * 128) <= 512 * 1024);
 
 }  // namespace

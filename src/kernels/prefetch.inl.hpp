@@ -1,0 +1,92 @@
+// Bringing what comes next into L2, a few cache lines per register tile, while the tiles compute.
+#pragma once
+
+#include "kernels/block_softmax.inl.hpp"
+#include "kernels/finish.inl.hpp"
+#include "kernels/kernel_set.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Rows of memory, each of `lines` cache lines: row r lies at base + (r / group) * stride + (r %
+/// group) * group_stride floats.
+struct MemoryRows {
+  const float* base;
+  std::int64_t rows;
+  std::int64_t lines;
+  std::int64_t stride;
+  std::int64_t group, group_stride;
+  bool written;
+};
+
+constexpr std::int64_t kLineFloats = 16;
+
+/// A queue of memory rows, worked off line by line.
+class Prefetcher {
+ public:
+  void add(const float* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
+           std::int64_t group = 1, std::int64_t group_stride = 0, bool written = false) {
+    const std::int64_t lines = (width + kLineFloats - 1) / kLineFloats;
+    queue_[count_++] = {base, rows, lines, stride, group, group_stride, written};
+    left_ += rows * lines;
+  }
+
+  /// Spreads what is queued over `steps` calls of step().
+  void spread_over(std::int64_t steps) { per_step_ = steps > 0 ? (left_ + steps - 1) / steps : 0; }
+
+  void step() {
+    for (std::int64_t n = per_step_ < left_ ? per_step_ : left_; n > 0; --n) next_line();
+  }
+
+ private:
+  RAPT_INLINE void next_line() {
+    const MemoryRows& rows = queue_[at_];
+    if (line_ == 0) {
+      row_address_ = rows.base + row_ / rows.group * rows.stride;
+      if (rows.group > 1) row_address_ += row_ % rows.group * rows.group_stride;
+    }
+    if (rows.written) {
+      __builtin_prefetch(row_address_ + line_ * kLineFloats, 1, 3);
+    } else {
+      __builtin_prefetch(row_address_ + line_ * kLineFloats, 0, 2);
+    }
+    --left_;
+    if (++line_ < rows.lines) return;
+    line_ = 0;
+    if (++row_ < rows.rows) return;
+    row_ = 0;
+    ++at_;
+  }
+
+  // Next item's q, k, v, own out.
+  MemoryRows queue_[4];
+  int count_ = 0, at_ = 0;
+  std::int64_t row_ = 0, line_ = 0, left_ = 0, per_step_ = 0;
+  const float* row_address_ = nullptr;
+};
+
+/// The keys and values of one block that the rows of an item may see.
+inline void prefetch_block(const AttendArgs& args, std::int64_t block, KeyRange keys,
+                           Prefetcher& prefetcher) {
+  const std::int64_t count = keys.end - keys.begin;
+  if (count <= 0) return;
+  const std::int64_t first = block * kKeyBlock + keys.begin;
+  prefetcher.add(args.k + first * args.k_stride, count, args.head_dim, args.k_stride);
+  prefetcher.add(args.v + first * args.v_stride, count, args.value_dim, args.v_stride);
+}
+
+inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
+  const RowPosition at = position_of(args, args.row_begin);
+  prefetcher.add(args.q + at.query * args.q_token_stride + at.head * args.q_head_stride, args.rows,
+                 args.head_dim, args.q_token_stride, args.group, args.q_head_stride);
+}
+
+inline void prefetch_outputs(const AttendArgs& args, Prefetcher& prefetcher) {
+  const RowPosition at = position_of(args, args.row_begin);
+  prefetcher.add(args.out + at.query * args.out_token_stride + at.head * args.out_head_stride,
+                 args.rows, args.value_dim, args.out_token_stride, args.group, args.out_head_stride,
+                 true);
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

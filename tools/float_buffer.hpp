@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/aligned_buffer.hpp"
+#include "core/random.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -25,5 +26,13 @@ class FloatBuffer {
   AlignedBuffer memory_;
   std::size_t size_ = 0;
 };
+
+/// `count` seeded values in [-factor, factor). Throws Error{out_of_memory}.
+inline FloatBuffer drawn(double count, std::uint64_t seed, float factor = 1.0f) {
+  FloatBuffer buffer(static_cast<std::size_t>(count));
+  Random random(seed);
+  for (float& value : buffer.values()) value = random.uniform() * factor;
+  return buffer;
+}
 
 }  // namespace rapt::tools

@@ -1,7 +1,6 @@
 // The inputs and the one call of each kind of work.
 #include "workload.hpp"
 
-#include "core/random.hpp"
 #include "float_buffer.hpp"
 #include "machine.hpp"
 #include "rapt/attention.hpp"
@@ -27,13 +26,6 @@ int copies_beyond(double bytes, std::int64_t cache_bytes) {
   const double most = std::min(double(std::int64_t{2} << 30), 0.25 * double(available_memory()));
   const double wanted = std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(bytes, 1.0));
   return static_cast<int>(std::clamp(std::min(wanted, most / std::max(bytes, 1.0)), 1.0, 65536.0));
-}
-
-FloatBuffer drawn(double count, std::uint64_t seed, float factor = 1.0f) {
-  FloatBuffer buffer(static_cast<std::size_t>(count));
-  Random random(seed);
-  for (float& value : buffer.values()) value = random.uniform() * factor;
-  return buffer;
 }
 
 std::vector<FloatBuffer> copied(FloatBuffer first, int copies) {

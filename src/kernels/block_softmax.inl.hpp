@@ -40,12 +40,14 @@ RAPT_INLINE float reduce_sum(Vec (&lanes)[kLaneVectors]) {
   return sum_lanes(lanes[0]);
 }
 
-/// Makes the scores outside `seen`, in the lines that it touches, -inf.
-inline void hide_outside(float* row, KeyRange seen) {
-  for (std::int64_t j = seen.begin / kLanes * kLanes; j < seen.begin; ++j) {
-    *score_of(row, j) = -kInfinity;
+/// Makes the scores outside `seen`, in the line of scores that holds key j, -inf.
+RAPT_INLINE void hide_in_line(float* row, KeyRange seen, std::int64_t j) {
+  const std::int64_t line = j / kLanes;
+  for (int i = 0; i < kLaneVectors; ++i) {
+    float* at = row + line * kTileChunk + i * kVecLanes;
+    store(at, keep_lanes(load(at), line * kLanes + i * kVecLanes, seen.begin, seen.end,
+                         Vec(-kInfinity)));
   }
-  for (std::int64_t j = seen.end; j % kLanes != 0; ++j) *score_of(row, j) = -kInfinity;
 }
 
 /// Weights of 0 for the lines [first, last).
@@ -67,7 +69,8 @@ struct LineRange {
 
 /// The maximum of the scores `seen`, NaNs ignored; -inf when there is none.
 RAPT_INLINE float block_max(float* row, KeyRange seen) {
-  if (seen.begin % kLanes != 0 || seen.end % kLanes != 0) hide_outside(row, seen);
+  if (seen.begin % kLanes != 0) hide_in_line(row, seen, seen.begin);
+  if (seen.end % kLanes != 0) hide_in_line(row, seen, seen.end);
   const LineRange lines(seen);
   Vec lanes[kLaneVectors];
   RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) lanes[i] = Vec(-kInfinity);

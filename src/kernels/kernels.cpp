@@ -9,13 +9,12 @@ namespace RAPT_KERNEL_ISA {
 namespace {
 
 void exp2_array(const float* x, float* y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += kVecLanes) {
-    const std::int64_t lanes = count - i < kVecLanes ? count - i : kVecLanes;
-    float part[kVecLanes] = {};
-    for (std::int64_t t = 0; t < lanes; ++t) part[t] = x[i + t];
-    store(part, exp2(load(part)));
-    for (std::int64_t t = 0; t < lanes; ++t) y[i + t] = part[t];
-  }
+  std::int64_t i = 0;
+  for (; i + kVecLanes <= count; i += kVecLanes) store(y + i, exp2(load(x + i)));
+  float rest[kVecLanes] = {};
+  for (std::int64_t t = 0; i + t < count; ++t) rest[t] = x[i + t];
+  store(rest, exp2(load(rest)));
+  for (std::int64_t t = 0; i + t < count; ++t) y[i + t] = rest[t];
 }
 
 /// No maximum is wanted from the scores.

@@ -41,11 +41,11 @@ inline void pack_key_panel(const float* k, std::int64_t k_stride, std::int64_t f
     if (first <= j && j + T <= last) {
       for (; d < tile_dims; d += T) transpose_tile(src + d, k_stride, dst + d * kPanel + j, kPanel);
     }
+    const std::int64_t begin = first > j ? first - j : 0;
+    const std::int64_t end = last - j < T ? last - j : T;
     for (; d < head_dim; ++d) {
-      for (std::int64_t t = 0; t < T; ++t) {
-        const bool wanted = first <= j + t && j + t < last;
-        dst[d * kPanel + j + t] = wanted ? src[t * k_stride + d] : 0.0f;
-      }
+      store(dst + d * kPanel + j, Vec(0.0f));
+      for (std::int64_t t = begin; t < end; ++t) dst[d * kPanel + j + t] = src[t * k_stride + d];
     }
   }
 }
@@ -70,7 +70,8 @@ inline void pack_values(const float* v, std::int64_t v_stride, std::int64_t begi
       if (columns == kPanel) {
         RAPT_UNROLL for (int i = 0; i < kPanel; i += kVecLanes) store(dst + i, load(src + i));
       } else {
-        for (std::int64_t i = 0; i < kPanel; ++i) dst[i] = i < columns ? src[i] : 0.0f;
+        RAPT_UNROLL for (int i = 0; i < kPanel; i += kVecLanes) store(dst + i, Vec(0.0f));
+        for (std::int64_t i = 0; i < columns; ++i) dst[i] = src[i];
       }
     }
   }

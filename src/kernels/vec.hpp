@@ -209,6 +209,23 @@ RAPT_INLINE Vec canonical(Vec x) {
 }
 #endif
 
+/// x in lanes [begin, end) of a vector whose lane 0 counts as `first`, `other` in the rest.
+#if defined(RAPT_KERNEL_ISA_SCALAR)
+RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::int64_t end,
+                           Vec other) {
+  return begin <= first && first < end ? x : other;
+}
+#else
+RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::int64_t end,
+                           Vec other) {
+  alignas(64) static constexpr float kLaneNumbers[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                         8, 9, 10, 11, 12, 13, 14, 15};
+  const Vec lane = Vec::load_aligned(kLaneNumbers);
+  const Vec low(static_cast<float>(begin - first)), high(static_cast<float>(end - first));
+  return xsimd::select((lane >= low) & (lane < high), x, other);
+}
+#endif
+
 RAPT_INLINE Vec load(const float* p) { return Vec::load_unaligned(p); }
 RAPT_INLINE void store(float* p, Vec x) { x.store_unaligned(p); }
 

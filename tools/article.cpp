@@ -1,4 +1,5 @@
-// The sentence: weights drawn in a fixed order, one pass that keeps the heads' weights, timed passes.
+// The sentence: weights drawn in a fixed order, one pass that keeps the heads' weights, timed
+// passes.
 #include "article.hpp"
 
 #include "command.hpp"

@@ -41,12 +41,16 @@ inline double linear_bound(std::int64_t depth, double magnitude) {
   return gamma(chain + folds + 1.0) * magnitude + static_cast<double>(depth) * kSmallest;
 }
 
+/// tanh: the largest error over every float is 2.25 ULP. From 0.625 on, e's own 4 u and the
+/// rounding of its argument count at most 0.7 times, the sum, difference and quotient one u each.
+inline double tanh_bound(double exact) { return 3.0 * ulp(exact); }
+
 // --- attention, the published bound (docs/arithmetic.md)
-// ------------------------------------------- S = max_j softmax_scale * sum_d |q_d k_jd| +
-// |bias_j|. 16 u covers exp2 (2 ULP are 4 u), in numerator and denominator, the fold, 1 / l and the
-// sums, whose roundings are as often up as down; 4 S u covers the scores, twice (numerator and
-// denominator), likewise. It is what to expect of data whose roundings are not arranged against it.
-// The worst case that no data exceeds is further below.
+// S is reference/naive64.hpp's: the magnitudes that make a score. 16 u covers exp2 (2 ULP are 4 u),
+// in numerator and denominator, the fold, 1 / l and the sums, whose roundings are as often up as
+// down; 4 S u covers the scores, twice (numerator and denominator), likewise. It is what to expect
+// of data whose roundings are not arranged against it. The worst case that no data exceeds is
+// further below.
 
 inline double out_bound(double score_sum, double value_sum) {
   return kUnitRoundoff * (16.0 + 4.0 * score_sum) * value_sum;
@@ -67,18 +71,20 @@ struct AttentionSizes {
 
 /// Relative error of one p_j against exp(t_j - t_max), as an absolute error e of the exponent in
 /// natural units, then exp(e) - 1:
-///   score: head_dim chain roundings, one of q', one of c, two of the bias   gamma(head_dim + 4) S
+///   score: head_dim chain roundings, one of q', one of c, two of the bias,
+///   three of ALiBi (slope, distance, sum)                                   gamma(head_dim + 7) S
+///   soft cap: two roundings and tanh, 4 u: within the 8 soft_cap of S
 ///   s_j - m_b and, folded, m_b - m: each one rounding of at most 2 S        gamma(4) S
 ///   exp2 of both: 2 ULP = 4 u each                                          gamma(8)
 inline double weight_error(AttentionSizes sizes, double score_sum) {
   const double exponent =
-      (gamma(static_cast<double>(sizes.head_dim) + 4.0) + gamma(4.0)) * score_sum + gamma(8.0);
+      (gamma(static_cast<double>(sizes.head_dim) + 7.0) + gamma(4.0)) * score_sum + gamma(8.0);
   return std::expm1(exponent);
 }
 
 /// Roundings on the way of one p_j into l or o: the chain of its block (256 for o; fewer for l),
 /// and one product, one addition and one more exp2 with its argument (4 u + 2 S u, once per rise of
-/// the maximum) for each later block.
+/// the maximum) for each later block and for a sink.
 inline double sum_error(AttentionSizes sizes, double score_sum) {
   const std::int64_t block = kernels::kKeyBlock;
   const auto chain = static_cast<double>(std::min(sizes.kv_len, block));

@@ -1,6 +1,6 @@
 #include "fixed_problems.hpp"
 
-#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -15,15 +15,6 @@
 
 namespace rapt::test {
 namespace {
-
-class Fnv1a {
- public:
-  void add(unsigned char byte) { value_ = (value_ ^ byte) * 0x100000001b3u; }
-  std::uint64_t value() const { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325u;
-};
 
 std::vector<float> normals(std::int64_t count, Random& random, float scale = 1.0f) {
   std::vector<float> values(static_cast<std::size_t>(count));
@@ -123,7 +114,9 @@ struct AttentionCase {
   std::int64_t batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim;
   Mask mask{};
   unsigned extra = kPlain;
-  std::optional<float> softmax_scale{};
+  std::optional<float> softmax_scale{}, soft_cap{};
+  std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
+  std::optional<float> sink{};         ///< of head 0; half as much more for each further head
 };
 
 const AttentionCase kAttentionCases[] = {
@@ -152,6 +145,16 @@ const AttentionCase kAttentionCases[] = {
     {"attention.nan_key", 1, 2, 2, 40, 300, 16, 16, causal(140), kNanKey | kKeep | kAllOutputs},
     {"attention.scale_zero", 1, 1, 1, 4, 270, 16, 16, {}, kAllOutputs, 0.0f},
     {"attention.peaked", 1, 2, 2, 9, 530, 64, 64, {}, kPeaked | kAllOutputs, 1.0f},
+    {"attention.window", 1, 2, 1, 300, 300, 32, 32, causal().windowed(127, 0), kAllOutputs},
+    {"attention.window_both_sides", 2, 2, 2, 90, 530, 20, 20,
+     Mask{.query_offset = 200}.windowed(100, 50), kKeep | kAllOutputs},
+    {"attention.soft_cap", 1, 2, 1, 13, 300, 48, 48, causal_bottom_right(), kPeaked | kAllOutputs,
+     1.0f, 30.0f},
+    {"attention.alibi", 1, 6, 2, 30, 300, 24, 24, causal_bottom_right(), kAllOutputs, {}, {}, 0.5f},
+    {"attention.sinks", 2, 4, 2, 20, 290, 24, 24, causal(-7), kAllOutputs, {}, {}, {}, 0.25f},
+    {"attention.all_options", 2, 4, 2, 40, 600, 40, 72,
+     causal_bottom_right().windowed(300, kNoWindow), kBias | kKvLens | kKeep | kAllOutputs, 0.5f,
+     20.0f, 0.125f, 1.0f},
 };
 
 /// Everything that one case reads and writes.
@@ -176,9 +179,13 @@ struct AttentionData {
     mask = std::make_unique<bool[]>(scores);
     for (std::size_t i = 0; i < scores; ++i) mask[i] = random.below(3) != 0;
     for (std::int64_t b = 0; b < p.batch; ++b) kv_lens.push_back(p.kv_len - 37 * b);
+    for (int h = 0; h < p.heads; ++h) {
+      if (p.alibi_slope) alibi_slopes.push_back(std::ldexp(*p.alibi_slope, -h));
+      if (p.sink) sinks.push_back(*p.sink + 0.5f * static_cast<float>(h));
+    }
   }
 
-  std::vector<float> q, k, v, bias;
+  std::vector<float> q, k, v, bias, alibi_slopes, sinks;
   std::unique_ptr<bool[]> mask;
   std::vector<std::int64_t> kv_lens;
 };
@@ -193,7 +200,11 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
   std::vector<float> outputs(
       static_cast<std::size_t>(out_size + (all ? rows + rows * p.kv_len : 0)));
 
-  AttentionOptions options{.mask = p.mask, .softmax_scale = p.softmax_scale};
+  AttentionOptions options{.mask = p.mask,
+                           .soft_cap = p.soft_cap,
+                           .alibi_slopes = data.alibi_slopes,
+                           .sinks = data.sinks,
+                           .softmax_scale = p.softmax_scale};
   if (p.extra & kBias) options.bias = {data.bias.data(), scores};
   if (p.extra & kKvLens) options.kv_lens = data.kv_lens;
   if (p.extra & kKeep) options.bool_mask = {{data.mask.get(), scores}, MaskMeaning::keep};
@@ -298,23 +309,6 @@ std::vector<FixedProblem> fixed_problems() {
     list.push_back({problem.name, [&problem](const Engine& e) { return solve_layer(problem, e); }});
   }
   return list;
-}
-
-std::uint64_t hash_bits(std::span<const float> values) {
-  Fnv1a hash;
-  for (const float value : values) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    for (int shift = 0; shift < 32; shift += 8) {
-      hash.add(static_cast<unsigned char>((bits >> shift) & 0xffu));
-    }
-  }
-  return hash.value();
-}
-
-std::uint64_t hash_text(const std::string& text) {
-  Fnv1a hash;
-  for (const char letter : text) hash.add(static_cast<unsigned char>(letter));
-  return hash.value();
 }
 
 }  // namespace rapt::test

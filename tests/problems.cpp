@@ -1,6 +1,7 @@
 #include "problems.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
@@ -126,6 +127,18 @@ void make_bias(Problem& problem) {
   problem.options.bias = broadcast_view(first, spec.shape, spec.bias_broadcast);
 }
 
+void make_head_options(Problem& problem) {
+  const Spec& spec = problem.spec;
+  for (std::int64_t h = 0; h < spec.shape.heads; ++h) {
+    const int n = static_cast<int>(h);
+    if (spec.alibi_slope) problem.alibi_slopes.push_back(std::ldexp(*spec.alibi_slope, -n));
+    const float sink = spec.sink.value_or(0.0f) + static_cast<float>(h);
+    if (spec.sink) problem.sinks.push_back(h % 2 == 0 ? sink : -kInfinity);
+  }
+  problem.options.alibi_slopes = problem.alibi_slopes;
+  problem.options.sinks = problem.sinks;
+}
+
 const char* layout_name(Layout layout) {
   switch (layout) {
     case Layout::bhsd:
@@ -140,6 +153,21 @@ const char* layout_name(Layout layout) {
   return "?";
 }
 
+std::string describe_mask(const Mask& mask) {
+  const bool causal = mask.kind == Mask::Kind::causal;
+  std::string text = causal ? " causal" : "";
+  if (mask.align == Mask::Align::bottom_right) {
+    text += " bottom-right";
+  } else if (causal || mask.query_offset != 0) {
+    text += " offset " + std::to_string(mask.query_offset);
+  }
+  if (mask.window_left != kNoWindow || mask.window_right != kNoWindow) {
+    text += " window " + std::to_string(mask.window_left) + ", ";
+    text += std::to_string(mask.window_right);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string describe(const Spec& spec) {
@@ -148,18 +176,17 @@ std::string describe(const Spec& spec) {
                      "/" + std::to_string(s.kv_heads) + " q_len " + std::to_string(s.q_len) +
                      " kv_len " + std::to_string(s.kv_len) + " dims " + std::to_string(s.head_dim) +
                      "/" + std::to_string(s.value_dim) + " " + layout_name(spec.layout);
-  if (spec.mask.kind == Mask::Kind::causal) {
-    text += spec.mask.align == Mask::Align::bottom_right
-                ? " bottom-right"
-                : " causal(" + std::to_string(spec.mask.query_offset) + ")";
-  }
-  if (spec.offset_per_sequence) text += " causal(offsets)";
+  text += describe_mask(spec.mask);
+  if (spec.offset_per_sequence) text += " offset per sequence";
   if (spec.kv_lens) text += " kv_lens";
   if (spec.bool_mask) {
     text += *spec.bool_mask == MaskMeaning::keep ? " keep/" : " drop/";
     text += std::to_string(spec.bool_mask_broadcast);
   }
   if (spec.bias) text += " bias/" + std::to_string(spec.bias_broadcast);
+  if (spec.soft_cap) text += " soft_cap " + std::to_string(*spec.soft_cap);
+  if (spec.alibi_slope) text += " alibi " + std::to_string(*spec.alibi_slope);
+  if (spec.sink) text += " sink " + std::to_string(*spec.sink);
   if (spec.softmax_scale) text += " scale " + std::to_string(*spec.softmax_scale);
   if (spec.lse) text += " lse";
   if (spec.weights) text += " weights";
@@ -171,13 +198,15 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   const Shape& s = spec.shape;
   options.mask = spec.mask;
   options.softmax_scale = spec.softmax_scale;
+  options.soft_cap = spec.soft_cap;
   for (std::int64_t b = 0; b < s.batch; ++b) {
     // The first sequence lacks some keys, the second has them all, the third none, and so on.
     kv_lens.push_back(b % 3 == 0 ? s.kv_len * 2 / 3 : b % 3 == 1 ? s.kv_len : 0);
     query_offsets.push_back(b % 2 == 0 ? s.kv_len / 2 : -1);
   }
   if (spec.kv_lens) options.kv_lens = kv_lens;
-  if (spec.offset_per_sequence) options.mask = causal(query_offsets);
+  if (spec.offset_per_sequence) options.mask.query_offsets = query_offsets;
+  make_head_options(*this);
   if (spec.bool_mask) make_bool_mask(*this);
   if (spec.bias) make_bias(*this);
 }

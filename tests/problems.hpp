@@ -48,12 +48,15 @@ struct Spec {
   Shape shape{};
   Layout layout = Layout::bhsd;
   Mask mask{};
-  bool offset_per_sequence = false;  ///< causal, with offsets that differ in the batch
+  bool offset_per_sequence = false;  ///< query offsets that differ in the batch
   bool kv_lens = false;
   std::optional<MaskMeaning> bool_mask{};
   unsigned bool_mask_broadcast = kNoBroadcast;
   bool bias = false;
   unsigned bias_broadcast = kNoBroadcast;
+  std::optional<float> soft_cap{};
+  std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
+  std::optional<float> sink{};         ///< of head 0 and, one more each time, every other head
   std::optional<float> softmax_scale{};
   bool lse = false;
   bool weights = false;
@@ -72,6 +75,7 @@ struct Problem {
   std::vector<float> q_storage, k_storage, v_storage, bias_storage;
   std::vector<unsigned char> mask_storage;
   std::vector<std::int64_t> kv_lens, query_offsets;
+  std::vector<float> alibi_slopes, sinks;
   TensorView<float, 4> q, k, v;
   AttentionOptions options;  ///< inputs only
 };

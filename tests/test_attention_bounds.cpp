@@ -109,6 +109,24 @@ TEST_CASE("attention keeps the published bound on Gaussian data") {
   }
 }
 
+TEST_CASE("attention keeps the published bound with a soft cap, a window, ALiBi and sinks") {
+  for (const std::int64_t kv_len : {40, 257, 600}) {
+    for (unsigned options = 1; options < 16; ++options) {
+      Spec spec = bounds_spec(kv_len);
+      spec.mask.query_offset = kv_len / 2;
+      if ((options & 1u) != 0) spec.soft_cap = kv_len == 257 ? 30.0f : 0.5f;
+      if ((options & 2u) != 0) spec.alibi_slope = 0.125f;
+      if ((options & 4u) != 0) spec.mask = spec.mask.windowed(kv_len / 3, 7);
+      if ((options & 8u) != 0) spec.sink = 1.5f;
+      spec.bias = options % 3 == 0;
+      spec.seed = options;
+      const Problem problem(spec);
+      scale(problem.q, 3.0f);
+      check_published(problem);
+    }
+  }
+}
+
 TEST_CASE("attention keeps the published bound where one key takes nearly all the weight") {
   for (const float factor : {5.0f, 30.0f, 300.0f}) {
     const Problem problem(bounds_spec(600));

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,12 +80,29 @@ void spoil(TensorView<T, Rank>& view, Random& random) {
   if (random.below(50) == 0) view.data = nullptr;
 }
 
+/// Windows, soft cap, slopes and sinks of any length and value, each with one chance in four.
+void spoil_score_options(AttentionOptions& options, Random& random) {
+  static constexpr std::array<float, 8> kValues{
+      1.0f, -2.0f, 1e38f, std::numeric_limits<float>::quiet_NaN(), 0.0f, 0.5f, -1e38f, 30.0f,
+  };
+  const auto some = [&random] {
+    const auto first = static_cast<std::size_t>(random.below(4));
+    return std::span(kValues).subspan(first, static_cast<std::size_t>(random.below(5)));
+  };
+  if (random.below(4) == 0) options.mask.window_left = hostile(random);
+  if (random.below(4) == 0) options.mask.window_right = hostile(random);
+  if (random.below(4) == 0) options.soft_cap = kValues[static_cast<std::size_t>(random.below(8))];
+  if (random.below(4) == 0) options.alibi_slopes = some();
+  if (random.below(4) == 0) options.sinks = some();
+}
+
 }  // namespace
 
 TEST_CASE("random descriptors are valid or an error that names an argument") {
   const std::vector<std::string> names{
-      "q: ",    "k: ",         "v: ",    "out: ",     "lse: ",          "weights: ",
-      "bias: ", "bool_mask: ", "mask: ", "kv_lens: ", "softmax_scale: "};
+      "q: ",     "k: ",         "v: ",    "out: ",     "lse: ",           "weights: ",
+      "bias: ",  "bool_mask: ", "mask: ", "kv_lens: ", "softmax_scale: ", "alibi_slopes: ",
+      "sinks: ", "soft_cap: "};
   Random random(1);
   std::int64_t errors = 0;
   const Problem problem(valid_spec());
@@ -117,6 +135,7 @@ TEST_CASE("random descriptors are valid or an error that names an argument") {
     spoil(a.options.lse, random);
     const std::array<std::int64_t, 2> lengths{hostile(random), hostile(random)};
     if (random.below(2) == 0) a.options.kv_lens = lengths;
+    if (random.below(4) == 0) spoil_score_options(a.options, random);
     try {
       validate_attention(a.q, a.k, a.v, a.out, a.options);
     } catch (const Error& error) {

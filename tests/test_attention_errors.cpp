@@ -45,6 +45,9 @@ struct Arguments {
     spec.kv_lens = true;
     spec.bool_mask = MaskMeaning::keep;
     spec.bias = true;
+    spec.soft_cap = 20.0f;
+    spec.alibi_slope = 0.5f;
+    spec.sink = 1.0f;
     spec.lse = true;
     spec.weights = true;
     return spec;
@@ -67,6 +70,7 @@ struct Arguments {
   TensorView<float, 4> out;
   AttentionOptions options;
   std::vector<std::int64_t> numbers;  // memory for options that a test replaces
+  std::vector<float> floats;
 };
 
 struct Mistake {
@@ -152,7 +156,10 @@ std::vector<Mistake> option_mistakes() {
        },
        {"mask: ", "3", "2"}},
       {"query_offsets without causal",
-       [](Arguments& a) { a.options.mask.kind = Mask::Kind::none; },
+       [](Arguments& a) {
+         a.options.mask.kind = Mask::Kind::none;
+         a.options.alibi_slopes = {};
+       },
        {"mask: ", "query_offsets"}},
       {"query_offsets and bottom_right",
        [](Arguments& a) { a.options.mask.align = Mask::Align::bottom_right; },
@@ -164,6 +171,64 @@ std::vector<Mistake> option_mistakes() {
        [](Arguments& a) { a.options.softmax_scale = -std::numeric_limits<float>::infinity(); },
        {"softmax_scale: ", "inf"}},
   };
+}
+
+void set_slopes(Arguments& a, std::vector<float> slopes) {
+  a.floats = std::move(slopes);
+  a.options.alibi_slopes = a.floats;
+}
+
+void set_sinks(Arguments& a, std::vector<float> sinks) {
+  a.floats = std::move(sinks);
+  a.options.sinks = a.floats;
+}
+
+/// Bad values of what changes scores; a call has 4 heads.
+std::vector<Mistake> score_option_mistakes() {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kMax = std::numeric_limits<float>::max();
+  std::vector<Mistake> mistakes{
+      {"window left", [](Arguments& a) { a.options.mask.window_left = -2; }, {"mask: ", "left -2"}},
+      {"window right",
+       [](Arguments& a) { a.options.mask.window_right = -kMost - 1; },
+       {"mask: ", "window_right ", std::to_string(-kMost - 1)}},
+      {"few slopes",
+       [](Arguments& a) {
+         set_slopes(a, {1, 1});
+       },
+       {"alibi_slopes: ", "2", "4"}},
+      {"slope of NaN",
+       [=](Arguments& a) {
+         set_slopes(a, {1, kNaN, 1, 1});
+       },
+       {"alibi_slopes: ", "nan", "1"}},
+      {"infinite slope",
+       [=](Arguments& a) {
+         set_slopes(a, {1, 1, -kInfinity, 1});
+       },
+       {"alibi_slopes: ", "-inf", "2"}},
+      {"many sinks",
+       [](Arguments& a) {
+         set_sinks(a, {1, 1, 1, 1, 1});
+       },
+       {"sinks: ", "5", "4"}},
+      {"sink of NaN",
+       [=](Arguments& a) {
+         set_sinks(a, {kNaN, 1, 1, 1});
+       },
+       {"sinks: ", "nan", "0"}},
+      {"infinite sink",
+       [=](Arguments& a) {
+         set_sinks(a, {1, 1, 1, kInfinity});
+       },
+       {"sinks: ", "inf", "3"}},
+  };
+  for (const float cap : {0.0f, -0.0f, -30.0f, kNaN, kInfinity, -kInfinity, kMax}) {
+    mistakes.push_back(
+        {"soft cap", [cap](Arguments& a) { a.options.soft_cap = cap; }, {"soft_cap: "}});
+  }
+  return mistakes;
 }
 
 /// Outputs in the memory of inputs or of each other; a view of the right shape each time.
@@ -248,6 +313,10 @@ TEST_CASE("sizes that do not match are an error that names both, and nothing is 
 
 TEST_CASE("options that cannot be are an error that names them, and nothing is written") {
   check_mistakes(option_mistakes());
+}
+
+TEST_CASE("a window, soft cap, slope or sink that cannot be is an error that names it") {
+  check_mistakes(score_option_mistakes());
 }
 
 TEST_CASE("an output over an input or another output is an error, and nothing is written") {

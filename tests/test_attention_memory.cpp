@@ -149,6 +149,44 @@ TEST_CASE("keys beyond a sequence's length are never read") {
   }
 }
 
+TEST_CASE("keys outside of every row's window are never read") {
+  constexpr std::int64_t kDim = 19, kQueries = 3;
+  for (const std::int64_t first : {1, 15, 250, 256, 300}) {
+    for (const std::int64_t keys : {3, 16, 17, 257}) {
+      // The tensors claim 1000 keys; only [first, first + keys) are mapped, which is what the
+      // queries from `first + 1` on see with one key to the left.
+      const std::vector<float> q = normal_floats(kQueries * kDim, 3);
+      const std::int64_t right = keys - kQueries - 1;
+      Mask mask = causal(first + 1);
+      if (right >= 0) mask.kind = Mask::Kind::none;
+      mask = mask.windowed(1, right >= 0 ? right : kNoWindow);
+      for (const Floats::At at : {Floats::At::start, Floats::At::end}) {
+        const Floats k(static_cast<std::size_t>(keys * kDim), at);
+        const Floats v(static_cast<std::size_t>(keys * kDim), at);
+        fill_normal(k, 1);
+        fill_normal(v, 2);
+        const std::int64_t queries = right >= 0 ? kQueries : keys - 1;
+        const auto outputs = [&](AttentionFunction& function) {
+          std::vector<float> out(static_cast<std::size_t>(queries * kDim));
+          function(TensorView<const float, 4>(q.data(), {1, 1, queries, kDim}),
+                   TensorView<float, 4>(k.data() - first * kDim, {1, 1, 1000, kDim}),
+                   TensorView<float, 4>(v.data() - first * kDim, {1, 1, 1000, kDim}),
+                   {out.data(), {1, 1, queries, kDim}}, {.mask = mask});
+          return out;
+        };
+        const std::vector<float> want = outputs(reference::attention);
+        for (const Isa isa : available_isas()) {
+          CAPTURE(isa_name(isa));
+          CAPTURE(first);
+          CAPTURE(keys);
+          const ForcedIsa forced(isa);
+          CHECK(same_bits(outputs(attention), want));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a linear layer stays inside its tensors for every tail shape") {
   for (const Floats::At at : {Floats::At::end, Floats::At::start}) {
     for (const std::int64_t rows : {1, 2, 7, 13}) {

@@ -34,6 +34,14 @@ Spec medium_spec() {
   return spec;
 }
 
+/// Everything that changes scores and sums by position or head.
+void add_score_options(Spec& spec) {
+  spec.mask = spec.mask.windowed(100, 40);
+  spec.soft_cap = 20.0f;
+  spec.alibi_slope = 0.125f;
+  spec.sink = 0.5f;
+}
+
 /// The bits of row (b, h, i) of x and of row (c, h, j) of y, compared output by output; the weights
 /// over the keys that both have.
 bool same_row(const Outputs& x, std::int64_t b, std::int64_t i, const Outputs& y, std::int64_t c,
@@ -62,6 +70,48 @@ void for_rows(const Spec& spec, Check check) {
   }
 }
 
+/// Each sequence of a ragged batch alone, with its own keys only.
+void check_alone(const Spec& spec) {
+  const Problem batch(spec);
+  const Outputs whole = run(attention, batch);
+  for (std::int64_t b = 0; b < spec.shape.batch; ++b) {
+    const std::int64_t keys = batch.kv_lens[static_cast<std::size_t>(b)];
+    Spec one = spec;
+    one.shape.batch = 1;
+    one.shape.kv_len = keys;
+    Outputs alone(one);
+    AttentionOptions options = batch.options;
+    options.kv_lens = {};
+    options.bias = batch.options.bias.sliced(0, b, 1).sliced(3, 0, keys);
+    options.lse = alone.lse;
+    options.weights = alone.weights;
+    attention(batch.q.sliced(0, b, 1), batch.k.sliced(0, b, 1).sliced(2, 0, keys),
+              batch.v.sliced(0, b, 1).sliced(2, 0, keys), alone.out, options);
+    for_rows(spec,
+             [&](std::int64_t h, std::int64_t i) { CHECK(same_row(whole, b, i, alone, 0, i, h)); });
+  }
+}
+
+/// The queries in calls of some of them each.
+void check_chunks(const Spec& spec) {
+  const Problem problem(spec);
+  const Outputs whole = run(attention, problem);
+  for (const std::int64_t chunk : {1, 3, 7, 16}) {
+    CAPTURE(chunk);
+    Outputs parts(spec);
+    for (std::int64_t i = 0; i < spec.shape.q_len; i += chunk) {
+      const std::int64_t count = std::min(chunk, spec.shape.q_len - i);
+      AttentionOptions options = problem.options;
+      options.mask.query_offset += i;
+      options.lse = TensorView<float, 3>(parts.lse).sliced(2, i, count);
+      options.weights = parts.weights.sliced(2, i, count);
+      attention(problem.q.sliced(2, i, count), problem.k, problem.v, parts.out.sliced(2, i, count),
+                options);
+    }
+    CHECK(same_bits(parts, whole));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("a sequence alone gives the bits that it has inside a ragged batch") {
@@ -73,24 +123,9 @@ TEST_CASE("a sequence alone gives the bits that it has inside a ragged batch") {
     spec.kv_lens = true;
     spec.mask = causal_bottom_right();
     spec.bias = true;
-    const Problem batch(spec);
-    const Outputs whole = run(attention, batch);
-    for (std::int64_t b = 0; b < spec.shape.batch; ++b) {
-      const std::int64_t keys = batch.kv_lens[static_cast<std::size_t>(b)];
-      Spec one = spec;
-      one.shape.batch = 1;
-      one.shape.kv_len = keys;
-      Outputs alone(one);
-      AttentionOptions options{.mask = causal_bottom_right()};
-      options.bias = batch.options.bias.sliced(0, b, 1).sliced(3, 0, keys);
-      options.lse = alone.lse;
-      options.weights = alone.weights;
-      attention(batch.q.sliced(0, b, 1), batch.k.sliced(0, b, 1).sliced(2, 0, keys),
-                batch.v.sliced(0, b, 1).sliced(2, 0, keys), alone.out, options);
-      for_rows(spec, [&](std::int64_t h, std::int64_t i) {
-        CHECK(same_row(whole, b, i, alone, 0, i, h));
-      });
-    }
+    check_alone(spec);
+    add_score_options(spec);
+    check_alone(spec);
   }
 }
 
@@ -98,23 +133,13 @@ TEST_CASE("queries in chunks of any length give the bits of all queries at once"
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
-    const Spec spec = medium_spec();
-    Problem problem(spec);
-    problem.options.mask = causal(spec.shape.kv_len - spec.shape.q_len);
-    const Outputs whole = run(attention, problem);
-    for (const std::int64_t chunk : {1, 3, 7, 16}) {
-      CAPTURE(chunk);
-      Outputs parts(spec);
-      for (std::int64_t i = 0; i < spec.shape.q_len; i += chunk) {
-        const std::int64_t count = std::min(chunk, spec.shape.q_len - i);
-        AttentionOptions options{.mask = causal(spec.shape.kv_len - spec.shape.q_len + i)};
-        options.lse = TensorView<float, 3>(parts.lse).sliced(2, i, count);
-        options.weights = parts.weights.sliced(2, i, count);
-        attention(problem.q.sliced(2, i, count), problem.k, problem.v,
-                  parts.out.sliced(2, i, count), options);
-      }
-      CHECK(same_bits(parts, whole));
-    }
+    Spec spec = medium_spec();
+    spec.mask = causal(spec.shape.kv_len - spec.shape.q_len);
+    check_chunks(spec);
+    add_score_options(spec);
+    check_chunks(spec);
+    spec.mask.kind = Mask::Kind::none;
+    check_chunks(spec);
   }
 }
 
@@ -168,7 +193,7 @@ TEST_CASE("NaN and infinity in keys that are masked for every row change no bit"
     const ForcedIsa forced(isa);
     for (const float poison : {kNaN, kInfinity, -kInfinity}) {
       CAPTURE(poison);
-      for (int kind = 0; kind < 4; ++kind) {  // length, causal, boolean mask, bias
+      for (int kind = 0; kind < 5; ++kind) {  // length, causal, boolean mask, bias, window
         CAPTURE(kind);
         Spec spec = medium_spec();
         spec.kv_lens = kind == 0;
@@ -178,6 +203,7 @@ TEST_CASE("NaN and infinity in keys that are masked for every row change no bit"
           spec.bool_mask_broadcast = kOverBatch | kOverHeads | kOverQueries;
         }
         spec.bias = kind == 3;
+        if (kind == 4) spec.mask = Mask{.query_offset = 90}.windowed(15, 30);
         spec.bias_broadcast = kOverBatch | kOverHeads | kOverQueries;
         Problem problem(spec);
         const Outputs want = run(attention, problem);
@@ -185,7 +211,8 @@ TEST_CASE("NaN and infinity in keys that are masked for every row change no bit"
           const bool masked = kind == 0   ? j >= problem.kv_lens[0]
                               : kind == 1 ? j > spec.shape.q_len - 1 + 100
                               : kind == 2 ? !problem.options.bool_mask.values(0, 0, 0, j)
-                                          : problem.options.bias(0, 0, 0, j) == -kInfinity;
+                              : kind == 3 ? problem.options.bias(0, 0, 0, j) == -kInfinity
+                                          : j < 90 - 15 || j > spec.shape.q_len - 1 + 90 + 30;
           if (!masked) continue;
           for (std::int64_t h = 0; h < spec.shape.kv_heads; ++h) {
             for (std::int64_t d = 0; d < spec.shape.head_dim; ++d) problem.k(0, h, j, d) = poison;

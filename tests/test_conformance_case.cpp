@@ -168,23 +168,22 @@ TEST_CASE("a case is skipped by the name of every option that is missing, found 
     return report.needs;
   };
   CHECK(needs(small_case("Softmax")) == Names{"operator Softmax"});
-  CHECK(needs(small_case("Attention", {{"softcap", 2.0}})) == Names{"soft cap"});
   CHECK(needs(small_case("Attention", {{"softmax_precision", 11}})) ==
         Names{"softmax_precision 11"});
   CHECK(needs(small_case("Attention", {{"left", 1}})) == Names{"attribute left"});
-  CHECK(needs(small_case("AttentionX", {{"softcap", 30.0}, {"window_left", 0}})) ==
-        Names{"soft cap", "window"});
+  CHECK(needs(small_case("AttentionX", {{"left", 1}, {"right", 2}})) ==
+        Names{"attribute left", "attribute right"});
 
   CaseFolder scores = small_case("Attention", {{"qk_matmul_output_mode", 2}});
   scores.add("output", "qk_matmul_output", std::vector<float>{1}, {1, 1, 1, 1});
   CHECK(needs(scores) == Names{"scores out"});
 
   CaseFolder extras = small_case();
-  extras.add("input", "sinks", std::vector<float>{1}, {1});
-  extras.add("input", "alibi_slopes", std::vector<float>{1}, {1});
+  extras.add("input", "rope_cos", std::vector<float>{1}, {1, 1});
+  extras.add("input", "sinks", std::vector<std::uint16_t>{0x3c00}, {1});
   extras.add("input", "dropout", std::vector<float>{1}, {1});
   extras.add("output", "entropy", std::vector<float>{1}, {1});
-  CHECK(needs(extras) == Names{"ALiBi", "sinks", "input dropout", "output entropy"});
+  CHECK(needs(extras) == Names{"RoPE", "f16 storage", "input dropout", "output entropy"});
 
   CaseFolder half("AttentionX", json::object());
   for (const char* role : {"Q", "K", "V"}) {

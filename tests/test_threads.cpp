@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "check_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
@@ -58,6 +59,13 @@ std::vector<Spec> specs_to_share() {
   decode.weights = true;
   decode.bias = true;
   specs.push_back(decode);
+  // The sinks join after the blocks of all threads, and a window leaves out the first of them.
+  decode.weights = false;
+  decode.mask = causal_bottom_right().windowed(decode.shape.kv_len * 3 / 4, 0);
+  decode.soft_cap = 20.0f;
+  decode.alibi_slope = 0.001f;
+  decode.sink = 2.0f;
+  specs.push_back(decode);
   return specs;
 }
 
@@ -75,6 +83,22 @@ TEST_CASE("one thread and many give the same bits") {
                         threads, " threads: ", describe(spec));
         }
       }
+    }
+  }
+}
+
+TEST_CASE(
+    "one thread gives the bits of the scalar statement where windows leave an item's blocks") {
+  // On one thread an item holds all rows, and in each block most of them see no key.
+  for (const std::int64_t left : {0, 3, 100, 300}) {
+    for (const std::int64_t value_dim : {1, 16, 33}) {
+      Spec spec;
+      spec.shape = {.q_len = 900, .kv_len = 900, .head_dim = 3, .value_dim = value_dim};
+      spec.mask = causal().windowed(left, 0);
+      spec.lse = true;
+      in_arena(1, [&spec] { check_every_isa(spec); });
+      spec.mask = Mask{.query_offset = -500}.windowed(kNoWindow, left);
+      in_arena(1, [&spec] { check_every_isa(spec); });
     }
   }
 }

@@ -18,15 +18,13 @@ std::vector<std::string> missing_options(const Case& facts) {
   needs.add(facts.find_input("K_i8") != nullptr || facts.find_input("V_i8") != nullptr,
             "int8 keys and values");
   needs.add(facts.find_input("rope_cos") != nullptr, "RoPE");
-  needs.add(facts.real("softcap", 0) != 0, "soft cap");
-  needs.add(facts.find_input("alibi_slopes") != nullptr, "ALiBi");
-  needs.add(facts.integer("window_left", -1) != -1 || facts.integer("window_right", -1) != -1,
-            "window");
-  needs.add(facts.find_input("sinks") != nullptr, "sinks");
   for (const char* role : {"Q", "K", "V", "QKV"}) {
     needs.add_storage(facts.find_input(role), {DType::f32});
   }
   needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
+  for (const char* role : {"alibi_slopes", "sinks"}) {
+    needs.add_storage(facts.find_input(role), {DType::f32});
+  }
   needs.add(packed && facts.find_input("attn_mask") != nullptr, "mask over packed sequences");
   needs.add(packed && facts.find_input("seqlen_k") != nullptr, "seqlen_k of packed sequences");
   needs.add_unknown(facts,
@@ -61,6 +59,7 @@ struct Inputs {
   std::vector<Heads> tensors;  ///< q, k, v, or the one tensor that holds them
   TensorView<const float, 4> q, k, v;
   std::vector<std::int64_t> kv_lens;
+  std::vector<float> alibi_slopes, sinks;
   std::optional<ElementMask> element_mask;
 };
 
@@ -73,6 +72,14 @@ Heads separate(const CaseTensor& tensor, const std::string& layout) {
   }
   require_rank(tensor, 4);
   return heads_of(tensor, {shape[0], shape[1], shape[2], shape[3]}, layout == "BSHD");
+}
+
+/// The values of an input with one for each head; none when the case lacks it.
+std::vector<float> per_head(const Case& facts, const char* role, std::int64_t heads) {
+  const CaseTensor* tensor = facts.find_input(role);
+  if (tensor == nullptr) return {};
+  require_shape(*tensor, {heads});
+  return tensor->floats();
 }
 
 Inputs read_inputs(const Case& facts, const std::string& layout) {
@@ -104,6 +111,8 @@ Inputs read_inputs(const Case& facts, const std::string& layout) {
   if (const CaseTensor* mask = facts.find_input("attn_mask")) {
     in.element_mask.emplace(*mask, std::nullopt);
   }
+  in.alibi_slopes = per_head(facts, "alibi_slopes", in.q.shape[1]);
+  in.sinks = per_head(facts, "sinks", in.q.shape[1]);
   return in;
 }
 
@@ -114,9 +123,15 @@ AttentionOptions options_of(const Case& facts, const Inputs& in) {
   }
   AttentionOptions options;
   if (facts.has("scale")) options.softmax_scale = static_cast<float>(facts.real("scale", 0));
-  if (facts.integer("causal", 0) != 0) {
-    options.mask = align == "top_left" ? causal_top_left() : causal_bottom_right();
+  options.mask = align == "top_left" ? causal_top_left() : causal_bottom_right();
+  if (facts.integer("causal", 0) == 0) options.mask.kind = Mask::Kind::none;
+  options.mask.window_left = facts.integer("window_left", kNoWindow);
+  options.mask.window_right = facts.integer("window_right", kNoWindow);
+  if (facts.real("softcap", 0) != 0) {
+    options.soft_cap = static_cast<float>(facts.real("softcap", 0));
   }
+  options.alibi_slopes = in.alibi_slopes;
+  options.sinks = in.sinks;
   options.kv_lens = in.kv_lens;
   if (in.element_mask) in.element_mask->apply_to(options);
   return options;

@@ -22,7 +22,6 @@ std::vector<std::string> missing_options(const Case& facts) {
     needs.add_storage(facts.find_input(role), {DType::f32});
   }
   needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
-  needs.add(facts.real("softcap", 0) != 0, "soft cap");
   needs.add(facts.find_output("qk_matmul_output") != nullptr &&
                 facts.integer("qk_matmul_output_mode", 0) != 3,
             "scores out");
@@ -124,6 +123,10 @@ Inputs read_inputs(const Case& facts) {
 AttentionOptions options_of(const Case& facts, const Inputs& in) {
   AttentionOptions options;
   if (facts.has("scale")) options.softmax_scale = static_cast<float>(facts.real("scale", 0));
+  // 0, the operator's default, is none.
+  if (facts.real("softcap", 0) != 0) {
+    options.soft_cap = static_cast<float>(facts.real("softcap", 0));
+  }
   if (facts.integer("is_causal", 0) != 0) options.mask = causal(in.query_offsets);
   options.kv_lens = in.kv_lens;
   if (in.element_mask) in.element_mask->apply_to(options);

@@ -12,9 +12,10 @@
 namespace rapt {
 
 /// What a call of attention() may add to the plain formula. Every default does nothing.
-/// The order is: scale, bias, mask, softmax.
+/// The order is: scale, soft cap, bias, ALiBi, mask, softmax; a sink joins the softmax last.
 struct AttentionOptions {
-  Mask mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right()
+  Mask
+      mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right(), each .windowed(...)
 
   /// [batch]: keys at or beyond kv_lens[b] do not exist for sequence b and are never read.
   /// Empty: every sequence has all kv_len keys.
@@ -25,6 +26,20 @@ struct AttentionOptions {
   /// Added to the scaled score. [batch, heads, q_len, kv_len]; an extent of 1 or a stride of 0
   /// broadcasts; -inf hides a key. Empty (data == nullptr): nothing is added.
   TensorView<const float, 4> bias{};
+
+  /// Logit soft cap: a scaled score s becomes cap * tanh(s / cap); cap > 0. Unset: none.
+  /// Source: Gemma 2 (2024), section 2; Bello et al., 2016.
+  std::optional<float> soft_cap{};
+
+  /// ALiBi, [heads]: -slopes[h] * |p - j| is added to the score of key j, where p = i + offset is
+  /// the query's position by `mask` (its offset counts even when it masks nothing). Empty: none.
+  /// Source: Press et al., "Train Short, Test Long", 2021.
+  std::span<const float> alibi_slopes{};
+
+  /// Attention sinks, [heads]: a further key with score sinks[h] and no value, seen by every row,
+  /// so that the weights sum to less than 1. Part of the lse. -inf: none for that head. Empty:
+  /// none. Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023.
+  std::span<const float> sinks{};
 
   /// Unset: 1 / sqrt(head_dim). 0 is a value like any other.
   std::optional<float> softmax_scale{};

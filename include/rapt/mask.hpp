@@ -1,6 +1,6 @@
-// Which keys a query may see. Range masks (causal, key lengths) skip whole blocks of keys and never
-// read what they rule out; element masks are read as they lie and broadcast by stride 0 or
-// extent 1.
+// Which keys a query may see. Range masks (causal, windows, key lengths) skip whole blocks of keys
+// and never read what they rule out; element masks are read as they lie and broadcast by stride 0
+// or extent 1.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +10,37 @@
 
 namespace rapt {
 
-/// A range mask: for query i and key j of one sequence,
-///   none     every key is visible
-///   causal   key j is visible iff j <= i + offset
+/// "Unlimited" for a side of a window.
+inline constexpr std::int64_t kNoWindow = -1;
+
+/// A range mask. Query i stands at position p = i + offset among the keys of its sequence; key j is
+/// visible iff all of these hold:
+///   causal         j <= p
+///   window_left    j >= p - window_left,  unless kNoWindow
+///   window_right   j <= p + window_right, unless kNoWindow
+/// A window counts the extra keys on each side: (0, 0) is the key at p alone.
 struct Mask {
   enum class Kind { none, causal };
   /// Where query 0 stands among the keys.
   enum class Align {
     offset,        ///< at `query_offset`, or at `query_offsets[batch]` where that is given
-    bottom_right,  ///< at kv_len - q_len of its own sequence: the last query sees every key
+    bottom_right,  ///< at kv_len - q_len of its own sequence: the last query stands at the last key
   };
 
   Kind kind = Kind::none;
   Align align = Align::offset;
-  std::int64_t query_offset = 0;                  ///< may be negative: such queries see no key
+  std::int64_t query_offset = 0;                  ///< may be negative
   std::span<const std::int64_t> query_offsets{};  ///< [batch], or empty
+  std::int64_t window_left = kNoWindow;
+  std::int64_t window_right = kNoWindow;
+
+  /// The same mask with a window: `causal().windowed(127, 0)` sees the 128 latest keys.
+  constexpr Mask windowed(std::int64_t left, std::int64_t right) const {
+    Mask mask = *this;
+    mask.window_left = left;
+    mask.window_right = right;
+    return mask;
+  }
 };
 
 /// Causal, query 0 at position `query_offset` of the keys: with a cache, the tokens already in it.

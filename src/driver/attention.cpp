@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
+#include <string>
 #include <vector>
 
 #include "core/aligned_buffer.hpp"
@@ -10,6 +12,7 @@
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
 #include "driver/validate.hpp"
+#include "rapt/error.hpp"
 
 namespace rapt {
 namespace {
@@ -22,6 +25,8 @@ using kernels::MaskStrides;
 struct CallWorkspace {
   Plan plan;
   std::vector<PlanSequence> sequences;
+  std::vector<std::int64_t> offsets;       // of query 0, per sequence
+  std::vector<float> alibi_slopes, sinks;  // per head, times log2(e)
   AlignedBuffer states;
 };
 
@@ -32,7 +37,7 @@ struct Call {
   const TensorView<const float, 4>& v;
   const TensorView<float, 4>& out;
   const AttentionOptions& options;
-  std::span<const PlanSequence> sequences;
+  const CallWorkspace& workspace;
   std::int64_t group;
   float scale;
   float* states;
@@ -44,22 +49,52 @@ float score_scale(const AttentionOptions& options, std::int64_t head_dim) {
   return static_cast<float>(scale * kernels::kLog2E);
 }
 
-/// The range mask of each sequence: query i sees keys [i + visible_begin, i + visible_end) of [0,
+/// Where query 0 of sequence b stands among its keys; further than half of kUnlimited is no
+/// further.
+std::int64_t query_offset(const Mask& mask, std::int64_t b, std::int64_t q_len,
+                          std::int64_t kv_len) {
+  if (mask.align == Mask::Align::bottom_right) return kv_len - q_len;
+  const std::int64_t offset = mask.query_offsets.empty()
+                                  ? mask.query_offset
+                                  : mask.query_offsets[static_cast<std::size_t>(b)];
+  return std::clamp(offset, -kUnlimited / 2, kUnlimited / 2);
+}
+
+/// a + b, where a sum beyond all sizes may as well be unlimited.
+std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) sum = a < 0 ? -kUnlimited : kUnlimited;
+  return std::clamp(sum, -kUnlimited, kUnlimited);
+}
+
+/// The range mask of a sequence: query i sees keys [i + visible_begin, i + visible_end) of [0,
 /// kv_len).
+PlanSequence plan_sequence(const Mask& mask, std::int64_t offset, std::int64_t kv_len) {
+  std::int64_t begin = -kUnlimited, end = kUnlimited;
+  if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
+  if (mask.window_right != kNoWindow) end = limited_sum(limited_sum(offset, mask.window_right), 1);
+  if (mask.kind == Mask::Kind::causal) end = std::min(end, limited_sum(offset, 1));
+  return {kv_len, begin, end};
+}
+
 void plan_sequences(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                    const AttentionOptions& options, std::vector<PlanSequence>& sequences) {
-  sequences.clear();
-  const Mask& mask = options.mask;
+                    const AttentionOptions& options, CallWorkspace& workspace) {
+  workspace.sequences.clear();
+  workspace.offsets.clear();
   for (std::int64_t b = 0; b < q.shape[0]; ++b) {
-    const auto at = static_cast<std::size_t>(b);
-    const std::int64_t kv_len = options.kv_lens.empty() ? k.shape[2] : options.kv_lens[at];
-    std::int64_t visible_end = kUnlimited;
-    if (mask.kind == Mask::Kind::causal) {
-      std::int64_t offset = mask.query_offsets.empty() ? mask.query_offset : mask.query_offsets[at];
-      if (mask.align == Mask::Align::bottom_right) offset = kv_len - q.shape[2];
-      visible_end = std::clamp(offset, -kUnlimited, kUnlimited - 1) + 1;
-    }
-    sequences.push_back({kv_len, -kUnlimited, visible_end});
+    const std::int64_t kv_len =
+        options.kv_lens.empty() ? k.shape[2] : options.kv_lens[static_cast<std::size_t>(b)];
+    const std::int64_t offset = query_offset(options.mask, b, q.shape[2], kv_len);
+    workspace.offsets.push_back(offset);
+    workspace.sequences.push_back(plan_sequence(options.mask, offset, kv_len));
+  }
+}
+
+/// Per-head values in the base-2 domain, each rounded once.
+void to_base_2(std::span<const float> values, std::vector<float>& scaled) {
+  scaled.clear();
+  for (const float x : values) {
+    scaled.push_back(static_cast<float>(static_cast<double>(x) * kernels::kLog2E));
   }
 }
 
@@ -79,8 +114,14 @@ MaskStrides mask_strides(const TensorView<const T, 4>& view) {
   return {broadcast_stride(view, 2), broadcast_stride(view, 1), broadcast_stride(view, 3)};
 }
 
-void set_options(const AttentionOptions& options, std::int64_t b, std::int64_t head,
-                 AttendArgs& args) {
+void set_score_options(const Call& call, std::int64_t b, std::int64_t head, AttendArgs& args) {
+  const AttentionOptions& options = call.options;
+  if (options.soft_cap) {
+    args.soft_cap = static_cast<float>(static_cast<double>(*options.soft_cap) * kernels::kLog2E);
+  }
+  if (!options.alibi_slopes.empty()) args.alibi_slopes = call.workspace.alibi_slopes.data() + head;
+  if (!options.sinks.empty()) args.sinks = call.workspace.sinks.data() + head;
+  args.query_offset = call.workspace.offsets[static_cast<std::size_t>(b)];
   if (const auto& mask = options.bool_mask; mask.values.data != nullptr) {
     args.mask = reinterpret_cast<const unsigned char*>(first_of(mask.values, b, head));
     args.mask_strides = mask_strides(mask.values);
@@ -90,6 +131,10 @@ void set_options(const AttentionOptions& options, std::int64_t b, std::int64_t h
     args.bias = first_of(bias, b, head);
     args.bias_strides = mask_strides(bias);
   }
+}
+
+void set_score_outputs(const AttentionOptions& options, std::int64_t b, std::int64_t head,
+                       AttendArgs& args) {
   if (const auto& lse = options.lse; lse.data != nullptr) {
     args.lse = lse.data + b * lse.strides[0] + head * lse.strides[1];
     args.lse_token_stride = lse.strides[2];
@@ -108,7 +153,7 @@ template <class Item>
 AttendArgs attend_args(const Call& call, const Item& item) {
   const std::int64_t b = item.sequence;
   const std::int64_t head = item.kv_head * call.group;
-  const PlanSequence& sequence = call.sequences[static_cast<std::size_t>(b)];
+  const PlanSequence& sequence = call.workspace.sequences[static_cast<std::size_t>(b)];
   AttendArgs args{};
   args.q = call.q.data + b * call.q.strides[0] + head * call.q.strides[1];
   args.q_token_stride = call.q.strides[2];
@@ -131,7 +176,8 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.out = call.out.data + b * call.out.strides[0] + head * call.out.strides[1];
   args.out_token_stride = call.out.strides[2];
   args.out_head_stride = call.out.strides[1];
-  set_options(call.options, b, head, args);
+  set_score_options(call, b, head, args);
+  set_score_outputs(call.options, b, head, args);
   return args;
 }
 
@@ -170,17 +216,15 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
   for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
 }
 
-}  // namespace
-
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
-               const AttentionOptions& options) {
-  validate_attention(q, k, v, out, options);
+/// Plans the call and runs it.
+void plan_and_run(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                  const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
+                  const AttentionOptions& options) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
-
   thread_local CallWorkspace workspace;
-  plan_sequences(q, k, options, workspace.sequences);
+  plan_sequences(q, k, options, workspace);
+  to_base_2(options.alibi_slopes, workspace.alibi_slopes);
+  to_base_2(options.sinks, workspace.sinks);
   const PlanProblem problem{
       .kv_heads = k.shape[1],
       .group = q.shape[1] / k.shape[1],
@@ -196,11 +240,27 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                   v,
                   out,
                   options,
-                  workspace.sequences,
+                  workspace,
                   problem.group,
                   score_scale(options, q.shape[3]),
                   workspace.states.reserve(workspace.plan.state_floats)};
   run(kernels, call, workspace.plan);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options) {
+  validate_attention(q, k, v, out, options);
+  if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
+  try {
+    plan_and_run(q, k, v, out, options);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
+                    std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
+  }
 }
 
 }  // namespace rapt

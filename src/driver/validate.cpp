@@ -6,6 +6,7 @@
 
 #include "core/sizes.hpp"
 #include "core/views.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace rapt {
 namespace {
@@ -67,18 +68,61 @@ void check_countable(const TensorView<const float, 4>& q, const TensorView<const
   }
 }
 
+void check_window(const char* side, std::int64_t keys) {
+  if (keys >= kNoWindow) return;
+  fail(std::string("mask: ") + side + " " + std::to_string(keys) +
+       " is neither a number of keys nor kNoWindow");
+}
+
 void check_mask(const Mask& mask, std::int64_t batch) {
+  check_window("window_left", mask.window_left);
+  check_window("window_right", mask.window_right);
   if (mask.query_offsets.empty()) return;
   if (mask.align == Mask::Align::bottom_right) {
     fail("mask: query_offsets cannot be combined with bottom_right, which sets every offset");
-  }
-  if (mask.kind != Mask::Kind::causal) {
-    fail("mask: query_offsets mean nothing without a causal mask");
   }
   if (static_cast<std::int64_t>(mask.query_offsets.size()) != batch) {
     fail("mask: " + std::to_string(mask.query_offsets.size()) +
          " query_offsets do not match q's batch " + std::to_string(batch));
   }
+}
+
+/// Query offsets place the queries for a causal mask, a window or ALiBi; alone they would be
+/// ignored.
+void check_offsets_are_used(const AttentionOptions& options) {
+  const Mask& mask = options.mask;
+  const bool used = mask.kind == Mask::Kind::causal || mask.window_left != kNoWindow ||
+                    mask.window_right != kNoWindow || !options.alibi_slopes.empty();
+  if (!mask.query_offsets.empty() && !used) {
+    fail("mask: query_offsets mean nothing without a causal mask, a window or alibi_slopes");
+  }
+}
+
+/// Scores are computed in the base-2 domain, where x is x * log2(e).
+bool is_finite_in_base_2(float x) {
+  return std::isfinite(static_cast<float>(static_cast<double>(x) * kernels::kLog2E));
+}
+
+/// A value per query head: finite, or -inf where `minus_infinity` allows it.
+void check_per_head(const char* name, std::span<const float> values, std::int64_t heads,
+                    bool minus_infinity) {
+  if (values.empty()) return;
+  if (static_cast<std::int64_t>(values.size()) != heads) {
+    fail(std::string(name) + ": " + std::to_string(values.size()) +
+         " values do not match q's heads " + std::to_string(heads));
+  }
+  for (std::size_t h = 0; h < values.size(); ++h) {
+    if (is_finite_in_base_2(values[h]) || (minus_infinity && values[h] == -INFINITY)) continue;
+    fail(std::string(name) + ": " + std::to_string(values[h]) + " of head " + std::to_string(h) +
+         (minus_infinity ? " is neither finite nor -inf" : " is not finite"));
+  }
+}
+
+void check_soft_cap(const AttentionOptions& options) {
+  if (!options.soft_cap) return;
+  const float cap = *options.soft_cap;
+  if (is_finite_in_base_2(cap) && cap > 0.0f) return;
+  fail("soft_cap: " + std::to_string(cap) + " is not a number above 0 and below FLT_MAX / log2(e)");
 }
 
 void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch, std::int64_t kv_len) {
@@ -139,6 +183,8 @@ void check_aliasing(const char* output, const MemoryRange& written,
   check_disjoint(output, written, "bool_mask", memory_range(options.bool_mask.values));
   check_disjoint(output, written, "kv_lens", memory_range(options.kv_lens));
   check_disjoint(output, written, "mask.query_offsets", memory_range(options.mask.query_offsets));
+  check_disjoint(output, written, "alibi_slopes", memory_range(options.alibi_slopes));
+  check_disjoint(output, written, "sinks", memory_range(options.sinks));
 }
 
 }  // namespace
@@ -155,6 +201,10 @@ void validate_attention(const TensorView<const float, 4>& q, const TensorView<co
 
   const Shape scores{q.shape[0], q.shape[1], q.shape[2], k.shape[2]};
   check_mask(options.mask, scores[0]);
+  check_offsets_are_used(options);
+  check_soft_cap(options);
+  check_per_head("alibi_slopes", options.alibi_slopes, scores[1], false);
+  check_per_head("sinks", options.sinks, scores[1], true);
   check_kv_lens(options.kv_lens, scores[0], scores[3]);
   if (options.softmax_scale && !std::isfinite(*options.softmax_scale)) {
     fail("softmax_scale: " + std::to_string(*options.softmax_scale) + " is not finite");

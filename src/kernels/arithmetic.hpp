@@ -21,6 +21,13 @@ constexpr float kExp2Coefficients[6] = {
 /// Below this exp2 is exactly 0, before any result could be subnormal.
 inline constexpr float kExp2Zero = -125.0f;
 
+/// tanh(x) = x + x^3 P(x^2) below kTanhSmall, by a minimax P of relative error 0.08 * 2^-24; above
+/// it (1 - e) / (1 + e) with e = exp2(-2 log2(e) |x|).
+inline constexpr float kTanhSmall = 0.625f;
+constexpr float kTanhCoefficients[5] = {
+    -0x1.555532p-2f, 0x1.1106f6p-3f, -0x1.b835a4p-5f, 0x1.51f8cep-6f, -0x1.750ce4p-8f,
+};
+
 inline constexpr double kLog2E = 0x1.71547652b82fep+0;
 inline constexpr double kLn2 = 0x1.62e42fefa39efp-1;
 

@@ -5,11 +5,11 @@
 
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
-#include "kernels/element_mask.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
 #include "kernels/prefetch.inl.hpp"
+#include "kernels/score_options.inl.hpp"
 #include "kernels/scores.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
 
@@ -49,21 +49,20 @@ struct QueryTile {
   std::int64_t block;
   KeyRange keys;                       // what any of them may see
   bool uniform;                        // they all see the same
-  bool whole;                          // ... whole column tiles of keys, without element masks
+  bool whole;                          // ... whole column tiles of keys, with scores as they come
   KeyRange spans[kQueryRows / kRows];  // what each row tile may see
 
   QueryTile(const AttendArgs& args, std::int64_t row_, std::int64_t block_)
       : row(row_),
         rows(args.rows - row_ < kQueryRows ? args.rows - row_ : kQueryRows),
         block(block_) {
+    keys = visible_to_rows(args, args.row_begin + row, rows, block);
     const KeyRange first = visible_to_rows(args, args.row_begin + row, 1, block);
     const KeyRange last = visible_to_rows(args, args.row_begin + row + rows - 1, 1, block);
-    keys = {first.begin, first.begin < last.end ? last.end : first.begin};
     uniform = first.begin == last.begin && first.end == last.end;
     // Neither a column tile nor a line of scores may hold anything that is not a key of every row.
     constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
-    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && args.bias == nullptr &&
-            args.mask == nullptr;
+    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(args);
     for (std::int64_t r = 0; r < rows; r += kRows) {
       spans[r / kRows] =
           uniform ? keys : visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
@@ -124,11 +123,11 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
   return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
 }
 
-inline void tile_masks(const AttendArgs& args, const AttendScratch& scratch,
-                       const QueryTile& tile) {
-  if (args.bias == nullptr && args.mask == nullptr) return;
+inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
+                               const QueryTile& tile) {
+  if (!changes_scores(args)) return;
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    apply_element_masks(args, position_of(args, args.row_begin + tile.row + r),
+    apply_score_options(args, position_of(args, args.row_begin + tile.row + r),
                         tile.block * kKeyBlock, tile.seen_by(args, r), scores_of_row(scratch, r));
   }
 }
@@ -175,7 +174,7 @@ inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scrat
                               const QueryTile& tile, const PackedBlock& packed,
                               Prefetcher& prefetcher) {
   tile_scores(args, scratch, tile, packed, prefetcher);
-  tile_masks(args, scratch, tile);
+  tile_score_options(args, scratch, tile);
   tile_softmax(args, scratch, tile);
   for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
     keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),
@@ -236,7 +235,7 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
   const RowPosition at = position_of(args, args.row_begin);
-  apply_element_masks(args, at, block * kKeyBlock, seen, scratch.s);
+  apply_score_options(args, at, block * kKeyBlock, seen, scratch.s);
   bool hidden[kKeyBlock];
   for (std::int64_t j = seen.begin; j < seen.end; ++j) {
     hidden[j] = *score_of(scratch.s, j) == -kInfinity;

@@ -1,4 +1,5 @@
-// exp2 for x <= 0, and log2 for the log-sum-exp: fixed sequences of exactly rounded operations.
+// exp2 for x <= 0, tanh for the soft cap, log2 for the log-sum-exp: fixed sequences of exactly
+// rounded operations.
 #pragma once
 
 #include "kernels/kernel_set.hpp"
@@ -19,6 +20,18 @@ RAPT_INLINE Vec exp2(Vec x) {
   Vec p(2.0f * kExp2Coefficients[5]);
   RAPT_UNROLL for (int i = 4; i >= 0; --i) p = fma(p, f, Vec(2.0f * kExp2Coefficients[i]));
   return zero_below(x, Vec(kExp2Zero), p, low_bits_to_exponent(n));
+}
+
+/// tanh(x), within a few ULP; NaN for NaN.
+RAPT_INLINE Vec tanh(Vec x) {
+  const Vec x2 = x * x;
+  Vec q(kTanhCoefficients[4]);
+  RAPT_UNROLL for (int i = 3; i >= 0; --i) q = fma(q, x2, Vec(kTanhCoefficients[i]));
+  const Vec small = fma(x * x2, q, x);
+  const Vec magnitude = absolute(x);
+  const Vec e = exp2(magnitude * Vec(static_cast<float>(-2.0 * kLog2E)));
+  const Vec large = with_sign_of((Vec(1.0f) - e) / (Vec(1.0f) + e), x);
+  return select_less(magnitude, Vec(kTanhSmall), small, large);
 }
 
 /// The same bits for one value.
@@ -51,7 +64,7 @@ inline double log2_double(float x) {
   return static_cast<double>(e) + (2.0 * kLog2E) * (z * t);
 }
 
-/// lse = (m + log2 l) ln 2, rounded once to float. An m that was saturated (element_mask.inl.hpp)
+/// lse = (m + log2 l) ln 2, rounded once to float. An m that was saturated (score_options.inl.hpp)
 /// stands for any score at or below it: its lse is the lowest float.
 inline float log_sum_exp(float m, float l) {
   if (!(l > 0.0f)) return l == 0.0f ? -kInfinity : canonical(l);

@@ -116,12 +116,12 @@ inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) 
 /// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 for a weight of -0: a key that does not
 /// exist. Without NaNs (`exact` unset) a block whose maximum is -inf is empty.
 inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
-                           float inverse, bool exact) {
+                           float m, float inverse, bool exact) {
   float* w = weights_row(args, args.row_begin + r);
   for (std::int64_t block = 0; block < scratch.blocks; ++block) {
     const float block_max = scratch.block_max[r * scratch.blocks + block];
     const bool empty = !exact && block_max == -kInfinity;
-    const float factor = exp2_scalar(block_max - scratch.m[r]) * inverse;
+    const float factor = exp2_scalar(block_max - m) * inverse;
     const std::int64_t begin = block * kKeyBlock;
     const std::int64_t end = begin + kKeyBlock < args.kv_len ? begin + kKeyBlock : args.kv_len;
     for (std::int64_t j = begin; j < end; ++j) {
@@ -132,20 +132,34 @@ inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch,
   for (std::int64_t j = args.kv_len; j < args.weights_keys; ++j) w[j] = 0.0f;
 }
 
+/// The sink joins the row's state last, as a key without a value: o = fma(o, a, 0) is left to
+/// finish_out. Returns a.
+RAPT_INLINE float join_sink(const AttendArgs& args, std::int64_t head, float& m, float& l) {
+  if (args.sinks == nullptr || args.sinks[head] == -kInfinity) return 1.0f;
+  const float sink = args.sinks[head];
+  const bool empty = m == -kInfinity && l == 0.0f;
+  const float top = sink > m ? sink : m;
+  const float a = empty ? 0.0f : exp2_scalar(m - top);
+  l = __builtin_fmaf(l, a, exp2_scalar(sink - top));
+  m = top;
+  return a;
+}
+
 /// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
 /// exist. Returns whether all of it is finite.
-RAPT_INLINE bool finish_out(const float* o, float inverse, std::int64_t value_dim, float* out) {
-  const Vec scale(inverse);
+RAPT_INLINE bool finish_out(const float* o, float a, float inverse, std::int64_t value_dim,
+                            float* out) {
+  const Vec keep(a), scale(inverse);
   Vec poison(0.0f);  // x * 0 is NaN for NaN and Inf
   std::int64_t c = 0;
   for (; c + kVecLanes <= value_dim; c += kVecLanes) {
-    const Vec y = fma(load(o + c), scale, Vec(0.0f));
+    const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
     store(out + c, y);
     poison = fma(y, Vec(0.0f), poison);
   }
   float tail = 0.0f;
   for (; c < value_dim; ++c) {
-    out[c] = __builtin_fmaf(o[c], inverse, 0.0f);
+    out[c] = __builtin_fmaf(__builtin_fmaf(o[c], a, 0.0f), inverse, 0.0f);
     tail = __builtin_fmaf(out[c], 0.0f, tail);
   }
   return sum_lanes(poison) + tail == 0.0f;
@@ -156,12 +170,14 @@ RAPT_INLINE bool finish_out(const float* o, float inverse, std::int64_t value_di
 inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
                        bool exact) {
   const auto [i, h] = position_of(args, args.row_begin + r);
-  const float m = scratch.m[r], l = scratch.l[r];
+  float m = scratch.m[r], l = scratch.l[r];
+  const float a = join_sink(args, h, m, l);
   float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
   const bool empty = m == -kInfinity && l == 0.0f;
   const float inverse = empty ? 0.0f : 1.0f / l;
   const bool finite =
-      finish_out(scratch.o + r * scratch.o_stride, inverse, args.value_dim, out) && l - l == 0.0f;
+      finish_out(scratch.o + r * scratch.o_stride, a, inverse, args.value_dim, out) &&
+      l - l == 0.0f;
   if (!finite && !exact) return false;
   if (exact) {
     for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
@@ -169,7 +185,7 @@ inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std
   if (args.lse != nullptr) {
     args.lse[i * args.lse_token_stride + h * args.lse_head_stride] = log_sum_exp(m, l);
   }
-  if (args.weights != nullptr) finish_weights(args, scratch, r, inverse, exact);
+  if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse, exact);
   return true;
 }
 

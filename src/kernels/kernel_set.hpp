@@ -56,6 +56,11 @@ struct AttendArgs {
   std::int64_t kv_len;
   std::int64_t visible_begin, visible_end;
 
+  float soft_cap;             ///< in base 2: cap * log2(e); 0: none
+  const float* alibi_slopes;  ///< null: none; else of the group's heads, times log2(e)
+  std::int64_t query_offset;  ///< position of query 0, for ALiBi
+  const float* sinks;         ///< null: none; else of the group's heads, times log2(e)
+
   const unsigned char* mask;  ///< null: none; else key is kept iff (value != 0) == (mask_keep != 0)
   MaskStrides mask_strides;
   int mask_keep;

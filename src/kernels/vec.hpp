@@ -178,6 +178,7 @@ constexpr int kVecLanes = 1;
 RAPT_INLINE Vec operator+(Vec a, Vec b) { return a.value + b.value; }
 RAPT_INLINE Vec operator-(Vec a, Vec b) { return a.value - b.value; }
 RAPT_INLINE Vec operator*(Vec a, Vec b) { return a.value * b.value; }
+RAPT_INLINE Vec operator/(Vec a, Vec b) { return a.value / b.value; }
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return __builtin_fmaf(a.value, b.value, c.value); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return x.value > acc.value ? x : acc; }
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
@@ -203,9 +204,22 @@ RAPT_INLINE float canonical(float x) {
 }
 #if defined(RAPT_KERNEL_ISA_SCALAR)
 RAPT_INLINE Vec canonical(Vec x) { return canonical(x.value); }
+RAPT_INLINE Vec absolute(Vec x) { return __builtin_fabsf(x.value); }
+RAPT_INLINE Vec with_sign_of(Vec x, Vec sign) { return __builtin_copysignf(x.value, sign.value); }
+RAPT_INLINE Vec select_less(Vec x, Vec bound, Vec yes, Vec no) {
+  return x.value < bound.value ? yes : no;
+}
 #else
 RAPT_INLINE Vec canonical(Vec x) {
   return xsimd::select(x == x, x, Vec(__builtin_bit_cast(float, kCanonicalNan)));
+}
+RAPT_INLINE Vec absolute(Vec x) { return xsimd::abs(x); }
+RAPT_INLINE Vec with_sign_of(Vec x, Vec sign) {
+  return xsimd::bitwise_or(x, xsimd::bitwise_and(sign, Vec(-0.0f)));  // x >= 0
+}
+/// `yes` where x < bound, else (also for NaN) `no`.
+RAPT_INLINE Vec select_less(Vec x, Vec bound, Vec yes, Vec no) {
+  return xsimd::select(x < bound, yes, no);
 }
 #endif
 

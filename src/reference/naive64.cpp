@@ -16,8 +16,30 @@ struct Row {
   TensorView<const float, 4> q, k, v;
   const AttentionOptions& options;
   double scale;
-  std::int64_t batch, head, kv_head, query;
+  std::int64_t batch, head, kv_head, query, position;
 };
+
+/// A score by the options, and the magnitudes that made it.
+struct Score {
+  double value, magnitude;
+};
+
+Score with_options(const Row& row, Score s, double bias, std::int64_t key) {
+  if (row.options.soft_cap) {
+    const double cap{*row.options.soft_cap};
+    s.value = cap * std::tanh(s.value / cap);
+    s.magnitude += 8.0 * cap;
+  }
+  s.value += bias;
+  s.magnitude += std::abs(bias);
+  if (!row.options.alibi_slopes.empty()) {
+    const double slope{row.options.alibi_slopes[static_cast<std::size_t>(row.head)]};
+    const double fall = slope * std::abs(static_cast<double>(row.position - key));
+    s.value -= fall;
+    s.magnitude += std::abs(fall);
+  }
+  return s;
+}
 
 /// Natural scores of one row, -inf where it does not attend; `largest` becomes S.
 std::vector<double> scores(const Row& row, double& largest) {
@@ -25,7 +47,7 @@ std::vector<double> scores(const Row& row, double& largest) {
   const std::int64_t keys = sequence_keys(row.options, row.batch, kv_len);
   std::vector<double> s(static_cast<std::size_t>(kv_len), -kInfinity);
   for (std::int64_t j = 0; j < keys; ++j) {
-    if (!in_range(row.options, row.batch, row.query, row.q.shape[2], j, keys)) continue;
+    if (!in_range(row.options.mask, row.position, j, keys)) continue;
     if (!kept(row.options.bool_mask, row.batch, row.head, row.query, j)) continue;
     double bias = 0.0;
     if (row.options.bias.data != nullptr) {
@@ -40,10 +62,18 @@ std::vector<double> scores(const Row& row, double& largest) {
       dot += product;
       magnitude += std::abs(product);
     }
-    s[static_cast<std::size_t>(j)] = row.scale * dot + bias;
-    largest = std::max(largest, std::abs(row.scale) * magnitude + std::abs(bias));
+    const Score score =
+        with_options(row, {row.scale * dot, std::abs(row.scale) * magnitude}, bias, j);
+    s[static_cast<std::size_t>(j)] = score.value;
+    largest = std::max(largest, score.magnitude);
   }
   return s;
+}
+
+/// The score of the head's sink; -inf: there is none.
+double sink_of(const Row& row) {
+  if (row.options.sinks.empty()) return -kInfinity;
+  return double{row.options.sinks[static_cast<std::size_t>(row.head)]};
 }
 
 void attend_row(const Row& row, Attention64& result) {
@@ -55,7 +85,10 @@ void attend_row(const Row& row, Attention64& result) {
     attended += s != -kInfinity ? 1 : 0;
     max = s > max ? s : max;
   }
-  double sum = 0.0;
+  const double sink = sink_of(row);
+  max = std::max(max, sink);
+  if (sink != -kInfinity) largest = std::max(largest, std::abs(sink));
+  double sum = sink == -kInfinity ? 0.0 : std::exp(sink - max);
   for (double& s : p) {
     s = s == -kInfinity ? 0.0 : std::exp(s - max);
     sum += s;
@@ -76,7 +109,7 @@ void attend_row(const Row& row, Attention64& result) {
     result.value_max.push_back(v_max);
   }
   for (const double weight : p) result.weights.push_back(attended == 0 ? 0.0 : weight / sum);
-  result.lse.push_back(attended == 0 ? -kInfinity : max + std::log(sum));
+  result.lse.push_back(sum == 0.0 ? -kInfinity : max + std::log(sum));
   result.score_sum.push_back(largest);
   result.attended.push_back(attended);
 }
@@ -90,10 +123,12 @@ Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4>
                                              : 1.0 / std::sqrt(static_cast<double>(head_dim));
   Attention64 result;
   for (std::int64_t b = 0; b < batches; ++b) {
+    const std::int64_t keys = sequence_keys(options, b, k.shape[2]);
     for (std::int64_t h = 0; h < heads; ++h) {
       const std::int64_t kv_head = h / (heads / k.shape[1]);
       for (std::int64_t i = 0; i < q_len; ++i) {
-        attend_row({q, k, v, options, scale, b, h, kv_head, i}, result);
+        const std::int64_t position = query_position(options.mask, b, i, q_len, keys);
+        attend_row({q, k, v, options, scale, b, h, kv_head, i, position}, result);
       }
     }
   }

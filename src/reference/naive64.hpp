@@ -13,16 +13,19 @@ namespace rapt::reference {
 
 /// All dense and row-major.
 struct Attention64 {
-  std::vector<double> out;        ///< [batch, heads, q_len, value_dim]
-  std::vector<double> lse;        ///< [batch, heads, q_len]
-  std::vector<double> weights;    ///< [batch, heads, q_len, kv_len]
-  std::vector<double> value_sum;  ///< sum_j p_j |v_jd|, like out
-  std::vector<double> value_max;  ///< max_j |v_jd| over attended keys, like out
-  std::vector<double> score_sum;  ///< S = max_j softmax_scale sum_d |q_d k_jd| + |bias_j|, like lse
+  std::vector<double> out;             ///< [batch, heads, q_len, value_dim]
+  std::vector<double> lse;             ///< [batch, heads, q_len]
+  std::vector<double> weights;         ///< [batch, heads, q_len, kv_len]
+  std::vector<double> value_sum;       ///< sum_j p_j |v_jd|, like out
+  std::vector<double> value_max;       ///< max_j |v_jd| over attended keys, like out
+  std::vector<double> score_sum;       ///< S = max_j of the magnitudes that make score j, like lse
   std::vector<std::int64_t> attended;  ///< keys that the row attends to, like lse
 };
 
-/// What rapt::attention computes, in float64; `out`, `lse` and `weights` of the options are ignored
+/// What rapt::attention computes, in float64, without bias sums that stop at the lowest float.
+///   S = max_j softmax_scale sum_d |q_d k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, and |sink|
+/// where that is larger; 8 u soft_cap is what the division, tanh and product of the soft cap lose.
+/// `out`, `lse` and `weights` of the options are ignored
 /// as outputs. Nothing is checked. Keys whose bias is -inf are masked.
 Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
                         TensorView<const float, 4> v, const AttentionOptions& options = {});

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -29,8 +30,9 @@ constexpr float kLowest = std::numeric_limits<float>::lowest();
 struct Row {
   TensorView<const float, 4> k, v;
   const AttentionOptions& options;
-  std::int64_t batch, head, kv_head, query, q_len;
-  std::int64_t keys;  // that exist for this sequence
+  std::int64_t batch, head, kv_head, query;
+  std::int64_t position;  // of the query among the keys
+  std::int64_t keys;      // that exist for this sequence
 };
 
 /// The sums of one key block, or of several folded ones: m the maximum, l the sum of the weights, o
@@ -54,12 +56,34 @@ std::vector<float> scaled_query(TensorView<const float, 4> q, const Row& row) {
   return scaled;
 }
 
-// 2. s_j = <q', k_j> by a chain over ascending d, then the bias. A bias as low as -FLT_MAX is a
-// value: times log2(e) it would become -inf and hide the key, so the sum stops at the lowest float.
-// -inf: the row does not attend to the key, whose memory is not read when a mask says so.
+/// x * log2(e), rounded once.
+float to_base_2(float x) { return static_cast<float>(double{x} * kernels::kLog2E); }
+
+// 2, the options. What they make of a score: soft cap, then bias, then ALiBi. A bias as low as
+// -FLT_MAX is a value: times log2(e) it would become -inf and hide the key, so the sum stops at the
+// lowest float.
+float with_options(const Row& row, float s, float bias, std::int64_t j) {
+  const AttentionOptions& options = row.options;
+  if (options.soft_cap) {
+    const float cap = to_base_2(*options.soft_cap);
+    s = cap * tanh(s / cap);
+  }
+  if (options.bias.data != nullptr) {
+    s = std::fma(bias, static_cast<float>(kernels::kLog2E), s);
+    if (s < kLowest) s = kLowest;  // a NaN stays
+  }
+  if (!options.alibi_slopes.empty()) {
+    const float slope = to_base_2(options.alibi_slopes[static_cast<std::size_t>(row.head)]);
+    s = std::fma(-slope, static_cast<float>(std::abs(row.position - j)), s);
+  }
+  return s;
+}
+
+// 2. s_j = <q', k_j> by a chain over ascending d, then the options. -inf: the row does not attend
+// to the key, whose memory is not read when a mask says so.
 float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   const AttentionOptions& options = row.options;
-  if (!in_range(options, row.batch, row.query, row.q_len, j, row.keys)) return -kInfinity;
+  if (!in_range(options.mask, row.position, j, row.keys)) return -kInfinity;
   if (!kept(options.bool_mask, row.batch, row.head, row.query, j)) return -kInfinity;
   const bool biased = options.bias.data != nullptr;
   const float bias = biased ? broadcast_at(options.bias, row.batch, row.head, row.query, j) : 0.0f;
@@ -68,9 +92,7 @@ float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   float s = 0.0f;
   const float* k = &row.k(row.batch, row.kv_head, j, 0);
   for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
-  if (!biased) return s;
-  const float sum = std::fma(bias, static_cast<float>(kernels::kLog2E), s);
-  return sum < kLowest ? kLowest : sum;  // a NaN stays
+  return with_options(row, s, bias, j);
 }
 
 // 3. l_b = sum of p_j: lane t adds those with j mod 16 = t, then the lanes are added pairwise.
@@ -153,6 +175,22 @@ std::optional<State> fold_blocks(const Row& row, const std::vector<float>& scale
   return state;
 }
 
+// 6, the sink. A key with a score and no value, joins what the blocks left.
+std::optional<State> with_sink(const Row& row, std::optional<State> state) {
+  if (row.options.sinks.empty()) return state;
+  const float sink = to_base_2(row.options.sinks[static_cast<std::size_t>(row.head)]);
+  if (sink == -kInfinity) return state;
+  if (!state) {
+    return State{sink, 1.0f, std::vector<float>(static_cast<std::size_t>(row.v.shape[3]), 0.0f)};
+  }
+  const float m = sink > state->m ? sink : state->m;
+  const float a = exp2(state->m - m);
+  state->l = std::fma(state->l, a, exp2(sink - m));
+  for (float& o : state->o) o = std::fma(o, a, 0.0f);
+  state->m = m;
+  return state;
+}
+
 // 7. lse = (m + log2(l)) * ln(2) in double, rounded once. An m that was saturated stands for any
 // score at or below it: its lse is the lowest float.
 float log_sum_exp(const State& state) {
@@ -179,7 +217,8 @@ void write_weights(const Row& row, const Weights& weights, const std::optional<S
 
 void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Row& row) {
   Weights weights;
-  const std::optional<State> state = fold_blocks(row, scaled_query(q, row), weights);
+  const std::optional<State> state =
+      with_sink(row, fold_blocks(row, scaled_query(q, row), weights));
   const float inverse = state ? 1.0f / state->l : 0.0f;
   for (std::int64_t d = 0; d < out.shape[3]; ++d) {
     // Adding +0 turns -0 into +0: a sign of zero could tell how many masked keys there were.
@@ -201,6 +240,18 @@ float exp2(float x) {
   float p = kernels::kExp2Coefficients[5];
   for (int i = 4; i >= 0; --i) p = std::fma(p, f, kernels::kExp2Coefficients[i]);
   return std::isnan(x) ? x : std::ldexp(p, static_cast<int>(n));
+}
+
+float tanh(float x) {
+  const float a = std::fabs(x);
+  if (a < kernels::kTanhSmall) {
+    const float x2 = x * x;
+    float p = kernels::kTanhCoefficients[4];
+    for (int i = 3; i >= 0; --i) p = std::fma(p, x2, kernels::kTanhCoefficients[i]);
+    return std::fma(x * x2, p, x);
+  }
+  const float e = exp2(a * static_cast<float>(-2.0 * kernels::kLog2E));
+  return std::copysign((1.0f - e) / (1.0f + e), x);
 }
 
 double log2(float l) {
@@ -243,11 +294,12 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                const AttentionOptions& options) {
   const auto [batches, heads, q_len, value_dim] = out.shape;
   for (std::int64_t b = 0; b < batches; ++b) {
+    const std::int64_t keys = sequence_keys(options, b, k.shape[2]);
     for (std::int64_t h = 0; h < heads; ++h) {
       const std::int64_t kv_head = h / (heads / k.shape[1]);
       for (std::int64_t i = 0; i < q_len; ++i) {
-        const std::int64_t keys = sequence_keys(options, b, k.shape[2]);
-        attend_row(q, out, {k, v, options, b, h, kv_head, i, q_len, keys});
+        const std::int64_t position = query_position(options.mask, b, i, q_len, keys);
+        attend_row(q, out, {k, v, options, b, h, kv_head, i, position, keys});
       }
     }
   }

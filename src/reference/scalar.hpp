@@ -12,6 +12,9 @@ namespace rapt::reference {
 /// 2^x for x <= 0, at most 2 ULP off; +0 below kExp2Zero; NaN for NaN.
 float exp2(float x);
 
+/// The hyperbolic tangent, at most 3 ULP off; NaN for NaN.
+float tanh(float x);
+
 /// log2(l) for a normal l > 0, as one sequence of rounded double operations without libm.
 double log2(float l);
 

@@ -2,11 +2,15 @@
 // both oracles share. Plain and slow on purpose.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "rapt/attention.hpp"
 
 namespace rapt::reference {
+
+/// Query offsets further than this stop here: no position then leaves the integers.
+inline constexpr std::int64_t kFarthestOffset = std::int64_t{1} << 59;
 
 /// The element of a tensor that broadcasts: an extent of 1 stands for any index.
 template <class T>
@@ -24,18 +28,23 @@ inline std::int64_t sequence_keys(const AttentionOptions& options, std::int64_t 
   return options.kv_lens.empty() ? kv_len : options.kv_lens[static_cast<std::size_t>(batch)];
 }
 
-/// Whether query `query` of a sequence with `keys` keys and `q_len` queries may see key `key` by
-/// the range masks alone.
-inline bool in_range(const AttentionOptions& options, std::int64_t batch, std::int64_t query,
-                     std::int64_t q_len, std::int64_t key, std::int64_t keys) {
-  if (key >= keys) return false;
-  const Mask& mask = options.mask;
-  if (mask.kind == Mask::Kind::none) return true;
-  if (mask.align == Mask::Align::bottom_right) return key - query <= keys - q_len;
+/// Where query `query` of a sequence with `keys` keys and `q_len` queries stands among the keys.
+inline std::int64_t query_position(const Mask& mask, std::int64_t batch, std::int64_t query,
+                                   std::int64_t q_len, std::int64_t keys) {
+  if (mask.align == Mask::Align::bottom_right) return query + keys - q_len;
   const std::int64_t offset = mask.query_offsets.empty()
                                   ? mask.query_offset
                                   : mask.query_offsets[static_cast<std::size_t>(batch)];
-  return key - query <= offset;  // Not key <= query + offset, which may wrap.
+  return query + std::clamp(offset, -kFarthestOffset, kFarthestOffset);
+}
+
+/// Whether the range masks let a query at `position` of a sequence with `keys` keys see key `key`.
+inline bool in_range(const Mask& mask, std::int64_t position, std::int64_t key, std::int64_t keys) {
+  if (key >= keys) return false;
+  if (mask.kind == Mask::Kind::causal && key > position) return false;
+  // Differences with the position, not sums: a window may be as wide as the integers.
+  if (mask.window_left != kNoWindow && position - key > mask.window_left) return false;
+  return mask.window_right == kNoWindow || key - position <= mask.window_right;
 }
 
 /// Whether the boolean mask, where there is one, lets the row see the key.

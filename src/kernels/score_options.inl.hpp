@@ -1,5 +1,5 @@
-// Element masks and bias on one row of scores of one key block. A key that they hide gets -inf,
-// whatever its score holds.
+// What options do to one row of scores of one key block: soft cap, bias, ALiBi, element mask, in
+// this order. A key that they hide gets -inf, whatever its score holds.
 #pragma once
 
 #include "kernels/finish.inl.hpp"
@@ -42,15 +42,49 @@ RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
   }
 }
 
-/// Bias, then mask, on the scores `seen` of one row of the block whose first key is `key`.
-inline void apply_element_masks(const AttendArgs& args, RowPosition at, std::int64_t key,
+/// s = cap2 * tanh(s / cap2) for whole lines of scores.
+inline void cap_scores(float* row, KeyRange seen, float cap2) {
+  const LineRange lines(seen);
+  const Vec cap(cap2);
+  for (std::int64_t line = lines.first; line < lines.last; ++line) {
+    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+      float* at = row + line * kTileChunk + i * kVecLanes;
+      store(at, cap * tanh(load(at) / cap));
+    }
+  }
+}
+
+/// s[j] = fma(-slope, |distance - j|, s[j]) for one line of scores whose first key is `distance`
+/// before the query.
+RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::int64_t count) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::int64_t d = distance - j;
+    s[j] = __builtin_fmaf(-slope, static_cast<float>(d < 0 ? -d : d), s[j]);
+  }
+}
+
+RAPT_INLINE bool changes_scores(const AttendArgs& args) {
+  return args.bias != nullptr || args.mask != nullptr || args.alibi_slopes != nullptr ||
+         args.soft_cap != 0.0f;
+}
+
+/// All options on the scores `seen` of one row of the block whose first key is `key`.
+inline void apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
                                 KeyRange seen, float* row) {
+  if (args.soft_cap != 0.0f) cap_scores(row, seen, args.soft_cap);
   if (args.bias != nullptr) {
     const MaskStrides& stride = args.bias_strides;
     const float* bias =
         args.bias + at.query * stride.query + at.head * stride.head + key * stride.key;
     for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
       add_bias(s, bias + j * stride.key, stride.key, count);
+    });
+  }
+  if (args.alibi_slopes != nullptr) {
+    const float slope = args.alibi_slopes[at.head];
+    const std::int64_t distance = at.query + args.query_offset - key;
+    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
+      add_alibi(s, slope, distance - j, count);
     });
   }
   if (args.mask != nullptr) {

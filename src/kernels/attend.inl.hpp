@@ -25,6 +25,7 @@ RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_que
   std::int64_t end = last_query + args.visible_end;
   end = (end < args.kv_len ? end : args.kv_len) - base;
   begin = begin > 0 ? begin : 0;
+  begin = begin < kKeyBlock ? begin : kKeyBlock;
   end = end < kKeyBlock ? end : kKeyBlock;
   return {begin, end > begin ? end : begin};
 }

@@ -27,7 +27,7 @@ struct Shares {
   double weights = 0.0;
 };
 
-void raise(double& share, float got, double want, double bound) {
+void raise_share(double& share, float got, double want, double bound) {
   if (std::isinf(want) && double{got} == want) return;
   const double error = std::abs(double{got} - want);
   const double one = error == 0.0 ? 0.0 : error / bound;
@@ -45,15 +45,16 @@ Shares shares_of(const Outputs& got, const Attention64& want, const Shape& s) {
         for (std::int64_t d = 0; d < s.value_dim; ++d) {
           const std::size_t at =
               row * static_cast<std::size_t>(s.value_dim) + static_cast<std::size_t>(d);
-          raise(shares.out, got.out(b, h, i, d), want.out[at],
-                out_bound(score_sum, want.value_sum[at]));
+          raise_share(shares.out, got.out(b, h, i, d), want.out[at],
+                      out_bound(score_sum, want.value_sum[at]));
         }
-        raise(shares.lse, got.lse(b, h, i), want.lse[row], lse_bound(score_sum, want.lse[row]));
+        raise_share(shares.lse, got.lse(b, h, i), want.lse[row],
+                    lse_bound(score_sum, want.lse[row]));
         for (std::int64_t j = 0; j < s.kv_len; ++j) {
           const std::size_t at =
               row * static_cast<std::size_t>(s.kv_len) + static_cast<std::size_t>(j);
-          raise(shares.weights, got.weights(b, h, i, j), want.weights[at],
-                weight_guaranteed({s.head_dim, s.kv_len}, score_sum, want.weights[at]));
+          raise_share(shares.weights, got.weights(b, h, i, j), want.weights[at],
+                      weight_guaranteed({s.head_dim, s.kv_len}, score_sum, want.weights[at]));
         }
       }
     }

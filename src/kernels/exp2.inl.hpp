@@ -30,7 +30,7 @@ RAPT_INLINE Vec tanh(Vec x) {
   const Vec small = fma(x * x2, q, x);
   const Vec magnitude = absolute(x);
   const Vec e = exp2(magnitude * Vec(static_cast<float>(-2.0 * kLog2E)));
-  const Vec large = with_sign_of((Vec(1.0f) - e) / (Vec(1.0f) + e), x);
+  const Vec large = with_sign_of(divide(Vec(1.0f) - e, Vec(1.0f) + e), x);
   return select_less(magnitude, Vec(kTanhSmall), small, large);
 }
 

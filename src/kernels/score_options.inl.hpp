@@ -49,7 +49,7 @@ inline void cap_scores(float* row, KeyRange seen, float cap2) {
   for (std::int64_t line = lines.first; line < lines.last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
       float* at = row + line * kTileChunk + i * kVecLanes;
-      store(at, cap * tanh(load(at) / cap));
+      store(at, cap * tanh(divide(load(at), cap)));
     }
   }
 }

@@ -29,6 +29,7 @@ constexpr int kVecLanes = 16;
 
 // xsimd 8.1 has no fused fma for AVX-512, and its max does not say which operand a NaN yields.
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+RAPT_INLINE Vec divide(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 /// The larger one; `acc` where x is NaN.
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm512_max_ps(x, acc); }
 /// The float whose exponent field is the low 8 bits of x's.
@@ -87,6 +88,7 @@ using Vec = xsimd::batch<float, xsimd::avx2>;
 constexpr int kVecLanes = 8;
 
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+RAPT_INLINE Vec divide(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm256_max_ps(x, acc); }
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
@@ -135,6 +137,8 @@ using Vec = xsimd::batch<float, xsimd::neon64>;
 constexpr int kVecLanes = 4;
 
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+// xsimd 8.1 divides by an estimate of the reciprocal, which is not rounded as a quotient.
+RAPT_INLINE Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return vmaxnmq_f32(x, acc); }
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
@@ -178,7 +182,7 @@ constexpr int kVecLanes = 1;
 RAPT_INLINE Vec operator+(Vec a, Vec b) { return a.value + b.value; }
 RAPT_INLINE Vec operator-(Vec a, Vec b) { return a.value - b.value; }
 RAPT_INLINE Vec operator*(Vec a, Vec b) { return a.value * b.value; }
-RAPT_INLINE Vec operator/(Vec a, Vec b) { return a.value / b.value; }
+RAPT_INLINE Vec divide(Vec a, Vec b) { return a.value / b.value; }
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return __builtin_fmaf(a.value, b.value, c.value); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return x.value > acc.value ? x : acc; }
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {

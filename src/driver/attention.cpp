@@ -9,6 +9,7 @@
 
 #include "core/aligned_buffer.hpp"
 #include "dispatch/dispatch.hpp"
+#include "driver/base_2.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
 #include "driver/validate.hpp"
@@ -46,7 +47,7 @@ struct Call {
 float score_scale(const AttentionOptions& options, std::int64_t head_dim) {
   const double scale = options.softmax_scale ? static_cast<double>(*options.softmax_scale)
                                              : 1.0 / std::sqrt(static_cast<double>(head_dim));
-  return static_cast<float>(scale * kernels::kLog2E);
+  return to_base_2(scale);
 }
 
 /// Where query 0 of sequence b stands among its keys; further than half of kUnlimited is no
@@ -90,12 +91,10 @@ void plan_sequences(const TensorView<const float, 4>& q, const TensorView<const 
   }
 }
 
-/// Per-head values in the base-2 domain, each rounded once.
-void to_base_2(std::span<const float> values, std::vector<float>& scaled) {
+/// Per-head values in the base-2 domain.
+void scale_to_base_2(std::span<const float> values, std::vector<float>& scaled) {
   scaled.clear();
-  for (const float x : values) {
-    scaled.push_back(static_cast<float>(static_cast<double>(x) * kernels::kLog2E));
-  }
+  for (const float x : values) scaled.push_back(to_base_2(x));
 }
 
 /// The stride of a dimension that is broadcast when its extent is 1.
@@ -116,9 +115,7 @@ MaskStrides mask_strides(const TensorView<const T, 4>& view) {
 
 void set_score_options(const Call& call, std::int64_t b, std::int64_t head, AttendArgs& args) {
   const AttentionOptions& options = call.options;
-  if (options.soft_cap) {
-    args.soft_cap = static_cast<float>(static_cast<double>(*options.soft_cap) * kernels::kLog2E);
-  }
+  if (options.soft_cap) args.soft_cap = to_base_2(*options.soft_cap);
   if (!options.alibi_slopes.empty()) args.alibi_slopes = call.workspace.alibi_slopes.data() + head;
   if (!options.sinks.empty()) args.sinks = call.workspace.sinks.data() + head;
   args.query_offset = call.workspace.offsets[static_cast<std::size_t>(b)];
@@ -188,6 +185,7 @@ float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args) {
 }
 
 void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {
+  const bool shared = plan.multiply_adds >= kInlineWork;
   const auto set_states = [&](const KeySplit& split, AttendArgs& args) {
     args.states = call.states + split.state_offset;
     args.state_stride = plan.state_stride;
@@ -198,7 +196,8 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
     AttendArgs next{};
-    if (static_cast<std::size_t>(i) + 1 < plan.items.size()) {
+    // What a small call reads is in the cache, or read sooner than a prefetch would help.
+    if (shared && static_cast<std::size_t>(i) + 1 < plan.items.size()) {
       next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
       args.next = &next;
     }
@@ -211,7 +210,6 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     args.scratch = scratch_for(kernels, args);
     kernels.fold(args);
   };
-  const bool shared = plan.multiply_adds >= kInlineWork;
   for_items(static_cast<std::int64_t>(plan.items.size()), shared, attend);
   for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
 }
@@ -223,8 +221,8 @@ void plan_and_run(const TensorView<const float, 4>& q, const TensorView<const fl
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   thread_local CallWorkspace workspace;
   plan_sequences(q, k, options, workspace);
-  to_base_2(options.alibi_slopes, workspace.alibi_slopes);
-  to_base_2(options.sinks, workspace.sinks);
+  scale_to_base_2(options.alibi_slopes, workspace.alibi_slopes);
+  scale_to_base_2(options.sinks, workspace.sinks);
   const PlanProblem problem{
       .kv_heads = k.shape[1],
       .group = q.shape[1] / k.shape[1],

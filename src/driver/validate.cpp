@@ -6,7 +6,7 @@
 
 #include "core/sizes.hpp"
 #include "core/views.hpp"
-#include "kernels/kernel_set.hpp"
+#include "driver/base_2.hpp"
 
 namespace rapt {
 namespace {
@@ -98,10 +98,7 @@ void check_offsets_are_used(const AttentionOptions& options) {
   }
 }
 
-/// Scores are computed in the base-2 domain, where x is x * log2(e).
-bool is_finite_in_base_2(float x) {
-  return std::isfinite(static_cast<float>(static_cast<double>(x) * kernels::kLog2E));
-}
+bool is_finite_in_base_2(float x) { return std::isfinite(to_base_2(x)); }
 
 /// A value per query head: finite, or -inf where `minus_infinity` allows it.
 void check_per_head(const char* name, std::span<const float> values, std::int64_t heads,

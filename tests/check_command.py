@@ -228,6 +228,11 @@ class Measurements(Base):
             for result in report["results"]:
                 self.assertLessEqual(self.FIELDS, set(result))
                 self.assertEqual((result["workload"], result["repeats"]), (kind, 2))
+                low, high = result["median_interval_ms"]
+                self.assertLessEqual(low, result["median_ms"])
+                self.assertLessEqual(result["median_ms"], high)
+                self.assertAlmostEqual(result["gbs"] / result["read_gbs"],
+                                       result["share_of_bandwidth"])
                 done = result["gflops"] * result["median_ms"] * 1e6
                 self.assertAlmostEqual(done / flops[kind], 1)
 

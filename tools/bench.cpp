@@ -164,7 +164,7 @@ void add_bench(CLI::App& app) {
   command.add_option("--dtype", flags->dtype, "element type of the inputs")
       ->check(CLI::IsMember({"f32"}));
   command.add_option("--repeat", flags->repeat, "timed rounds")
-      ->default_str("as many as fit in 1 s per ISA, 3 to 50")
+      ->default_str("until the median is known within 2 %, 2 s per ISA at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });

@@ -76,7 +76,7 @@ void add_compare(CLI::App& app) {
   command.add_option("--threads", flags->threads, "threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
   command.add_option("--repeat", flags->repeat, "timed rounds")
-      ->default_str("as many as fit in 0.7 s per workload and ISA, at most 50")
+      ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });

@@ -1,4 +1,5 @@
 // `rapt info`: the machine, the instruction sets of this build, and the limits measured now.
+#include "bandwidth.hpp"
 #include "command.hpp"
 #include "dispatch/isa_table.hpp"
 #include "machine.hpp"
@@ -21,6 +22,7 @@ struct Limits {
   std::vector<double> fma;  ///< FLOP/s per available ISA, one thread
   double read = 0;          ///< bytes per second, one thread
   bool read_is_memory = true;
+  ReadWay way{1, 0};
 };
 
 /// Medians of interleaved rounds on one thread.
@@ -31,6 +33,7 @@ Limits measure_limits(const Machine& machine, const std::vector<Isa>& isas) {
   arena.execute([&] {
     BandwidthMeter memory(last_level_cache(machine));
     limits.read_is_memory = memory.exceeds_cache();
+    limits.way = memory.way();
     std::vector<std::vector<double>> fma(isas.size());
     std::vector<double> read;
     for (int round = 0; round < kRounds; ++round) {
@@ -69,9 +72,9 @@ std::string report(const Machine& machine, const std::vector<Isa>& isas, const L
                         fmt::format("{} x {}", set.tiles.rows, set.tiles.columns),
                         set.tiles.query_rows, peak);
   }
-  return text + fmt::format("\n{} {:.1f} GB/s, one thread\n",
+  return text + fmt::format("\n{} {:.1f} GB/s, one thread; {}\n",
                             limits.read_is_memory ? "Reading memory:" : "Reading a cache:",
-                            limits.read * 1e-9);
+                            limits.read * 1e-9, sentence(limits.way));
 }
 
 std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
@@ -86,7 +89,8 @@ std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
        {{"threads", 1},
         {"fma_gflops", *std::max_element(limits.fma.begin(), limits.fma.end()) * 1e-9},
         {"read_gbs", limits.read * 1e-9},
-        {"read_from_memory", limits.read_is_memory}}}};
+        {"read_from_memory", limits.read_is_memory},
+        {"read_loop", sentence(limits.way)}}}};
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     const kernels::KernelSet& set = *row.kernels;
     nlohmann::json entry = {{"isa", set.name},

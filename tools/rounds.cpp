@@ -1,6 +1,7 @@
 // The rounds, and which ISA still takes part in them.
 #include "rounds.hpp"
 
+#include "bandwidth.hpp"
 #include "command.hpp"
 #include "measure.hpp"
 
@@ -14,7 +15,11 @@ namespace rapt::tools {
 namespace {
 
 constexpr std::int64_t kLeastRounds = 3;
-constexpr std::int64_t kMostRounds = 50;
+/// Rounds after which a stable median is believed, and rounds at most.
+constexpr std::int64_t kBelievedRounds = 11;
+constexpr std::int64_t kMostRounds = 500;
+/// A median is stable when its interval is no wider than this share of it.
+constexpr double kStableWidth = 0.02;
 
 /// The samples of one ISA on one workload.
 struct Series {
@@ -50,12 +55,18 @@ Series warmed_up(Workload& work, Isa isa, const RoundOptions& options) {
   return series;
 }
 
+bool median_is_stable(const std::vector<double>& seconds) {
+  const MedianInterval interval = median_interval(seconds);
+  return interval.high - interval.low <= kStableWidth * median(seconds);
+}
+
 bool wants_round(const Series& series, const RoundOptions& options) {
   const auto rounds = static_cast<std::int64_t>(series.seconds.size());
   if (options.repeat) return rounds < *options.repeat;
   if (series.spent >= options.seconds && rounds >= 1) {
     return rounds < kLeastRounds && series.spent < 2.0 * options.seconds;
   }
+  if (rounds >= kBelievedRounds && median_is_stable(series.seconds)) return false;
   return rounds < kMostRounds;
 }
 
@@ -72,19 +83,22 @@ void measure_round(Workload& work, Series& series, bool cold) {
 }
 
 WorkResult result_of(const Series& series, const Workload& work, const WorkShape& shape,
-                     std::int64_t cache_bytes) {
+                     std::int64_t cache_bytes, double read) {
   WorkResult result;
   result.shape = shape;
   result.isa = series.isa;
   result.median = median(series.seconds);
   result.least = minimum(series.seconds);
+  result.interval = median_interval(series.seconds);
   result.flops = work.flops();
   result.bytes = work.bytes();
   result.peak = median(series.peaks);
+  result.read = read;
   result.repeats = static_cast<std::int64_t>(series.seconds.size());
   result.calls = series.calls;
   result.copies = work.copies();
-  result.cold = shape.cold && work.copies() * work.bytes() > static_cast<double>(cache_bytes);
+  result.cold =
+      shape.cold && work.copies() * work.bytes() >= 2.0 * static_cast<double>(cache_bytes);
   result.bits_stable = series.first_hash == series.last_hash;
   result.hash = series.last_hash;
   return result;
@@ -92,12 +106,12 @@ WorkResult result_of(const Series& series, const Workload& work, const WorkShape
 
 /// Appends a result per ISA and the bandwidths that were measured between them.
 void measure_workload(const WorkShape& shape, const RoundOptions& options, std::int64_t cache_bytes,
-                      BandwidthMeter& memory, std::vector<double>& bandwidths,
+                      BandwidthMeter& memory, std::vector<double>& all_bandwidths,
                       std::vector<WorkResult>& results) {
   const std::unique_ptr<Workload> work = make_workload(shape, cache_bytes);
   std::vector<Series> all;
   for (const Isa isa : options.isas) all.push_back(warmed_up(*work, isa, options));
-  bandwidths.push_back(memory.measure());
+  std::vector<double> bandwidths{memory.measure()};
   for (bool any = true; any;) {
     any = false;
     for (Series& series : all) {
@@ -108,8 +122,9 @@ void measure_workload(const WorkShape& shape, const RoundOptions& options, std::
     if (any) bandwidths.push_back(memory.measure());
   }
   for (const Series& series : all) {
-    results.push_back(result_of(series, *work, shape, cache_bytes));
+    results.push_back(result_of(series, *work, shape, cache_bytes, median(bandwidths)));
   }
+  all_bandwidths.insert(all_bandwidths.end(), bandwidths.begin(), bandwidths.end());
 }
 
 bool all_bits_equal(const std::vector<WorkResult>& results, std::size_t isas) {
@@ -133,6 +148,7 @@ BenchReport measure_rounds(const std::vector<WorkShape>& shapes, const RoundOpti
   arena.execute([&] {
     BandwidthMeter memory(cache_bytes);
     report.bandwidth_is_memory = memory.exceeds_cache();
+    report.read_loop = sentence(memory.way());
     std::vector<double> bandwidths;
     for (const WorkShape& shape : shapes) {
       measure_workload(shape, options, cache_bytes, memory, bandwidths, report.results);

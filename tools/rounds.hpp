@@ -3,6 +3,7 @@
 #pragma once
 
 #include "machine.hpp"
+#include "measure.hpp"
 #include "rapt/isa.hpp"
 #include "workload.hpp"
 
@@ -18,8 +19,8 @@ namespace rapt::tools {
 struct RoundOptions {
   std::vector<Isa> isas;
   int threads = 1;
-  std::optional<std::int64_t> repeat;  ///< rounds; unset: until `seconds` are spent, 3 to 50
-  double seconds = 1.0;                ///< per workload and ISA, without `repeat`
+  std::optional<std::int64_t> repeat;  ///< rounds; unset: until the median is stable
+  double seconds = 2.0;                ///< at most, per workload and ISA, without `repeat`
 };
 
 /// One workload on one ISA.
@@ -28,9 +29,11 @@ struct WorkResult {
   Isa isa = Isa::scalar;
   double median = 0;  ///< seconds per call
   double least = 0;
-  double flops = 0;  ///< per call
+  MedianInterval interval{};  ///< of the median
+  double flops = 0;           ///< per call
   double bytes = 0;
   double peak = 0;  ///< median FMA peak of this ISA in the same rounds, FLOP/s
+  double read = 0;  ///< median read bandwidth in the same rounds, bytes per second
   std::int64_t repeats = 0;
   std::int64_t calls = 0;  ///< per sample
   int copies = 1;
@@ -41,13 +44,15 @@ struct WorkResult {
   double gflops() const { return flops / median * 1e-9; }
   double gbs() const { return bytes / median * 1e-9; }
   double share_of_peak() const { return gflops() * 1e9 / peak; }
+  double share_of_bandwidth() const { return bytes / median / read; }
 };
 
 struct BenchReport {
   Machine machine;
   int threads = 1;
   double fma_peak = 0;        ///< the best of the measured ISAs, FLOP/s
-  double read_bandwidth = 0;  ///< bytes per second
+  double read_bandwidth = 0;  ///< median of all rounds, bytes per second
+  std::string read_loop;      ///< what measured it
   bool bandwidth_is_memory = true;
   bool bits_equal =
       false;  ///< on every workload every ISA, first and last call, gave the same bits

@@ -19,11 +19,13 @@ nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
           {"compute", "f32"},
           {"median_ms", result.median * 1e3},
           {"min_ms", result.least * 1e3},
+          {"median_interval_ms", {result.interval.low * 1e3, result.interval.high * 1e3}},
           {"gflops", result.gflops()},
           {"gbs", result.gbs()},
           {"share_of_peak", result.share_of_peak()},
-          {"share_of_bandwidth", result.bytes / result.median / report.read_bandwidth},
+          {"share_of_bandwidth", result.share_of_bandwidth()},
           {"peak_gflops", result.peak * 1e-9},
+          {"read_gbs", result.read * 1e-9},
           {"repeats", result.repeats},
           {"calls_per_repeat", result.calls},
           {"copies", result.copies},
@@ -57,10 +59,11 @@ std::string bits_sentence(const BenchReport& report) {
 std::string heading(const WorkResult& result, bool memory_shown) {
   std::string text = sentence(result.shape) + "\n";
   if (result.shape.cold) {
-    text += result.cold
-                ? fmt::format("cold: {} copies take turns, together larger than the caches\n",
-                              result.copies)
-                : fmt::format("warm: {} copies are not larger than the caches\n", result.copies);
+    text +=
+        result.cold
+            ? fmt::format("cold: {} copies take turns, together far larger than the caches\n",
+                          result.copies)
+            : fmt::format("warm: {} copies are not far larger than the caches\n", result.copies);
   }
   return text + fmt::format("{:<8}{:>11}{:>11}{:>10}{:>9}{:>8}{}{:>9}  {}\n", "isa", "median",
                             "least", "GFLOP/s", "of peak", "GB/s", memory_shown ? "  of read" : "",
@@ -74,7 +77,8 @@ std::string to_json_text(const BenchReport& report) {
                          {"peak",
                           {{"fma_gflops", report.fma_peak * 1e-9},
                            {"read_gbs", report.read_bandwidth * 1e-9},
-                           {"read_from_memory", report.bandwidth_is_memory}}},
+                           {"read_from_memory", report.bandwidth_is_memory},
+                           {"read_loop", report.read_loop}}},
                          {"bits_equal", report.bits_equal},
                          {"results", nlohmann::json::array()}};
   for (const WorkResult& result : report.results) {
@@ -85,21 +89,21 @@ std::string to_json_text(const BenchReport& report) {
 
 std::string to_table(const BenchReport& report) {
   std::string text = sentence(report.machine) + "\n";
-  text += fmt::format("{} thread{}, f32; FMA peak {:.1f} GFLOP/s, {} {:.1f} GB/s\n", report.threads,
-                      report.threads == 1 ? "" : "s", report.fma_peak * 1e-9,
+  text += fmt::format("{} thread{}, f32; FMA peak {:.1f} GFLOP/s, {} {:.1f} GB/s ({})\n",
+                      report.threads, report.threads == 1 ? "" : "s", report.fma_peak * 1e-9,
                       report.bandwidth_is_memory ? "reading memory" : "reading a cache",
-                      report.read_bandwidth * 1e-9);
+                      report.read_bandwidth * 1e-9, report.read_loop);
   const WorkResult* previous = nullptr;
   for (const WorkResult& result : report.results) {
     const bool decode = result.shape.kind == WorkKind::decode || result.shape.cold;
     const bool begins = previous == nullptr || sentence(previous->shape) != sentence(result.shape);
     if (begins) text += "\n" + heading(result, decode);
-    const double of_read = 100.0 * result.bytes / result.median / report.read_bandwidth;
     text += fmt::format(
         "{:<8}{:>11}{:>11}{:>10.1f}{:>7.0f} %{:>8.1f}{}{:>9}  {}\n", isa_name(result.isa),
         format_seconds(result.median), format_seconds(result.least), result.gflops(),
         100.0 * result.share_of_peak(), result.gbs(),
-        decode ? fmt::format("{:>7.0f} %", of_read) : "", result.repeats, result.hash);
+        decode ? fmt::format("{:>7.0f} %", 100.0 * result.share_of_bandwidth()) : "",
+        result.repeats, result.hash);
     previous = &result;
   }
   return text + "\nbits: " + bits_sentence(report) + "\n";

@@ -21,10 +21,10 @@ double product(std::initializer_list<std::int64_t> extents) {
   return value;
 }
 
-/// Copies of `bytes` that exceed the caches twice, within 2 GiB and a quarter of the memory.
+/// Copies of `bytes` that exceed the caches four times, within 2 GiB and a quarter of the memory.
 int copies_beyond(double bytes, std::int64_t cache_bytes) {
   const double most = std::min(double(std::int64_t{2} << 30), 0.25 * double(available_memory()));
-  const double wanted = std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(bytes, 1.0));
+  const double wanted = std::ceil(4.0 * static_cast<double>(cache_bytes) / std::max(bytes, 1.0));
   return static_cast<int>(std::clamp(std::min(wanted, most / std::max(bytes, 1.0)), 1.0, 65536.0));
 }
 

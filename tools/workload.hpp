@@ -80,8 +80,9 @@ class Workload {
 };
 
 /// Allocates the inputs and fills them with seeded values in [-1, 1). A cold workload gets copies
-/// until they exceed `cache_bytes` twice, within 2 GiB; so it is cold in fact only when copies() *
-/// bytes() > cache_bytes. Throws Error{out_of_memory} before it allocates what is not there.
+/// until they exceed `cache_bytes` four times, within 2 GiB; it is cold in fact when copies() *
+/// bytes() are at least twice cache_bytes, as caches keep some of what is read in turns. Throws
+/// Error{out_of_memory} before it allocates what is not there.
 std::unique_ptr<Workload> make_workload(const WorkShape& shape, std::int64_t cache_bytes);
 
 }  // namespace rapt::tools

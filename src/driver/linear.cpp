@@ -10,6 +10,7 @@
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
+#include "driver/linear_plan.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
 
@@ -20,17 +21,6 @@ using core::fail;
 using kernels::kPanel;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
-/// of weights.
-constexpr std::int64_t kItemRows = 192;
-static_assert(4 * kernels::kDepthBlock * (kItemRows + kPanel) <= 512 * 1024);
-
-/// Panels per item: all of them when the rows alone keep the threads busy.
-std::int64_t panels_per_item(std::int64_t row_items, std::int64_t panels, std::int64_t threads) {
-  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
-  return std::max<std::int64_t>(1, panels / ceil_div(wanted, row_items));
-}
 
 }  // namespace
 
@@ -139,25 +129,21 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
 
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const std::int64_t rows = x.shape[0];
-  const std::int64_t panels = ceil_div(out_features(), kPanel);
-  const std::int64_t row_items = ceil_div(rows, kItemRows);
   if (rows == 0) return;
-  const std::int64_t item_panels = panels_per_item(row_items, panels, available_threads());
-  const std::int64_t column_items = ceil_div(panels, item_panels);
-  const bool shared = static_cast<double>(rows) * static_cast<double>(in_features()) *
-                          static_cast<double>(out_features()) >=
-                      kInlineWork;
-  for_items(row_items * column_items, shared, [&](std::int64_t i) {
-    const std::int64_t row = i / column_items * kItemRows;
-    const std::int64_t panel = i % column_items * item_panels;
+  const LinearPlan plan = plan_linear(rows, in_features(), out_features(), available_threads());
+  const std::int64_t panels = ceil_div(out_features(), kPanel);
+  const bool shared = plan.multiply_adds >= kInlineWork;
+  for_items(plan.row_items * plan.column_items, shared, [&](std::int64_t i) {
+    const std::int64_t row = i / plan.column_items * kLinearItemRows;
+    const std::int64_t panel = i % plan.column_items * plan.item_panels;
     kernels::LinearArgs args{
         .x = x.data + row * x.strides[0],
         .x_stride = x.strides[0],
-        .rows = std::min(kItemRows, rows - row),
+        .rows = std::min(kLinearItemRows, rows - row),
         .depth = in_features(),
         .weight = packed_->weight.data(),
         .panel_begin = panel,
-        .panel_end = std::min(panels, panel + item_panels),
+        .panel_end = std::min(panels, panel + plan.item_panels),
         .columns = out_features(),
         .bias = packed_->bias.data(),
         .y = y.data + row * y.strides[0],

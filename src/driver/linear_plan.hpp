@@ -1,0 +1,40 @@
+// The plan of a matrix product: how its rows and panels are shared out. A pure function of sizes
+// and thread count; any plan gives the same bits.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/kernel_set.hpp"
+
+namespace rapt {
+
+/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
+/// of weights.
+inline constexpr std::int64_t kLinearItemRows = 192;
+static_assert(4 * kernels::kDepthBlock * (kLinearItemRows + kernels::kPanel) <= 512 * 1024);
+
+/// Items are row_items x column_items; item i has rows [i / column_items * kLinearItemRows, ...)
+/// and panels [i % column_items * item_panels, ...).
+struct LinearPlan {
+  std::int64_t row_items;
+  std::int64_t column_items;
+  std::int64_t item_panels;
+  double multiply_adds;
+};
+
+/// For a product of at least one row: all panels in an item when the rows alone keep the threads
+/// busy.
+inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
+                              std::int64_t out_features, std::int64_t threads) {
+  const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
+  const std::int64_t panels = ceil_div(out_features, kernels::kPanel);
+  const std::int64_t row_items = ceil_div(rows, kLinearItemRows);
+  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
+  const std::int64_t item_panels = std::max<std::int64_t>(1, panels / ceil_div(wanted, row_items));
+  return {row_items, ceil_div(panels, item_panels), item_panels,
+          static_cast<double>(rows) * static_cast<double>(in_features) *
+              static_cast<double>(out_features)};
+}
+
+}  // namespace rapt

@@ -236,6 +236,23 @@ class Measurements(Base):
                 done = result["gflops"] * result["median_ms"] * 1e6
                 self.assertAlmostEqual(done / flops[kind], 1)
 
+    def test_explain_says_what_runs_and_what_limits_it(self):
+        for args, items in ((["--preset", "T1"], 4), (["mha", "--tokens", 200, "--batch", 2], 32),
+                            (["decode", "--kv-len", 3000, "--threads", 2], 8)):
+            args = ["bench", *args, "--repeat", 1, "--explain"]
+            explained = rapt_json(*args)["results"][0]["explain"]
+            self.assertGreaterEqual(explained["items"], items)
+            parts = sum(explained[f"{p}_ms"] for p in ("products", "softmax", "packing", "folding"))
+            self.assertGreaterEqual(explained["compute_ms"], parts * (1 - 1e-9))
+            self.assertEqual(explained["predicted_ms"],
+                             max(explained["compute_ms"], explained["memory_ms"]))
+            by_threads = {e["threads"]: e["efficiency"] for e in explained["efficiency"]}
+            self.assertEqual(by_threads[1], 1)
+            self.assertEqual(list(by_threads), [1, 2, 64, 192])
+            for line in ("kernel", "items", "limit", "measured"):
+                self.assertIn("\n  " + line, rapt(*args).stdout)
+        self.assertNotIn("explain", rapt_json("bench", "--preset", "T1", "--repeat", 1)["results"][0])
+
     def test_flags_change_single_sizes_of_a_preset(self):
         report = rapt_json("bench", "--preset", "T1", "--kv-len", 7, "--threads", 2, "--repeat", 1)
         result = report["results"][0]

@@ -66,6 +66,7 @@ struct BenchFlags {
   std::string dtype = "f32";
   int threads = 1;
   std::int64_t repeat = 0;
+  bool explain = false;
   bool json = false;
 };
 
@@ -126,7 +127,8 @@ void run(const CLI::App& command, const BenchFlags& flags) {
   options.isas = chosen_isas("--isa", flags.isa);
   options.threads = flags.threads == 0 ? describe_machine().cores : flags.threads;
   if (command.count("--repeat") > 0) options.repeat = flags.repeat;
-  const BenchReport report = measure_rounds({completed(shape)}, options);
+  BenchReport report = measure_rounds({completed(shape)}, options);
+  report.explained = flags.explain;
   print_out(flags.json ? to_json_text(report) : to_table(report));
 }
 
@@ -166,6 +168,11 @@ void add_bench(CLI::App& app) {
   command.add_option("--repeat", flags->repeat, "timed rounds")
       ->default_str("until the median is known within 2 %, 2 s per ISA at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
+  command
+      .add_flag("--explain", flags->explain,
+                "say which kernel and tiles run and why, the limit on paper, and how many threads "
+                "the work is for")
+      ->default_str("off");
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });
 }

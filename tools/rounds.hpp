@@ -55,7 +55,8 @@ struct BenchReport {
   std::string read_loop;      ///< what measured it
   bool bandwidth_is_memory = true;
   bool bits_equal =
-      false;  ///< on every workload every ISA, first and last call, gave the same bits
+      false;               ///< on every workload every ISA, first and last call, gave the same bits
+  bool explained = false;  ///< whether the reports say why a result is what it is
   std::vector<WorkResult> results;
 };
 

@@ -1,5 +1,6 @@
 // The report of measured rounds as tables and as JSON.
 #include "command.hpp"
+#include "explain.hpp"
 #include "rounds.hpp"
 
 #include <fmt/format.h>
@@ -70,6 +71,15 @@ std::string heading(const WorkResult& result, bool memory_shown) {
                             "repeats", "hash");
 }
 
+std::string explanations(const BenchReport& report) {
+  std::string text;
+  for (const WorkResult& result : report.results) {
+    text += fmt::format("\n{} on {}:\n", sentence(result.shape), isa_name(result.isa));
+    text += to_text(explain(result, report.threads), result);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string to_json_text(const BenchReport& report) {
@@ -83,6 +93,9 @@ std::string to_json_text(const BenchReport& report) {
                          {"results", nlohmann::json::array()}};
   for (const WorkResult& result : report.results) {
     json["results"].push_back(to_json(result, report));
+    if (report.explained) {
+      json["results"].back()["explain"] = to_json(explain(result, report.threads));
+    }
   }
   return json.dump(2) + "\n";
 }
@@ -106,6 +119,7 @@ std::string to_table(const BenchReport& report) {
         result.repeats, result.hash);
     previous = &result;
   }
+  if (report.explained) text += explanations(report);
   return text + "\nbits: " + bits_sentence(report) + "\n";
 }
 

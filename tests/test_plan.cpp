@@ -27,18 +27,20 @@ struct RandomProblem {
     Random random(seed);
     problem = {.kv_heads = random.below(5),
                .group = 1 + random.below(9),
-               .q_len = random.below(2) == 0 ? random.below(3) : random.below(400),
                .head_dim = 1 + random.below(300),
                .value_dim = random.below(300),
                .can_split_keys = random.below(3) != 0,
                .sequences = {}};
+    const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
+    const bool ragged = random.below(2) == 0;
     for (std::int64_t n = random.below(4); n > 0; --n) {
+      const std::int64_t q_len = ragged ? random.below(n == 1 ? 400 : 5) : common_q_len;
       const std::int64_t kv_len = random.below(3) == 0 ? random.below(3) : random.below(9000);
       const bool causal = random.below(2) == 0;
       const bool window = random.below(2) == 0;
       const std::int64_t begin = window ? random.below(kv_len + 50) - 600 : -kUnlimited;
       const std::int64_t end = causal ? random.below(kv_len + 50) - 20 : kUnlimited;
-      sequences.push_back({kv_len, begin, end});
+      sequences.push_back({q_len, kv_len, begin, end});
     }
     problem.sequences = sequences;
     tiles = {.rows = static_cast<int>(1 + random.below(12)), .columns = 32, .query_rows = 0};
@@ -69,13 +71,17 @@ Range blocks_of(const PlanProblem& problem, std::int64_t sequence, std::int64_t 
   return {begin / kKeyBlock, (end + kKeyBlock - 1) / kKeyBlock};
 }
 
+std::int64_t rows_of(const PlanProblem& problem, std::int64_t sequence) {
+  return problem.sequences[static_cast<std::size_t>(sequence)].q_len * problem.group;
+}
+
 /// Whether the item's rows and blocks lie inside the problem.
 template <class Item>
 bool inside(const PlanProblem& problem, const Item& item) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
   return item.sequence >= 0 && item.sequence < sequences && item.kv_head >= 0 &&
          item.kv_head < problem.kv_heads && item.row_begin >= 0 && item.rows >= 1 &&
-         item.row_begin + item.rows <= problem.q_len * problem.group && item.block_begin >= 0 &&
+         item.row_begin + item.rows <= rows_of(problem, item.sequence) && item.block_begin >= 0 &&
          item.block_begin <= item.block_end;
 }
 
@@ -97,9 +103,10 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
       blocks[{item.sequence, item.kv_head, row}].push_back({item.block_begin, item.block_end});
     }
   }
-  const auto rows = static_cast<std::size_t>(problem.q_len * problem.group * problem.kv_heads) *
-                    problem.sequences.size();
-  if (blocks.size() != rows) return false;
+  std::int64_t rows = 0;
+  for (const PlanSequence& s : problem.sequences) rows += s.q_len;
+  rows *= problem.group * problem.kv_heads;
+  if (static_cast<std::int64_t>(blocks.size()) != rows) return false;
   return std::all_of(blocks.begin(), blocks.end(), [&](const auto& entry) {
     const auto& [sequence, kv_head, row] = entry.first;
     return cover(entry.second, blocks_of(problem, sequence, row));
@@ -146,15 +153,14 @@ TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
 }
 
 TEST_CASE("one query against a long cache is shared by its keys, and many queries by rows") {
-  const std::vector<PlanSequence> cache{{100'000, -kUnlimited, kUnlimited}};
+  std::vector<PlanSequence> cache{{1, 100'000, -kUnlimited, kUnlimited}};
   const kernels::Tiles tiles{.rows = 6, .columns = 32, .query_rows = 96};
-  PlanProblem problem{.kv_heads = 1,
-                      .group = 4,
-                      .q_len = 1,
-                      .head_dim = 128,
-                      .value_dim = 128,
-                      .can_split_keys = true,
-                      .sequences = cache};
+  const PlanProblem problem{.kv_heads = 1,
+                            .group = 4,
+                            .head_dim = 128,
+                            .value_dim = 128,
+                            .can_split_keys = true,
+                            .sequences = cache};
   Plan plan;
   make_plan(problem, tiles, 8, plan);
   CHECK(plan.splits.size() == 1);
@@ -162,17 +168,38 @@ TEST_CASE("one query against a long cache is shared by its keys, and many querie
   make_plan(problem, tiles, 1, plan);
   CHECK(plan.splits.empty());
   CHECK(plan.items.size() == 1);
-  problem.q_len = 5000;
+  cache[0].q_len = 5000;
   make_plan(problem, tiles, 8, plan);
   CHECK(plan.splits.empty());
   CHECK(plan.items.size() >= 8);
+}
+
+TEST_CASE(
+    "a long sequence among short ones is shared by its keys, and the largest items go first") {
+  std::vector<PlanSequence> mixed(40, {1, 300, -kUnlimited, kUnlimited});
+  mixed[17] = {1, 200'000, -kUnlimited, kUnlimited};  // more than a thread's share of the keys
+  mixed[30].q_len = 0;
+  const PlanProblem problem{.kv_heads = 1,
+                            .group = 4,
+                            .head_dim = 128,
+                            .value_dim = 128,
+                            .can_split_keys = true,
+                            .sequences = mixed};
+  Plan plan;
+  make_plan(problem, {.rows = 6, .columns = 32, .query_rows = 96}, 8, plan);
+  CHECK(plan.splits.size() == 1);
+  CHECK(plan.items.size() >= 38 + 16);
+  const auto blocks = [](const WorkItem& item) { return item.block_end - item.block_begin; };
+  CHECK(plan.items.front().sequence == 17);
+  CHECK(plan.items.back().sequence != 17);
+  CHECK(std::all_of(plan.items.begin(), plan.items.end(),
+                    [&](const WorkItem& item) { return blocks(item) <= 200'000 / 256 / 16; }));
 }
 
 TEST_CASE("a plan of nothing is empty") {
   Plan plan;
   make_plan({.kv_heads = 2,
              .group = 1,
-             .q_len = 3,
              .head_dim = 8,
              .value_dim = 8,
              .can_split_keys = true,

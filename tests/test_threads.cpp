@@ -1,15 +1,13 @@
 // The number of threads changes no bit, and const objects may be used from many threads.
 #include <doctest/doctest.h>
-#include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
 
+#include "arena.hpp"
 #include "check_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
@@ -18,15 +16,6 @@
 
 namespace rapt::test {
 namespace {
-
-/// Calls `compute` in an arena of `threads` threads, more than the machine has if need be.
-template <class Compute>
-auto in_arena(int threads, Compute compute) {
-  const tbb::global_control allow(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<std::size_t>(std::max(threads, 2)));
-  tbb::task_arena arena(threads);
-  return arena.execute(compute);
-}
 
 Outputs run_with(int threads, const Problem& problem) {
   return in_arena(threads, [&] { return run(attention, problem); });

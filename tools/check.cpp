@@ -14,6 +14,7 @@
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
+#include "rapt/ragged.hpp"
 
 namespace rapt::tools {
 namespace {
@@ -46,9 +47,9 @@ std::vector<Engine> engines_of(const std::vector<Isa>& isas) {
   std::vector<Engine> engines;
   for (const Isa isa : isas) {
     engines.push_back({std::string(isa_name(isa)),
-                       [isa](auto q, auto k, auto v, auto out, const AttentionOptions& options) {
+                       [isa](const auto&... arguments) -> decltype(attention(arguments...)) {
                          const ForcedIsa forced(isa);
-                         attention(q, k, v, out, options);
+                         attention(arguments...);
                        }});
   }
   return engines;

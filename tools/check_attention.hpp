@@ -9,18 +9,33 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "check_compare.hpp"
 #include "conformance_case.hpp"
 #include "rapt/attention.hpp"
+#include "rapt/ragged.hpp"
 
 namespace rapt::conformance {
 
 /// rapt::attention, or anything that promises the same.
-using Attention =
-    std::function<void(TensorView<const float, 4>, TensorView<const float, 4>,
-                       TensorView<const float, 4>, TensorView<float, 4>, const AttentionOptions&)>;
+struct Attention {
+  using Padded = void(TensorView<const float, 4>, TensorView<const float, 4>,
+                      TensorView<const float, 4>, TensorView<float, 4>, const AttentionOptions&);
+  using Ragged = void(TensorView<const float, 3>, TensorView<const float, 3>,
+                      TensorView<const float, 3>, TensorView<float, 3>, const RaggedRows&,
+                      const AttentionOptions&);
+
+  /// `call` takes the arguments of either form, or of the padded one alone.
+  template <class Call>
+  Attention(const Call& call) : padded(call) {  // NOLINT(google-explicit-constructor)
+    if constexpr (std::is_constructible_v<std::function<Ragged>, Call>) ragged = call;
+  }
+
+  std::function<Padded> padded;
+  std::function<Ragged> ragged;
+};
 
 /// What came of a case on one ISA.
 struct Outcome {

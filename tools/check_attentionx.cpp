@@ -1,5 +1,5 @@
-// The suite's operator AttentionX expressed in attention(): layouts are views, packed sequences are
-// one call each.
+// The suite's operator AttentionX expressed in attention(): layouts are views, packed sequences a
+// ragged batch.
 #include <algorithm>
 
 #include "check_attention.hpp"
@@ -149,7 +149,14 @@ std::vector<std::int64_t> sequence_rows(const CaseTensor& tensor, std::int64_t r
   return offsets;
 }
 
-/// One call of attention() for each packed sequence.
+/// [1, heads, rows, dim] as [rows, heads, dim].
+template <class T>
+TensorView<T, 3> packed_rows(const TensorView<T, 4>& view) {
+  return {view.data,
+          {view.shape[2], view.shape[1], view.shape[3]},
+          {view.strides[2], view.strides[1], view.strides[3]}};
+}
+
 void run_packed(const Case& facts, const Attention& attention, const Inputs& in,
                 TensorView<float, 4> out, const AttentionOptions& options) {
   const auto q_rows = sequence_rows(facts.input("cu_seqlens_q"), in.q.shape[2]);
@@ -158,14 +165,8 @@ void run_packed(const Case& facts, const Attention& attention, const Inputs& in,
     throw Error(ErrorCode::malformed_file,
                 "cu_seqlens_q, cu_seqlens_k, K and V disagree in the number of sequences or rows");
   }
-  for (std::size_t s = 0; s + 1 < q_rows.size(); ++s) {
-    const std::int64_t q_len = q_rows[s + 1] - q_rows[s];
-    const std::int64_t kv_len = kv_rows[s + 1] - kv_rows[s];
-    AttentionOptions sequence = options;
-    if (options.lse.data != nullptr) sequence.lse = options.lse.sliced(2, q_rows[s], q_len);
-    attention(in.q.sliced(2, q_rows[s], q_len), in.k.sliced(2, kv_rows[s], kv_len),
-              in.v.sliced(2, kv_rows[s], kv_len), out.sliced(2, q_rows[s], q_len), sequence);
-  }
+  attention.ragged(packed_rows(in.q), packed_rows(in.k), packed_rows(in.v), packed_rows(out),
+                   {.q = q_rows, .kv = kv_rows}, options);
 }
 
 /// The expected shapes follow the layout of the queries; lse is [batch, heads, tokens], packed
@@ -210,7 +211,7 @@ Outcome run_attentionx(const Case& facts, const Attention& attention) {
   if (packed) {
     run_packed(facts, attention, in, out.view, options);
   } else {
-    attention(in.q, in.k, in.v, out.view, options);
+    attention.padded(in.q, in.k, in.v, out.view, options);
   }
 
   outcome.comparisons.push_back(

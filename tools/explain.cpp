@@ -26,10 +26,9 @@ void add_attention(const WorkShape& shape, const kernels::Tiles& tiles, int thre
                    PlannedWork& work) {
   const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kernels::kUnlimited;
   const std::vector<PlanSequence> sequences(static_cast<std::size_t>(shape.batch),
-                                            {shape.kv_len, -kernels::kUnlimited, end});
+                                            {shape.q_len, shape.kv_len, -kernels::kUnlimited, end});
   const PlanProblem problem{.kv_heads = shape.kv_heads,
                             .group = shape.heads / shape.kv_heads,
-                            .q_len = shape.q_len,
                             .head_dim = shape.head_dim,
                             .value_dim = shape.value_dim,
                             .can_split_keys = true,

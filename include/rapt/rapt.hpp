@@ -7,6 +7,7 @@
 #include "rapt/linear.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/multi_head_attention.hpp"
+#include "rapt/ragged.hpp"
 #include "rapt/tensor.hpp"
 #include "rapt/version.hpp"
 #include "rapt/weights_file.hpp"

@@ -12,6 +12,7 @@ namespace rapt {
 
 /// What a sequence of the batch asks for.
 struct PlanSequence {
+  std::int64_t q_len;
   std::int64_t kv_len;
   std::int64_t visible_begin, visible_end;  ///< as in kernels::AttendArgs
 };
@@ -19,7 +20,6 @@ struct PlanSequence {
 struct PlanProblem {
   std::int64_t kv_heads;
   std::int64_t group;  ///< query heads per kv head
-  std::int64_t q_len;
   std::int64_t head_dim, value_dim;
   bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
   std::span<const PlanSequence> sequences;

@@ -74,16 +74,16 @@ void check_window(const char* side, std::int64_t keys) {
        " is neither a number of keys nor kNoWindow");
 }
 
-void check_mask(const Mask& mask, std::int64_t batch) {
+void check_mask(const Mask& mask, std::int64_t sequences) {
   check_window("window_left", mask.window_left);
   check_window("window_right", mask.window_right);
   if (mask.query_offsets.empty()) return;
   if (mask.align == Mask::Align::bottom_right) {
     fail("mask: query_offsets cannot be combined with bottom_right, which sets every offset");
   }
-  if (static_cast<std::int64_t>(mask.query_offsets.size()) != batch) {
+  if (static_cast<std::int64_t>(mask.query_offsets.size()) != sequences) {
     fail("mask: " + std::to_string(mask.query_offsets.size()) +
-         " query_offsets do not match q's batch " + std::to_string(batch));
+         " query_offsets do not match the batch's " + std::to_string(sequences) + " sequences");
   }
 }
 
@@ -136,7 +136,7 @@ void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch, st
   }
 }
 
-using Shape = std::array<std::int64_t, 4>;
+using Shape = ScoresShape;
 constexpr std::array<const char*, 4> kScoreDimensions = {"batch", "heads", "q_len", "kv_len"};
 
 /// A mask or bias over [batch, heads, q_len, kv_len], broadcast where its extent is 1.
@@ -171,11 +171,10 @@ void check_lse(const TensorView<float, 3>& lse, const Shape& scores) {
 }
 
 void check_aliasing(const char* output, const MemoryRange& written,
-                    const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                    const TensorView<const float, 4>& v, const AttentionOptions& options) {
-  check_disjoint(output, written, "q", memory_range(q));
-  check_disjoint(output, written, "k", memory_range(k));
-  check_disjoint(output, written, "v", memory_range(v));
+                    std::span<const NamedMemory> inputs, const AttentionOptions& options) {
+  for (const NamedMemory& input : inputs) {
+    check_disjoint(output, written, input.name, input.range);
+  }
   check_disjoint(output, written, "bias", memory_range(options.bias));
   check_disjoint(output, written, "bool_mask", memory_range(options.bool_mask.values));
   check_disjoint(output, written, "kv_lens", memory_range(options.kv_lens));
@@ -186,23 +185,23 @@ void check_aliasing(const char* output, const MemoryRange& written,
 
 }  // namespace
 
-void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                        const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
-                        const AttentionOptions& options) {
+void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                      const TensorView<const float, 4>& v, const TensorView<float, 4>& out) {
   core::check_input("q", q);
   core::check_input("k", k);
   core::check_input("v", v);
   core::check_output("out", out);
   check_shapes(q, k, v, out);
   check_countable(q, v);
+}
 
-  const Shape scores{q.shape[0], q.shape[1], q.shape[2], k.shape[2]};
-  check_mask(options.mask, scores[0]);
+void validate_options(const AttentionOptions& options, const ScoresShape& scores,
+                      std::int64_t sequences) {
+  check_mask(options.mask, sequences);
   check_offsets_are_used(options);
   check_soft_cap(options);
   check_per_head("alibi_slopes", options.alibi_slopes, scores[1], false);
   check_per_head("sinks", options.sinks, scores[1], true);
-  check_kv_lens(options.kv_lens, scores[0], scores[3]);
   if (options.softmax_scale && !std::isfinite(*options.softmax_scale)) {
     fail("softmax_scale: " + std::to_string(*options.softmax_scale) + " is not finite");
   }
@@ -215,13 +214,28 @@ void validate_attention(const TensorView<const float, 4>& q, const TensorView<co
     check_score_output("weights", options.weights, scores);
     core::check_output("weights", options.weights);
   }
+}
 
-  check_aliasing("out", memory_range(out), q, k, v, options);
-  check_aliasing("lse", memory_range(options.lse), q, k, v, options);
-  check_aliasing("weights", memory_range(options.weights), q, k, v, options);
-  check_disjoint("out", memory_range(out), "lse", memory_range(options.lse));
-  check_disjoint("out", memory_range(out), "weights", memory_range(options.weights));
-  check_disjoint("lse", memory_range(options.lse), "weights", memory_range(options.weights));
+void validate_apart(const MemoryRange& out, std::span<const NamedMemory> inputs,
+                    const AttentionOptions& options) {
+  const MemoryRange lse = memory_range(options.lse), weights = memory_range(options.weights);
+  check_disjoint("out", out, "lse", lse);
+  check_disjoint("out", out, "weights", weights);
+  check_disjoint("lse", lse, "weights", weights);
+  check_aliasing("out", out, inputs, options);
+  check_aliasing("lse", lse, inputs, options);
+  check_aliasing("weights", weights, inputs, options);
+}
+
+void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                        const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
+                        const AttentionOptions& options) {
+  validate_tensors(q, k, v, out);
+  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0]);
+  check_kv_lens(options.kv_lens, q.shape[0], k.shape[2]);
+  const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
+                          NamedMemory{"v", memory_range(v)}};
+  validate_apart(memory_range(out), inputs, options);
 }
 
 }  // namespace rapt

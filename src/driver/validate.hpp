@@ -1,13 +1,41 @@
-// The only place that checks the arguments of attention().
+// The checks of a call's arguments. Each throws Error{invalid_argument} with one sentence naming
+// the argument and the values.
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "core/views.hpp"
 #include "rapt/attention.hpp"
 
 namespace rapt {
 
-/// Throws Error{invalid_argument} with one sentence naming the argument and the values.
+/// All that attention() asks of its arguments.
 void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                         const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
                         const AttentionOptions& options);
+
+// --- its parts, for other ways to call it --------------------------------------------------------
+
+/// [batch, heads, rows of q, keys], which masks and outputs of scores have.
+using ScoresShape = std::array<std::int64_t, 4>;
+
+struct NamedMemory {
+  const char* name;
+  core::MemoryRange range;
+};
+
+/// The tensors by themselves and against each other.
+void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                      const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
+
+/// Every option but kv_lens.
+void validate_options(const AttentionOptions& options, const ScoresShape& scores,
+                      std::int64_t sequences);
+
+/// No output overlaps `inputs`, what the options read, or another output.
+void validate_apart(const core::MemoryRange& out, std::span<const NamedMemory> inputs,
+                    const AttentionOptions& options);
 
 }  // namespace rapt

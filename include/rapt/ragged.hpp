@@ -1,0 +1,47 @@
+// Attention over a ragged batch: sequences of different lengths, packed row after row without
+// padding.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "rapt/attention.hpp"
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// Where the sequences of a ragged batch lie in packed rows (cu_seqlens elsewhere): sequence s has
+/// the queries [q[s], q[s + 1]) and the keys [kv[s], kv[s + 1]). Both [sequences + 1], ascending;
+/// equal neighbours are a sequence of length 0. Rows before the first and behind the last offset
+/// belong to no sequence.
+struct RaggedRows {
+  std::span<const std::int64_t> q;
+  std::span<const std::int64_t> kv;
+};
+
+/// attention() for each sequence of a ragged batch: the bits of each are those of a call of its
+/// own. The work of all of them is shared out over the threads together.
+///
+///   q    [q_rows,  heads,    head_dim]     any strides, last dimension dense (stride 1)
+///   k    [kv_rows, kv_heads, head_dim]     likewise; heads is a multiple of kv_heads
+///   v    [kv_rows, kv_heads, value_dim]    likewise
+///   out  [q_rows,  heads,    value_dim]    likewise; overlaps no input and no other output. Rows
+///                                          that belong to no sequence are not written
+///
+/// The options are those of attention(), with the sequences in the place of the batch:
+///   kv_lens, mask.query_offsets   [sequences]; a key length is at most the sequence's rows
+///   bool_mask, bias               [1, heads, q_rows, keys], with the rows of the sequence that has
+///                                 most as `keys`; the row is that of q, a key counts from its
+///                                 sequence's first
+///   lse                           [1, heads, q_rows], any strides: memory [q_rows, heads] is the
+///                                 view {data, {1, heads, q_rows}, {0, 1, heads}}
+///   weights                       [1, heads, q_rows, keys], 0 behind a sequence's last key
+///
+/// Throws Error{invalid_argument} naming the argument and its values before anything is written,
+/// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
+RAPT_API void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
+                        TensorView<const float, 3> v, TensorView<float, 3> out,
+                        const RaggedRows& rows, const AttentionOptions& options = {});
+
+}  // namespace rapt

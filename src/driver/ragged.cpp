@@ -1,0 +1,102 @@
+// attention() over packed rows: a batch of one whose sequences differ in where their rows begin.
+#include "rapt/ragged.hpp"
+
+#include <algorithm>
+#include <array>
+#include <new>
+#include <string>
+
+#include "core/views.hpp"
+#include "driver/attend_sequences.hpp"
+#include "driver/sequences.hpp"
+#include "driver/validate.hpp"
+#include "rapt/error.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+using core::memory_range;
+
+/// [rows, heads, dim] as [1, heads, rows, dim].
+template <class T>
+TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
+  return {view.data,
+          {1, view.shape[1], view.shape[0], view.shape[2]},
+          {0, view.strides[1], view.strides[0], view.strides[2]}};
+}
+
+void check_offsets(const char* name, std::span<const std::int64_t> offsets, std::int64_t rows) {
+  const std::string prefix = std::string("rows.") + name + ": ";
+  if (offsets.empty()) fail(prefix + "no offsets; a batch of n sequences has n + 1");
+  for (std::size_t s = 0; s < offsets.size(); ++s) {
+    const std::int64_t least = s == 0 ? 0 : offsets[s - 1];
+    if (offsets[s] >= least && offsets[s] <= rows) continue;
+    fail(prefix + "offset " + std::to_string(offsets[s]) + " at " + std::to_string(s) +
+         " is not within " + std::to_string(least) + " and the " + std::to_string(rows) + " rows");
+  }
+}
+
+void check_rows(const RaggedRows& rows, std::int64_t q_rows, std::int64_t kv_rows) {
+  check_offsets("q", rows.q, q_rows);
+  check_offsets("kv", rows.kv, kv_rows);
+  if (rows.kv.size() != rows.q.size()) {
+    fail("rows.kv: " + std::to_string(rows.kv.size()) + " offsets do not match rows.q's " +
+         std::to_string(rows.q.size()));
+  }
+}
+
+void check_kv_lens(std::span<const std::int64_t> kv_lens, const RaggedRows& rows) {
+  if (kv_lens.empty()) return;
+  core::check_extent("kv_lens: lengths", static_cast<std::int64_t>(kv_lens.size()),
+                     "the sequences of rows.kv", static_cast<std::int64_t>(rows.kv.size()) - 1);
+  for (std::size_t s = 0; s < kv_lens.size(); ++s) {
+    const std::int64_t own = rows.kv[s + 1] - rows.kv[s];
+    if (kv_lens[s] >= 0 && kv_lens[s] <= own) continue;
+    fail("kv_lens: length " + std::to_string(kv_lens[s]) + " of sequence " + std::to_string(s) +
+         " is not within 0 and its " + std::to_string(own) + " rows of k");
+  }
+}
+
+std::int64_t most_keys(const RaggedRows& rows) {
+  std::int64_t most = 0;
+  for (std::size_t s = 0; s + 1 < rows.kv.size(); ++s) {
+    most = std::max(most, rows.kv[s + 1] - rows.kv[s]);
+  }
+  return most;
+}
+
+void validate(const AttentionTensors& tensors, const RaggedRows& rows,
+              const AttentionOptions& options) {
+  const auto& [q, k, v, out] = tensors;
+  validate_tensors(q, k, v, out);
+  check_rows(rows, q.shape[2], k.shape[2]);
+  validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},
+                   static_cast<std::int64_t>(rows.q.size()) - 1);
+  check_kv_lens(options.kv_lens, rows);
+  const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
+                          NamedMemory{"v", memory_range(v)},
+                          NamedMemory{"rows.q", memory_range(rows.q)},
+                          NamedMemory{"rows.kv", memory_range(rows.kv)}};
+  validate_apart(memory_range(out), inputs, options);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
+               TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
+               const AttentionOptions& options) {
+  const AttentionTensors tensors{as_batch(q), as_batch(k), as_batch(v), as_batch(out)};
+  validate(tensors, rows, options);
+  thread_local Sequences sequences;
+  sequences.clear();
+  try {
+    add_ragged(options.mask, options.kv_lens, rows, sequences);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                "workspace: no memory for " + std::to_string(rows.q.size()) + " row offsets");
+  }
+  attend_sequences(tensors, options, sequences);
+}
+
+}  // namespace rapt

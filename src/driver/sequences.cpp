@@ -1,0 +1,65 @@
+#include "driver/sequences.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace rapt {
+namespace {
+
+using kernels::kUnlimited;
+
+/// Where query 0 of sequence `s` stands among its keys; further than half of kUnlimited is no
+/// further.
+std::int64_t query_offset(const Mask& mask, std::size_t s, std::int64_t q_len,
+                          std::int64_t kv_len) {
+  if (mask.align == Mask::Align::bottom_right) return kv_len - q_len;
+  const std::int64_t offset =
+      mask.query_offsets.empty() ? mask.query_offset : mask.query_offsets[s];
+  return std::clamp(offset, -kUnlimited / 2, kUnlimited / 2);
+}
+
+/// a + b, where a sum beyond all sizes may as well be unlimited.
+std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) sum = a < 0 ? -kUnlimited : kUnlimited;
+  return std::clamp(sum, -kUnlimited, kUnlimited);
+}
+
+/// The range mask of a sequence: query i sees keys [i + visible_begin, i + visible_end) of [0,
+/// kv_len).
+PlanSequence plan_sequence(const Mask& mask, std::int64_t offset, std::int64_t q_len,
+                           std::int64_t kv_len) {
+  std::int64_t begin = -kUnlimited, end = kUnlimited;
+  if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
+  if (mask.window_right != kNoWindow) end = limited_sum(limited_sum(offset, mask.window_right), 1);
+  if (mask.kind == Mask::Kind::causal) end = std::min(end, limited_sum(offset, 1));
+  return {q_len, kv_len, begin, end};
+}
+
+}  // namespace
+
+void Sequences::add(const Mask& mask, SequencePlace place, std::int64_t q_len,
+                    std::int64_t kv_len) {
+  place.query_offset = query_offset(mask, places.size(), q_len, kv_len);
+  places.push_back(place);
+  plan.push_back(plan_sequence(mask, place.query_offset, q_len, kv_len));
+}
+
+void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
+               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences) {
+  for (std::int64_t b = 0; b < q.shape[0]; ++b) {
+    const std::int64_t keys = kv_lens.empty() ? kv_len : kv_lens[static_cast<std::size_t>(b)];
+    sequences.add(mask, {.batch = b}, q.shape[2], keys);
+  }
+}
+
+void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
+                Sequences& sequences) {
+  for (std::size_t s = 0; s + 1 < rows.q.size(); ++s) {
+    const std::int64_t keys = kv_lens.empty() ? rows.kv[s + 1] - rows.kv[s] : kv_lens[s];
+    sequences.add(mask, {.q_row = rows.q[s], .kv_row = rows.kv[s]}, rows.q[s + 1] - rows.q[s],
+                  keys);
+  }
+}
+
+}  // namespace rapt

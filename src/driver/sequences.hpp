@@ -1,0 +1,46 @@
+// The sequences of a call: where the rows of each lie in the tensors, and which keys they may see.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "driver/plan.hpp"
+#include "rapt/mask.hpp"
+#include "rapt/ragged.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// Where one sequence begins. In a padded batch it is a batch index of every tensor; in a ragged
+/// one the batch index is 0 and the rows differ.
+struct SequencePlace {
+  std::int64_t batch = 0;
+  std::int64_t q_row = 0;         ///< its query 0, in q, out, lse, weights and masks
+  std::int64_t kv_row = 0;        ///< its key 0, in k and v
+  std::int64_t query_offset = 0;  ///< position of query 0 among its keys
+};
+
+/// The sequences of a call, side by side; the vectors keep their memory from call to call.
+struct Sequences {
+  std::vector<PlanSequence> plan;
+  std::vector<SequencePlace> places;
+
+  void clear() {
+    plan.clear();
+    places.clear();
+  }
+  /// Adds a sequence. Its query offset is by `mask`, of which it is sequence number size().
+  void add(const Mask& mask, SequencePlace place, std::int64_t q_len, std::int64_t kv_len);
+};
+
+/// One sequence for each batch index of q [batch, heads, q_len, head_dim]; kv_lens as in
+/// AttentionOptions.
+void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
+               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences);
+
+/// The sequences of a ragged batch.
+void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
+                Sequences& sequences);
+
+}  // namespace rapt

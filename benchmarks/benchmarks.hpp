@@ -24,6 +24,9 @@ void measure(benchmark::State& state, Isa isa, int threads, const Cost& cost,
 /// Registers exp2, scores, softmax, values and linear_tile, as KERNEL/ISA/SIZE, on one thread.
 void register_kernels();
 
+/// Registers making the plan of a call of attention() as plan/PRESET/threads:N, no call of it.
+void register_plans();
+
 /// Registers the presets of `rapt bench` as KIND/ISA/PRESET/threads:N, with one thread and with
 /// every core. Only T1 has a benchmark on `scalar`.
 void register_workloads();

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::AddCustomContext("machine", rapt::tools::sentence(rapt::tools::describe_machine()));
     rapt::benchmarks::register_kernels();
+    rapt::benchmarks::register_plans();
     rapt::benchmarks::register_workloads();
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();

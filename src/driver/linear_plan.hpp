@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
+#include "driver/balance.hpp"
 #include "kernels/kernel_set.hpp"
 
 namespace rapt {
@@ -23,15 +25,30 @@ struct LinearPlan {
   double multiply_adds;
 };
 
-/// For a product of at least one row: all panels in an item when the rows alone keep the threads
-/// busy.
+/// For a product of at least one row: as many columns of items as let the threads be done first.
 inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
                               std::int64_t out_features, std::int64_t threads) {
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t panels = ceil_div(out_features, kernels::kPanel);
   const std::int64_t row_items = ceil_div(rows, kLinearItemRows);
-  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
-  const std::int64_t item_panels = std::max<std::int64_t>(1, panels / ceil_div(wanted, row_items));
+  // Packing its rows costs each item about as much as a quarter of a panel.
+  constexpr double kPackPanels = 0.25;
+  const std::int64_t finest =
+      threads > 1 ? std::min(panels, 3 + ceil_div(8 * threads, row_items)) : 1;
+  const std::int64_t rest = rows % kLinearItemRows;
+  std::int64_t item_panels = panels;
+  double best = std::numeric_limits<double>::max();
+  for (std::int64_t columns = 1; columns <= finest; ++columns) {
+    const std::int64_t width = ceil_div(panels, columns);
+    const std::int64_t column_items = ceil_div(panels, width);
+    const Cut cut{rows / kLinearItemRows * column_items, rest > 0 ? column_items : 0,
+                  static_cast<double>(rest) / static_cast<double>(kLinearItemRows)};
+    const double time = rounds_of(cut, threads) * (static_cast<double>(width) + kPackPanels);
+    if (time < best) {
+      best = time;
+      item_panels = width;
+    }
+  }
   return {row_items, ceil_div(panels, item_panels), item_panels,
           static_cast<double>(rows) * static_cast<double>(in_features) *
               static_cast<double>(out_features)};

@@ -1,6 +1,10 @@
 #include "driver/plan.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "driver/balance.hpp"
 
 namespace rapt {
 namespace {
@@ -49,7 +53,9 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   const std::int64_t first = chunk.keys.begin / kKeyBlock;
   const std::int64_t last = std::max(first, ceil_div(chunk.keys.end, kKeyBlock));
   const std::int64_t blocks = last - first;
-  const std::int64_t pieces = std::clamp<std::int64_t>(blocks, 1, parts);
+  // As few pieces as have the same largest one: each is a state to write and to fold.
+  const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts));
+  const std::int64_t pieces = std::max<std::int64_t>(1, ceil_div(blocks, piece_blocks));
   for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
     std::int64_t split = -1;
     if (pieces > 1) {
@@ -88,13 +94,50 @@ Totals count_rows(const PlanProblem& problem) {
   return totals;
 }
 
+/// Whether every row of every sequence sees the same number of keys.
+bool is_even(const PlanProblem& problem, const Totals& totals) {
+  return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
+                                     [](const PlanSequence& sequence) {
+                                       return sequence.visible_end >= sequence.kv_len &&
+                                              sequence.q_len - 1 + sequence.visible_begin <= 0;
+                                     });
+}
+
+/// Rows of a chunk, where all rows cost the same: those with which the threads are done first.
+std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t most,
+                       std::int64_t unit, std::int64_t threads) {
+  // Packing a block of K and V costs each item about as much as this many rows of products.
+  constexpr double kPackRows = 8;
+  const std::int64_t finest = ceil_div(8 * threads, streams);
+  std::int64_t best_rows = most;
+  double best = std::numeric_limits<double>::max();
+  for (std::int64_t chunks = ceil_div(rows, most); chunks <= finest; ++chunks) {
+    const std::int64_t chunk = std::min(most, ceil_div(ceil_div(rows, chunks), unit) * unit);
+    const double size = static_cast<double>(chunk) + kPackRows;
+    const std::int64_t rest = rows % chunk;
+    const Cut cut{streams * (rows / chunk), rest > 0 ? streams : 0,
+                  (static_cast<double>(rest) + kPackRows) / size};
+    const double time = rounds_of(cut, threads) * size;
+    if (time < best) {
+      best = time;
+      best_rows = chunk;
+    }
+    if (chunk <= unit) break;
+  }
+  return best_rows;
+}
+
 /// Rows of the chunks that every sequence is cut into: enough chunks for the threads, yet as large
-/// as pays.
+/// as pays. Four items a thread even out what the machine and causal masks make uneven.
 std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
-                               const Totals& totals, std::int64_t wanted) {
+                               const Totals& totals, std::int64_t threads) {
   const std::int64_t most = std::min(most_rows(problem, tiles), totals.most_rows);
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
+  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
+  if (threads > 1 && rows > tiles.rows && is_even(problem, totals)) {
+    return even_rows(streams, rows, most, tiles.rows, threads);
+  }
   if (streams * ceil_div(rows, most) >= wanted) return most;
   const std::int64_t chunks = ceil_div(wanted, streams);
   const std::int64_t unit = rows > tiles.query_rows ? tiles.query_rows : tiles.rows;
@@ -102,17 +145,19 @@ std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles&
 }
 
 /// Calls add(sequence, chunk) for every chunk of rows. The last rows of a causal sequence see most:
-/// they go first.
+/// they go first. Chunks are counted from the end, so that what is left over is the cheapest one.
 template <class Add>
 void for_chunks(const PlanProblem& problem, const Totals& totals, std::int64_t chunk_rows,
                 const Add& add) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
   for (std::int64_t chunk = ceil_div(totals.most_rows, chunk_rows) - 1; chunk >= 0; --chunk) {
-    const std::int64_t row = chunk * chunk_rows;
     for (std::int64_t s = 0; s < sequences; ++s) {
       const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(s)];
-      const std::int64_t count = std::min(chunk_rows, sequence.q_len * problem.group - row);
-      if (count > 0) add(s, Chunk{row, count, visible(problem, sequence, row, count)});
+      const std::int64_t rows = sequence.q_len * problem.group;
+      const std::int64_t end = rows - (ceil_div(rows, chunk_rows) - 1 - chunk) * chunk_rows;
+      const std::int64_t row = std::max<std::int64_t>(0, end - chunk_rows);
+      const std::int64_t count = end - row;
+      if (end <= rows) add(s, Chunk{row, count, visible(problem, sequence, row, count)});
     }
   }
 }
@@ -127,8 +172,12 @@ void sort_items(const PlanProblem& problem, Plan& plan) {
     const std::int64_t end = std::min(keys.end, item.block_end * kKeyBlock);
     return std::max<std::int64_t>(end - begin, 0) * item.rows;
   };
-  std::stable_sort(plan.items.begin(), plan.items.end(),
-                   [&](const WorkItem& a, const WorkItem& b) { return work(a) > work(b); });
+  // Not stable_sort, which allocates: what is equal is told apart by its place.
+  const auto key = [&](const WorkItem& item) {
+    return std::tuple(-work(item), -item.row_begin, item.sequence, item.kv_head, item.block_begin);
+  };
+  std::sort(plan.items.begin(), plan.items.end(),
+            [&](const WorkItem& a, const WorkItem& b) { return key(a) < key(b); });
 }
 
 }  // namespace
@@ -143,25 +192,25 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
-  // Four items a thread even out what the machine and causal masks make uneven.
-  const std::int64_t wanted = threads > 1 ? 4 * static_cast<std::int64_t>(threads) : 1;
-  const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, wanted);
+  const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
   const auto kv_heads = static_cast<double>(problem.kv_heads);
   std::int64_t chunks = 0;
   for_chunks(problem, totals, chunk_rows, [&](std::int64_t, const Chunk& chunk) {
     plan.multiply_adds += work_of(problem, chunk.keys, chunk.rows) * kv_heads;
     ++chunks;
   });
-  // Where rows alone do not keep the threads busy, the keys are shared out as well: those of every
-  // chunk when there are fewer chunks than threads, and those of a chunk that by itself is more
-  // than a thread's share.
+  // Where rows alone leave more than a quarter of the threads idle, the keys are shared out as
+  // well: those of every chunk when there are too few of them, and those of a chunk that by itself
+  // is more than a thread's share by as much.
   const bool split = problem.can_split_keys && threads > 1;
   const std::int64_t items = chunks * problem.kv_heads;
-  const std::int64_t parts = split && items < threads ? ceil_div(wanted, items) : 1;
+  const std::int64_t parts = split && 4 * items < 3 * std::int64_t{threads}
+                                 ? ceil_div(4 * std::int64_t{threads}, items)
+                                 : 1;
   for_chunks(problem, totals, chunk_rows, [&](std::int64_t s, const Chunk& chunk) {
     const double shares =
         work_of(problem, chunk.keys, chunk.rows) * threads / std::max(plan.multiply_adds, 1.0);
-    const bool too_long = split && shares > 1.0;
+    const bool too_long = split && 3.0 * shares > 4.0;
     add_chunk(problem, s, chunk,
               too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts, plan);
   });

@@ -1,0 +1,47 @@
+// Making a plan: what a call costs before its first item runs.
+#include "benchmarks.hpp"
+
+#include "dispatch/dispatch.hpp"
+#include "driver/plan.hpp"
+#include "workload.hpp"
+
+#include <string>
+#include <vector>
+
+namespace rapt::benchmarks {
+namespace {
+
+void make_plans(benchmark::State& state, const tools::WorkShape& shape, int threads) {
+  const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kernels::kUnlimited;
+  const std::vector<PlanSequence> sequences(static_cast<std::size_t>(shape.batch),
+                                            {shape.q_len, shape.kv_len, -kernels::kUnlimited, end});
+  const PlanProblem problem{.kv_heads = shape.kv_heads,
+                            .group = shape.heads / shape.kv_heads,
+                            .head_dim = shape.head_dim,
+                            .value_dim = shape.value_dim,
+                            .can_split_keys = true,
+                            .sequences = sequences};
+  const kernels::Tiles& tiles = dispatch::active_kernels().tiles;
+  Plan plan;
+  for ([[maybe_unused]] auto _ : state) {
+    make_plan(problem, tiles, threads, plan);
+    benchmark::DoNotOptimize(plan.items.data());
+  }
+  state.counters["items"] = static_cast<double>(plan.items.size());
+}
+
+}  // namespace
+
+void register_plans() {
+  for (const char* preset : {"T1", "P1", "P3", "D1"}) {
+    for (const int threads : {1, 2, 64, 192}) {
+      const std::string name =
+          std::string("plan/") + preset + "/threads:" + std::to_string(threads);
+      benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+        make_plans(state, tools::completed(tools::preset_shape(preset)), threads);
+      });
+    }
+  }
+}
+
+}  // namespace rapt::benchmarks

@@ -1,0 +1,161 @@
+// After the first calls nothing is allocated any more. A program of its own: it replaces operator
+// new, so that every allocation of the library is counted.
+#include <doctest/doctest.h>
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <vector>
+
+#include "check_every_isa.hpp"
+#include "core/aligned_buffer.hpp"
+#include "problems.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/linear.hpp"
+#include "rapt/multi_head_attention.hpp"
+
+namespace {
+
+std::atomic<std::int64_t> allocations{0};
+
+__attribute__((noinline)) void* allocate(std::size_t size, std::size_t alignment) noexcept {
+  ++allocations;
+  return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+void* allocate_or_throw(std::size_t size, std::size_t alignment) {
+  void* const memory = allocate(size > 0 ? size : 1, alignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+// Not inline: GCC warns where it sees memory from new go to free().
+__attribute__((noinline)) void release(void* memory) noexcept { std::free(memory); }
+
+constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+// The forms that are not replaced call these.
+void* operator new(std::size_t size) { return allocate_or_throw(size, kDefault); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate_or_throw(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* memory) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t) noexcept { release(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { release(memory); }
+
+namespace rapt::test {
+namespace {
+
+/// Allocations of a call after `calls` calls to warm up.
+std::int64_t allocations_of(const std::function<void()>& call, int calls) {
+  for (int i = 0; i < calls; ++i) call();
+  const std::int64_t before = allocations;
+  call();
+  return allocations - before;
+}
+
+/// Inputs and outputs of a call of attention().
+struct AttentionCall {
+  AttentionCall(std::int64_t q_len, std::int64_t kv_len, const AttentionOptions& options_)
+      : q(normal_floats(2 * 4 * q_len * 32, 1)),
+        k(normal_floats(2 * 2 * kv_len * 32, 2)),
+        v(normal_floats(2 * 2 * kv_len * 32, 3)),
+        out(q.size()),
+        lse(static_cast<std::size_t>(2 * 4 * q_len)),
+        options(options_),
+        queries(q_len),
+        keys(kv_len) {
+    options.lse = {lse.data(), {2, 4, q_len}};
+  }
+
+  void operator()() {
+    attention({q.data(), {2, 4, queries, 32}}, {k.data(), {2, 2, keys, 32}},
+              {v.data(), {2, 2, keys, 32}}, {out.data(), {2, 4, queries, 32}}, options);
+  }
+
+  std::vector<float> q, k, v, out, lse;
+  AttentionOptions options;
+  std::int64_t queries, keys;
+};
+
+MultiHeadAttention small_layer() {
+  const std::vector<float> weight = normal_floats(64 * 64, 5);
+  const auto projection = [&] {
+    return Linear(TensorView<const float, 2>(weight.data(), {64, 64}));
+  };
+  return MultiHeadAttention({.model_dim = 64, .num_heads = 4},
+                            {projection(), projection(), projection(), projection()});
+}
+
+/// Calls `check(name, call)` for every kind of call.
+void for_calls(const std::function<void(const char*, const std::function<void()>&)>& check) {
+  const std::vector<float> slopes(4, 0.5f), sinks(4, 1.0f);
+  const std::vector<std::int64_t> kv_lens{300, 0};
+  AttentionOptions everything;
+  everything.mask = causal_bottom_right().windowed(100, 0);
+  everything.soft_cap = 20.0f;
+  everything.alibi_slopes = slopes;
+  everything.sinks = sinks;
+  everything.kv_lens = kv_lens;
+  check("tiny", AttentionCall(5, 5, {}));
+  check("prefill", AttentionCall(200, 300, {.mask = causal_bottom_right()}));
+  check("decode", AttentionCall(1, 5000, {}));
+  check("every option", AttentionCall(70, 300, everything));
+
+  const std::vector<float> x = normal_floats(150 * 520, 6);
+  std::vector<float> y(150 * 300);
+  const std::vector<float> weight = normal_floats(300 * 520, 7);
+  const Linear linear(TensorView<const float, 2>(weight.data(), {300, 520}));
+  check("linear", [&] { linear.forward({x.data(), {150, 520}}, {y.data(), {150, 300}}); });
+
+  const MultiHeadAttention layer = small_layer();
+  check("multi-head attention", [&] {
+    layer.forward(TensorView<const float, 3>(x.data(), {2, 100, 64}),
+                  TensorView<float, 3>(y.data(), {2, 100, 64}), {.mask = causal()});
+  });
+}
+
+}  // namespace
+
+TEST_CASE("the counter sees what is allocated") {
+  CHECK(allocations_of([] { std::vector<float>(100).data()[0] = 1.0f; }, 1) >= 1);
+  CHECK(allocations_of([] { AlignedBuffer buffer(100); }, 1) >= 1);
+}
+
+TEST_CASE("a call like one before allocates nothing, on every ISA") {
+  tbb::task_arena arena(1);
+  arena.execute([] {
+    for (const Isa isa : available_isas()) {
+      const ForcedIsa forced(isa);
+      for_calls([&](const char* name, const std::function<void()>& call) {
+        CHECK_MESSAGE(allocations_of(call, 1) == 0, name, " on ", isa_name(isa));
+      });
+    }
+  });
+}
+
+TEST_CASE("with several threads allocations end when each of them has had its share") {
+  const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
+  tbb::task_arena arena(4);
+  arena.execute([] {
+    for_calls([](const char* name, const std::function<void()>& call) {
+      // Which thread takes part in which call is not known: some calls in a row must be free.
+      constexpr int kFree = 20, kMost = 5000;
+      int free_calls = 0;
+      for (int i = 0; i < kMost && free_calls < kFree; ++i) {
+        free_calls = allocations_of(call, 0) == 0 ? free_calls + 1 : 0;
+      }
+      CHECK_MESSAGE(free_calls == kFree, name);
+    });
+  });
+}
+
+}  // namespace rapt::test

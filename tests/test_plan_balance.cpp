@@ -1,0 +1,164 @@
+// Plans simulated for more threads than any test machine has: enough items, alike in cost, the
+// costly ones first.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "dispatch/isa_table.hpp"
+#include "driver/linear_plan.hpp"
+#include "driver/plan.hpp"
+#include "test_level.hpp"
+#include "work_cost.hpp"
+
+namespace rapt::test {
+namespace {
+
+using kernels::kUnlimited;
+using tools::Cost;
+using tools::Phase;
+
+struct AttentionShape {
+  std::int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
+  bool causal;
+};
+
+/// A preset of `rapt bench` and the efficiency that its plan must reach on paper.
+struct AttentionCase {
+  const char* name;
+  AttentionShape shape;
+  double with_64, with_192;
+};
+
+// D1 on 192 threads: 8 kv heads of 32 key blocks are 256 equal items, and a key block is the
+// smallest that can be shared out; two rounds of 192 threads keep two thirds of them busy. Reading
+// is its limit long before.
+constexpr AttentionCase kAttention[] = {
+    {"P1", {8, 12, 12, 512, 512, 64, false}, 0.9, 0.9},
+    {"P2", {1, 32, 32, 2048, 2048, 128, true}, 0.9, 0.9},
+    {"P3", {1, 32, 8, 4096, 4096, 128, true}, 0.9, 0.9},
+    {"P4", {32, 12, 12, 128, 128, 32, false}, 0.9, 0.9},
+    {"D1", {1, 32, 8, 1, 8192, 128, false}, 0.9, 0.6},
+    {"D2", {16, 32, 8, 1, 2048, 128, false}, 0.9, 0.85},
+};
+
+struct LinearCase {
+  const char* name;
+  std::int64_t rows, in, out;
+  double with_64, with_192;
+};
+
+// G2 on 192 threads: one row has 4096 outputs in 128 panels, fewer than threads. Reading is its
+// limit with a few of them.
+constexpr LinearCase kLinear[] = {
+    {"G1", 4096, 768, 768, 0.9, 0.85},
+    {"G1b", 512, 4096, 4096, 0.9, 0.85},
+    {"G2", 1, 4096, 4096, 0.9, 0.6},
+};
+
+std::vector<PlanSequence> sequences_of(const AttentionShape& shape) {
+  const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kUnlimited;
+  return std::vector<PlanSequence>(static_cast<std::size_t>(shape.batch),
+                                   {shape.q_len, shape.kv_len, -kUnlimited, end});
+}
+
+PlanProblem problem_of(const AttentionShape& shape, const std::vector<PlanSequence>& sequences) {
+  return {.kv_heads = shape.kv_heads,
+          .group = shape.heads / shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .value_dim = shape.head_dim,
+          .can_split_keys = true,
+          .sequences = sequences};
+}
+
+std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::Tiles& tiles,
+                             int threads) {
+  const std::vector<PlanSequence> sequences = sequences_of(shape);
+  const PlanProblem problem = problem_of(shape, sequences);
+  Plan plan;
+  make_plan(problem, tiles, threads, plan);
+  return tools::attention_phases(problem, plan);
+}
+
+double efficiency(const AttentionShape& shape, const kernels::Tiles& tiles, int threads) {
+  const double alone = tools::makespan(phases_of(shape, tiles, 1), 1);
+  return alone / (threads * tools::makespan(phases_of(shape, tiles, threads), threads));
+}
+
+}  // namespace
+
+TEST_CASE("every preset has balanced work for 64 and for 192 threads, on the tiles of every ISA") {
+  for (const dispatch::IsaRow& row : dispatch::isa_table()) {
+    if (row.isa == Isa::scalar) continue;
+    CAPTURE(row.kernels->name);
+    for (const AttentionCase& preset : kAttention) {
+      CAPTURE(preset.name);
+      for (const int threads : {64, 192}) {
+        const auto phases = phases_of(preset.shape, row.kernels->tiles, threads);
+        CHECK(phases[0].items.size() >= static_cast<std::size_t>(threads));
+        CHECK(efficiency(preset.shape, row.kernels->tiles, threads) >=
+              (threads == 64 ? preset.with_64 : preset.with_192));
+      }
+    }
+  }
+}
+
+TEST_CASE("every matrix product has balanced work for 64 and for 192 threads") {
+  for (const LinearCase& preset : kLinear) {
+    CAPTURE(preset.name);
+    const auto phase = [&](int threads) {
+      return tools::linear_phase("", preset.rows, preset.in, preset.out, threads);
+    };
+    for (const int threads : {2, 64, 192}) {
+      const double alone = tools::makespan(phase(1), 1);
+      const double share = alone / (threads * tools::makespan(phase(threads), threads));
+      CHECK(share >= (threads == 2 ? 0.97 : threads == 64 ? preset.with_64 : preset.with_192));
+    }
+  }
+}
+
+TEST_CASE("two threads are nearly twice as fast on paper at every preset") {
+  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  for (const AttentionCase& preset : kAttention) {
+    CAPTURE(preset.name);
+    CHECK(efficiency(preset.shape, tiles, 2) >= 0.97);
+  }
+}
+
+TEST_CASE("the items of a causal sequence come largest first") {
+  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  for (const int threads : {1, 2, 64, 192}) {
+    const auto phases = phases_of({1, 32, 8, 4096, 4096, 128, true}, tiles, threads);
+    const std::vector<Cost>& items = phases[0].items;
+    CHECK(std::is_sorted(items.begin(), items.end(),
+                         [](const Cost& a, const Cost& b) { return a.total() > b.total(); }));
+  }
+}
+
+TEST_CASE("even rows enough for all keep any number of threads busy") {
+  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const std::uint64_t samples = quick() ? 100 : 1000;
+  for (std::uint64_t seed = 0; seed < samples; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    const int threads = static_cast<int>(2 + random.below(200));
+    AttentionShape shape{.batch = 1 + random.below(16),
+                         .heads = 0,
+                         .kv_heads = 1 + random.below(16),
+                         .q_len = 0,
+                         .kv_len = 300 + random.below(3000),
+                         .head_dim = 32 << random.below(3),
+                         .causal = false};
+    shape.heads = shape.kv_heads * (1 + random.below(4));
+    const std::int64_t rows_wanted = 100 * threads / (shape.batch * shape.heads) + 16;
+    shape.q_len = rows_wanted + random.below(1000);
+    CAPTURE(threads);
+    CAPTURE(shape.q_len);
+    CHECK(efficiency(shape, tiles, threads) >= 0.7);
+  }
+}
+
+}  // namespace rapt::test

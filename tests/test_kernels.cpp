@@ -182,6 +182,35 @@ void check_values(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
 
 }  // namespace
 
+TEST_CASE("rows packed into a row tile are scaled once, and keys lie transposed in panels") {
+  on_every_isa([](const KernelSet& kernels) {
+    for (const std::int64_t depth : around(kLanes)) {
+      for (const std::int64_t rows : around(kernels.tiles.rows)) {
+        if (rows > kernels.tiles.rows) continue;
+        const std::vector<float> x = normal_floats(rows * (depth + 3), 1);
+        std::vector<float> tile(tile_floats(kernels, depth), kNaN);
+        kernels.pack_rows({x.data(), depth + 3, rows, depth, 0.3f, tile.data()});
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t k = 0; k < depth; ++k) {
+            CHECK(tile[in_tile(kernels, r, k)] == x[index(r * (depth + 3) + k)] * 0.3f);
+          }
+        }
+      }
+      for (const std::int64_t keys : around(kPanel)) {
+        const std::vector<float> k = normal_floats(keys * (depth + 3), 2);
+        std::vector<float> panels(index(round_up(keys, kPanel) * depth), kNaN);
+        kernels.pack_keys({k.data(), depth + 3, keys, depth, panels.data()});
+        for (std::int64_t j = 0; j < round_up(keys, kPanel); ++j) {
+          for (std::int64_t d = 0; d < depth; ++d) {
+            CHECK(panels[index((j / kPanel * depth + d) * kPanel + j % kPanel)] ==
+                  (j < keys ? k[index(j * (depth + 3) + d)] : 0.0f));
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("scores are chains of fused multiply-adds over ascending dimensions on every ISA") {
   on_every_isa([](const KernelSet& kernels) {
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {

@@ -109,6 +109,25 @@ struct LinearArgs {
 // A row tile is up to tiles.rows rows as the kernels want their left-hand factors: element (r, k)
 // lies at [k / 16][r][k % 16], that is at (k / 16 * tiles.rows + r) * 16 + k % 16.
 
+/// Element (r, k) of a row tile = x[r * x_stride + k] * scale, rounded once.
+struct PackRowsArgs {
+  const float* x;
+  std::int64_t x_stride;
+  std::int64_t rows;
+  std::int64_t depth;
+  float scale;
+  float* tile;
+};
+
+/// Keys into panels: [panel][head_dim][kPanel]; the rest of the last panel is 0.
+struct PackKeysArgs {
+  const float* k;
+  std::int64_t k_stride;
+  std::int64_t keys;
+  std::int64_t head_dim;
+  float* panels;
+};
+
 /// s(r, j) = sum over ascending d of q(r, d) * k[j][d], for one row tile and one block of keys.
 struct ScoresArgs {
   const float* q;  ///< row tile of depth head_dim
@@ -158,6 +177,8 @@ struct KernelSet {
   void (*linear)(const LinearArgs&);
 
   void (*exp2)(const float* x, float* y, std::int64_t count);
+  void (*pack_rows)(const PackRowsArgs&);
+  void (*pack_keys)(const PackKeysArgs&);
   void (*scores)(const ScoresArgs&);
   void (*softmax)(SoftmaxArgs&);
   void (*values)(const ValuesArgs&);

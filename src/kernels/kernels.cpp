@@ -17,6 +17,16 @@ void exp2_array(const float* x, float* y, std::int64_t count) {
   for (std::int64_t t = 0; i + t < count; ++t) y[i + t] = rest[t];
 }
 
+void pack_row_tile(const PackRowsArgs& args) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    pack_scaled_row(args.x + r * args.x_stride, args.depth, args.scale, args.tile + r * kLanes);
+  }
+}
+
+void pack_key_panels(const PackKeysArgs& args) {
+  pack_keys(args.k, args.k_stride, 0, args.keys, args.head_dim, args.panels);
+}
+
 /// No maximum is wanted from the scores.
 constexpr float* kNoTop = nullptr;
 
@@ -69,6 +79,8 @@ const KernelSet RAPT_KERNEL_SET = {
     .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
     .linear = RAPT_KERNEL_ISA::linear,
     .exp2 = RAPT_KERNEL_ISA::exp2_array,
+    .pack_rows = RAPT_KERNEL_ISA::pack_row_tile,
+    .pack_keys = RAPT_KERNEL_ISA::pack_key_panels,
     .scores = RAPT_KERNEL_ISA::scores_of_block,
     .softmax = RAPT_KERNEL_ISA::softmax_of_row,
     .values = RAPT_KERNEL_ISA::values_of_block,

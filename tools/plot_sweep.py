@@ -1,0 +1,82 @@
+"""Joins the JSON of runs of rapt_sweep and draws it: how much faster fused attention is than unfused.
+
+usage: plot_sweep.py --json docs/sweep.json --svg docs/sweep.svg RUN.json...
+
+Needs matplotlib. Prints the shapes on which fused is slower than 0.97 times unfused.
+"""
+import argparse
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the choice of what draws)
+
+LEAST = 0.97  # of a tie
+
+
+def joined(paths):
+    runs = [json.loads(pathlib.Path(path).read_text()) for path in paths]
+    if any(run["machine"] != runs[0]["machine"] for run in runs):
+        raise SystemExit("plot_sweep.py: the runs are of different machines")
+    return {**runs[0], "results": sorted(
+        (result for run in runs for result in run["results"]),
+        key=lambda result: (result["isa"], result["head_dim"], *shape_of(result)))}
+
+
+def shape_of(result):
+    return tuple(result[key] for key in ("heads", "q_len", "kv_len", "head_dim"))
+
+
+def write_json(path, sweep):
+    head = json.dumps({k: v for k, v in sweep.items() if k != "results"})[:-1]
+    rows = ",\n  ".join(json.dumps(result) for result in sweep["results"])
+    path.write_text(f'{head}, "results": [\n  {rows}\n]}}\n')
+
+
+def draw(path, sweep):
+    matplotlib.rcParams.update({"svg.hashsalt": "rapt", "svg.fonttype": "none", "font.size": 9})
+    isas = list(dict.fromkeys(result["isa"] for result in sweep["results"]))
+    head_dims = sorted({result["head_dim"] for result in sweep["results"]})
+    figure, panels = plt.subplots(1, len(isas), figsize=(5 * len(isas), 4), sharey=True,
+                                  squeeze=False, layout="constrained")
+    for panel, isa in zip(panels[0], isas):
+        for head_dim, marker in zip(head_dims, "ov^sDP*"):
+            rows = [r for r in sweep["results"] if (r["isa"], r["head_dim"]) == (isa, head_dim)]
+            panel.scatter([r["heads"] * r["q_len"] * r["kv_len"] for r in rows],
+                          [r["ratio"] for r in rows], s=16, marker=marker, alpha=0.8,
+                          label=f"head_dim {head_dim}")
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.axhline(LEAST, color="gray", linewidth=0.8, linestyle=":")
+        panel.set(xscale="log", yscale="log", title=isa, xlabel="scores: heads x q_len x kv_len")
+        panel.yaxis.set_major_formatter(matplotlib.ticker.ScalarFormatter())
+        panel.yaxis.set_minor_formatter(matplotlib.ticker.ScalarFormatter())
+        panel.grid(alpha=0.3, which="both")
+    panels[0][0].set_ylabel("time unfused / time fused, one thread")
+    panels[0][0].legend(loc="upper left", fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
+    # The backend leaves blanks at the ends of lines.
+    path.write_text("".join(line.rstrip() + "\n" for line in path.read_text().splitlines()))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN.json")
+    parser.add_argument("--json", type=pathlib.Path, required=True)
+    parser.add_argument("--svg", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    sweep = joined(args.runs)
+    write_json(args.json, sweep)
+    draw(args.svg, sweep)
+    for result in sweep["results"]:
+        if result["ratio"] < LEAST:
+            print(f"{result['isa']} heads x q_len x kv_len x head_dim "
+                  f"{' x '.join(map(str, shape_of(result)))}: {result['ratio']:.2f}")
+    shapes = {shape_of(result) for result in sweep["results"]}
+    print(f"{len(shapes)} shapes, {sum(r['ratio'] < LEAST for r in sweep['results'])} of "
+          f"{len(sweep['results'])} results below {LEAST}")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@
 
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
+#include "kernels/few_rows.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
@@ -100,6 +101,28 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
   return {scratch.k, scratch.v, kPanel, kKeyBlock * kPanel};
 }
 
+/// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
+/// packed panels.
+inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
+                            const QueryTile& tile) {
+  const float* k = args.k + tile.block * kKeyBlock * args.k_stride;
+  const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
+  const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
+  if (keys > 0) {
+    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k + tile.keys.begin * args.k_stride,
+                                    args.k_stride, keys, args.head_dim, scratch.v);
+  }
+  if (rest < tile.keys.end) {
+    pack_keys(k, args.k_stride, rest, tile.keys.end, args.head_dim, scratch.k);
+    for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
+      const float* panel = scratch.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+      with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);
+    }
+  }
+  // After the column tile of the rest, which begins with keys of the streams.
+  if (keys > 0) store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
+}
+
 /// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
 inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, Prefetcher& prefetcher) {
@@ -171,10 +194,9 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
   }
 }
 
-inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed,
-                              Prefetcher& prefetcher) {
-  tile_scores(args, scratch, tile, packed, prefetcher);
+/// Scores become weights, and what folding the block into the running state needs.
+inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
   tile_score_options(args, scratch, tile);
   tile_softmax(args, scratch, tile);
   for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
@@ -183,7 +205,45 @@ inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scrat
   }
   fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
                     tile.rows, scratch.a, scratch.b);
+}
+
+inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
+                              const QueryTile& tile, const PackedBlock& packed,
+                              Prefetcher& prefetcher) {
+  tile_scores(args, scratch, tile, packed, prefetcher);
+  tile_weights(args, scratch, tile);
   tile_values(args, scratch, tile, packed, prefetcher);
+}
+
+/// Whether the item takes K and V as they lie (few_rows.inl.hpp).
+RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
+  return args.rows <= kFewRows && args.head_dim % kVecLanes == 0 && args.value_dim % kVecLanes == 0;
+}
+
+/// Asks for the first keys of what follows `block`: the item's next block or the next item's first.
+inline void start_next_keys(const AttendArgs& args, std::int64_t block) {
+  const bool last = block + 1 >= args.block_end;
+  if (last && args.next == nullptr) return;
+  const AttendArgs& then = last ? *args.next : args;
+  const std::int64_t next = last ? then.block_begin : block + 1;
+  const KeyRange keys = visible_to_rows(then, then.row_begin, then.rows, next);
+  if (keys.begin == keys.end) return;
+  start_keys(then.k + (next * kKeyBlock + keys.begin) * then.k_stride, then.k_stride,
+             keys.end - keys.begin);
+}
+
+/// All rows of an item that has few against one block.
+inline void attend_few_rows(const AttendArgs& args, const AttendScratch& scratch,
+                            std::int64_t block) {
+  QueryTile tile(args, 0, block);
+  tile.whole = false;  // no maxima are collected with these scores
+  const float* v = args.v + (block * kKeyBlock + tile.keys.begin) * args.v_stride;
+  few_rows_scores(args, scratch, tile);
+  start_values(v, args.v_stride, tile.keys.end - tile.keys.begin, args.value_dim);
+  tile_weights(args, scratch, tile);
+  start_next_keys(args, block);
+  few_rows_values(scratch.s, v, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
+                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
 }
 
 /// What comes after `block`: the item's next block, or its outputs and the next item's first
@@ -215,8 +275,12 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
-    const PackedBlock packed = pack_block(args, scratch, block, keys);
+    if (has_few_rows(args)) {
+      attend_few_rows(args, scratch, block);
+      continue;
+    }
     Prefetcher prefetcher = prefetch_after(args, block, keys);
+    const PackedBlock packed = pack_block(args, scratch, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;

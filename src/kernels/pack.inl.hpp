@@ -39,7 +39,11 @@ inline void pack_key_panel(const float* k, std::int64_t k_stride, std::int64_t f
     const float* src = k + j * k_stride;
     std::int64_t d = 0;
     if (first <= j && j + T <= last) {
-      for (; d < tile_dims; d += T) transpose_tile(src + d, k_stride, dst + d * kPanel + j, kPanel);
+      for (; d < tile_dims; d += T) {
+        Vec column[T];
+        load_transposed(src + d, k_stride, column);
+        RAPT_UNROLL for (int t = 0; t < T; ++t) store(dst + (d + t) * kPanel + j, column[t]);
+      }
     }
     const std::int64_t begin = first > j ? first - j : 0;
     const std::int64_t end = last - j < T ? last - j : T;

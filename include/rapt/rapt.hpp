@@ -8,6 +8,7 @@
 #include "rapt/mask.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/ragged.hpp"
+#include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"
 #include "rapt/version.hpp"
 #include "rapt/weights_file.hpp"

@@ -12,6 +12,7 @@
 #include "driver/base_2.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
+#include "driver/score_callback.hpp"
 #include "driver/validate.hpp"
 #include "rapt/error.hpp"
 
@@ -34,6 +35,7 @@ struct Call {
   const AttentionOptions& options;
   const Sequences& sequences;
   const CallWorkspace& workspace;
+  const CallbackOfCall& callback;
   std::int64_t group;
   float scale;
   float* states;
@@ -76,6 +78,11 @@ void set_score_options(const Call& call, const SequencePlace& at, std::int64_t h
   if (!options.alibi_slopes.empty()) args.alibi_slopes = call.workspace.alibi_slopes.data() + head;
   if (!options.sinks.empty()) args.sinks = call.workspace.sinks.data() + head;
   args.query_offset = at.query_offset;
+  if (options.score_callback) {
+    args.callback = &CallbackOfCall::on_tile;
+    args.callback_context = &call.callback;
+    args.first_head = head;
+  }
   if (const auto& mask = options.bool_mask; mask.values.data != nullptr) {
     args.mask = reinterpret_cast<const unsigned char*>(first_of(mask.values, at, head));
     args.mask_strides = mask_strides(mask.values);
@@ -125,6 +132,7 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.k_stride = k.strides[2];
   args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
   args.v_stride = v.strides[2];
+  args.sequence = item.sequence;
   args.row_begin = item.row_begin;
   args.rows = item.rows;
   args.group = call.group;
@@ -157,6 +165,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     args.state_stride = plan.state_stride;
   };
   const auto attend = [&](std::int64_t i) {
+    if (call.callback.failed()) return;
     const WorkItem& item = plan.items[static_cast<std::size_t>(i)];
     AttendArgs args = attend_args(call, item);
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
@@ -170,6 +179,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     kernels.attend(args);
   };
   const auto fold = [&](std::int64_t i) {
+    if (call.callback.failed()) return;
     const KeySplit& split = plan.splits[static_cast<std::size_t>(i)];
     AttendArgs args = attend_args(call, split);
     set_states(split, args);
@@ -182,7 +192,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
 
 /// Plans the call and runs it.
 void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
-                  const Sequences& sequences) {
+                  const Sequences& sequences, const CallbackOfCall& callback) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   thread_local CallWorkspace workspace;
   scale_to_base_2(options.alibi_slopes, workspace.alibi_slopes);
@@ -200,6 +210,7 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   options,
                   sequences,
                   workspace,
+                  callback,
                   problem.group,
                   score_scale(options, problem.head_dim),
                   workspace.states.reserve(workspace.plan.state_floats)};
@@ -218,16 +229,19 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences) {
   if (tensors.q.shape[1] == 0) return;
+  const CallbackOfCall callback(options.score_callback);
   try {
-    plan_and_run(tensors, options, sequences);
+    plan_and_run(tensors, options, sequences, callback);
   } catch (const std::bad_alloc&) {
     fail_for_memory(tensors.q);
   }
+  callback.rethrow();
 }
 
 void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                TensorView<const float, 4> v, TensorView<float, 4> out,
                const AttentionOptions& options) {
+  refuse_inside_callback();
   validate_attention(q, k, v, out, options);
   if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
   thread_local Sequences sequences;

@@ -8,6 +8,7 @@
 
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
+#include "driver/score_callback.hpp"
 #include "driver/sequences.hpp"
 #include "driver/validate.hpp"
 #include "rapt/error.hpp"
@@ -86,6 +87,7 @@ void validate(const AttentionTensors& tensors, const RaggedRows& rows,
 void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
                TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
                const AttentionOptions& options) {
+  refuse_inside_callback();
   const AttentionTensors tensors{as_batch(q), as_batch(k), as_batch(v), as_batch(out)};
   validate(tensors, rows, options);
   thread_local Sequences sequences;

@@ -10,6 +10,7 @@
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
 #include "kernels/prefetch.inl.hpp"
+#include "kernels/score_callback.inl.hpp"
 #include "kernels/score_options.inl.hpp"
 #include "kernels/scores.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
@@ -150,9 +151,18 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
 inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
                                const QueryTile& tile) {
   if (!changes_scores(args)) return;
+  const std::int64_t key = tile.block * kKeyBlock, row = args.row_begin + tile.row;
+  const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
+  const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    apply_score_options(args, position_of(args, args.row_begin + tile.row + r),
-                        tile.block * kKeyBlock, tile.seen_by(args, r), scores_of_row(scratch, r));
+    const RowPosition at = position_of(args, row + r);
+    apply_score_options(args, at, key, seen_by(r), scores_of(r));
+    if (args.callback == nullptr) hide_keys(args, at, key, seen_by(r), scores_of(r));
+  }
+  if (args.callback == nullptr) return;
+  call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    hide_keys(args, position_of(args, row + r), key, seen_by(r), scores_of(r));
   }
 }
 
@@ -299,8 +309,7 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   const PackedBlock packed = pack_block(args, scratch, block, seen);
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
-  const RowPosition at = position_of(args, args.row_begin);
-  apply_score_options(args, at, block * kKeyBlock, seen, scratch.s);
+  tile_score_options(args, scratch, tile);
   bool hidden[kKeyBlock];
   for (std::int64_t j = seen.begin; j < seen.end; ++j) {
     hidden[j] = *score_of(scratch.s, j) == -kInfinity;

@@ -33,6 +33,15 @@ struct MaskStrides {
   std::int64_t key;
 };
 
+/// Natural scores of one query head, as in rapt::ScoreTile.
+struct CallbackTile {
+  float* scores;
+  std::int64_t row_stride;
+  std::int64_t rows, columns;
+  std::int64_t first_query, first_position, first_key;
+  std::int64_t head, batch;
+};
+
 /// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
 /// over the key blocks [block_begin, block_end). Row r is query r / group of head r % group of the
 /// kv head's group.
@@ -58,8 +67,14 @@ struct AttendArgs {
 
   float soft_cap;             ///< in base 2: cap * log2(e); 0: none
   const float* alibi_slopes;  ///< null: none; else of the group's heads, times log2(e)
-  std::int64_t query_offset;  ///< position of query 0, for ALiBi
+  std::int64_t query_offset;  ///< position of query 0, for ALiBi and the callback
   const float* sinks;         ///< null: none; else of the group's heads, times log2(e)
+
+  /// Null: none; else changes a tile in place. It never throws: the driver keeps what the caller's
+  /// code throws.
+  void (*callback)(const void* context, const CallbackTile& tile);
+  const void* callback_context;
+  std::int64_t sequence, first_head;  ///< what the callback is told
 
   const unsigned char* mask;  ///< null: none; else key is kept iff (value != 0) == (mask_keep != 0)
   MaskStrides mask_strides;

@@ -25,8 +25,4 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
   });
 }
 
-void run_isolated(std::int64_t item, ItemFunction run) {
-  tbb::this_task_arena::isolate([&] { run(item); });
-}
-
 }  // namespace rapt

@@ -117,7 +117,19 @@ struct AttentionCase {
   std::optional<float> softmax_scale{}, soft_cap{};
   std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
   std::optional<float> sink{};         ///< of head 0; half as much more for each further head
+  ScoreCallback score_callback{};
 };
+
+/// Scores bent by their size and by the distance of query and key.
+void bend_scores(const ScoreTile& tile) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    for (std::int64_t c = 0; c < tile.columns; ++c) {
+      float& s = tile.scores[r * tile.row_stride + c];
+      const std::int64_t ahead = tile.first_key + c - tile.first_position - r;
+      s = ahead % 7 == 3 ? -s : s * 0.75f + 0.0625f * static_cast<float>(ahead % 16 + tile.head);
+    }
+  }
+}
 
 const AttentionCase kAttentionCases[] = {
     {"attention.one_key", 1, 1, 1, 1, 1, 1, 1, {}, kAllOutputs},
@@ -155,6 +167,21 @@ const AttentionCase kAttentionCases[] = {
     {"attention.all_options", 2, 4, 2, 40, 600, 40, 72,
      causal_bottom_right().windowed(300, kNoWindow), kBias | kKvLens | kKeep | kAllOutputs, 0.5f,
      20.0f, 0.125f, 1.0f},
+    {"attention.score_callback",
+     2,
+     4,
+     2,
+     20,
+     290,
+     24,
+     24,
+     causal_bottom_right(),
+     kBias | kAllOutputs,
+     {},
+     {},
+     {},
+     {},
+     bend_scores},
 };
 
 /// Everything that one case reads and writes.
@@ -203,6 +230,7 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
   AttentionOptions options{.mask = p.mask,
                            .soft_cap = p.soft_cap,
                            .alibi_slopes = data.alibi_slopes,
+                           .score_callback = p.score_callback,
                            .sinks = data.sinks,
                            .softmax_scale = p.softmax_scale};
   if (p.extra & kBias) options.bias = {data.bias.data(), scores};

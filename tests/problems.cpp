@@ -139,6 +139,51 @@ void make_head_options(Problem& problem) {
   problem.options.sinks = problem.sinks;
 }
 
+/// One element of a tile by the callback.
+float called_back(Callback callback, float s, std::int64_t query, std::int64_t position,
+                  std::int64_t key, std::int64_t head_and_batch) {
+  const auto far = static_cast<float>(key - position);
+  const std::int64_t spread = 7 * key + 3 * query + head_and_batch;
+  switch (callback) {
+    case Callback::none:
+      break;
+    case Callback::bend:
+      return s / (1.0f + 0.125f * std::fabs(s)) + 0.01f * far + static_cast<float>(head_and_batch);
+    case Callback::hide:
+      return spread % 5 == 0 ? -kInfinity : s;
+    case Callback::poison:
+      if (spread % 89 == 13) return kNaN;
+      if (spread % 31 == 3) return std::numeric_limits<float>::lowest();
+      return spread % 507 == 100 ? kInfinity : s;
+  }
+  return s;
+}
+
+template <Callback kind>
+void on_tile(const ScoreTile& tile) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    for (std::int64_t c = 0; c < tile.columns; ++c) {
+      float& s = tile.scores[r * tile.row_stride + c];
+      s = called_back(kind, s, tile.first_query + r, tile.first_position + r, tile.first_key + c,
+                      tile.head + 2 * tile.batch);
+    }
+  }
+}
+
+ScoreCallback score_callback(Callback callback) {
+  switch (callback) {
+    case Callback::none:
+      break;
+    case Callback::bend:
+      return on_tile<Callback::bend>;
+    case Callback::hide:
+      return on_tile<Callback::hide>;
+    case Callback::poison:
+      return on_tile<Callback::poison>;
+  }
+  return {};
+}
+
 const char* layout_name(Layout layout) {
   switch (layout) {
     case Layout::bhsd:
@@ -187,6 +232,9 @@ std::string describe(const Spec& spec) {
   if (spec.soft_cap) text += " soft_cap " + std::to_string(*spec.soft_cap);
   if (spec.alibi_slope) text += " alibi " + std::to_string(*spec.alibi_slope);
   if (spec.sink) text += " sink " + std::to_string(*spec.sink);
+  if (spec.callback != Callback::none) {
+    text += " callback " + std::to_string(static_cast<int>(spec.callback));
+  }
   if (spec.softmax_scale) text += " scale " + std::to_string(*spec.softmax_scale);
   if (spec.lse) text += " lse";
   if (spec.weights) text += " weights";
@@ -199,6 +247,7 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   options.mask = spec.mask;
   options.softmax_scale = spec.softmax_scale;
   options.soft_cap = spec.soft_cap;
+  options.score_callback = score_callback(spec.callback);
   for (std::int64_t b = 0; b < s.batch; ++b) {
     // The first sequence lacks some keys, the second has them all, the third none, and so on.
     kv_lens.push_back(b % 3 == 0 ? s.kv_len * 2 / 3 : b % 3 == 1 ? s.kv_len : 0);

@@ -43,6 +43,14 @@ enum Broadcast : unsigned {
   kByStride = 16,  ///< the extent stays and the stride is 0
 };
 
+/// A pure score callback.
+enum class Callback {
+  none,
+  bend,    ///< a function of the score, key, position, head and sequence
+  hide,    ///< -inf for one key in five
+  poison,  ///< NaN, -FLT_MAX and infinity here and there
+};
+
 /// What a problem consists of. Every default does nothing.
 struct Spec {
   Shape shape{};
@@ -57,6 +65,7 @@ struct Spec {
   std::optional<float> soft_cap{};
   std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
   std::optional<float> sink{};         ///< of head 0 and, one more each time, every other head
+  Callback callback = Callback::none;
   std::optional<float> softmax_scale{};
   bool lse = false;
   bool weights = false;

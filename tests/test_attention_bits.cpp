@@ -99,6 +99,7 @@ TEST_CASE("every ISA gives the bits of the scalar statement for NaN, infinities 
     if (seed % 7 == 2) spec.soft_cap = 7.0f;
     if (seed % 7 == 3) spec.alibi_slope = 0.25f;
     if (seed % 7 == 4) spec.sink = 1.0f;
+    if (seed % 7 >= 5) spec.callback = seed % 7 == 5 ? Callback::bend : Callback::poison;
     spec.lse = true;
     spec.weights = true;
     spec.seed = seed;

@@ -115,6 +115,9 @@ std::vector<Feature> score_features() {
       {"alibi", "ALiBi 0.5", [](Spec& s) { s.alibi_slope = 0.5f; }},
       {"alibi", "ALiBi -0.01", [](Spec& s) { s.alibi_slope = -0.01f; }},
       {"alibi", "ALiBi that hides all but near keys", [](Spec& s) { s.alibi_slope = 1e37f; }},
+      {"callback", "callback bends", [](Spec& s) { s.callback = Callback::bend; }},
+      {"callback", "callback hides", [](Spec& s) { s.callback = Callback::hide; }},
+      {"callback", "callback poisons", [](Spec& s) { s.callback = Callback::poison; }},
       {"sink", "sink 0.5", [](Spec& s) { s.sink = 0.5f; }},
       {"sink", "sink 60", [](Spec& s) { s.sink = 60.0f; }},
       {"sink", "sink -90", [](Spec& s) { s.sink = -90.0f; }},
@@ -181,6 +184,7 @@ TEST_CASE("every ISA gives the bits of the scalar statement with every feature a
     if (seed % 5 != 3) spec.soft_cap = 0.5f + 30.0f * std::abs(random.uniform());
     if (seed % 5 != 4) spec.alibi_slope = random.normal();
     if (seed % 5 != 2) spec.sink = 3.0f * random.normal();
+    spec.callback = static_cast<Callback>(seed % 4);
     spec.kv_lens = seed % 2 == 0;
     add_bool_mask(spec, MaskMeaning::keep, static_cast<unsigned>(random.below(32)));
     add_bias(spec, static_cast<unsigned>(random.below(32)));

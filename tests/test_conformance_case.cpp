@@ -174,9 +174,8 @@ TEST_CASE("a case is skipped by the name of every option that is missing, found 
   CHECK(needs(small_case("AttentionX", {{"left", 1}, {"right", 2}})) ==
         Names{"attribute left", "attribute right"});
 
-  CaseFolder scores = small_case("Attention", {{"qk_matmul_output_mode", 2}});
-  scores.add("output", "qk_matmul_output", std::vector<float>{1}, {1, 1, 1, 1});
-  CHECK(needs(scores) == Names{"scores out"});
+  CHECK(needs(small_case("Attention", {{"qk_matmul_output_mode", 4}})) ==
+        Names{"qk_matmul_output_mode 4"});
 
   CaseFolder extras = small_case();
   extras.add("input", "rope_cos", std::vector<float>{1}, {1, 1});
@@ -190,6 +189,25 @@ TEST_CASE("a case is skipped by the name of every option that is missing, found 
     half.add("input", role, std::vector<std::uint16_t>{0x3c00}, {1, 1, 1, 1});
   }
   CHECK(needs(half) == Names{"f16 storage"});
+}
+
+TEST_CASE("the scores that a case expects are those before the cap, after it, and after the mask") {
+  const float scaled = 11.0f / std::sqrt(2.0f);
+  const float capped = 9.0f * std::tanh(scaled / 9.0f);
+  for (const auto& [mode, want] : {std::pair{0, scaled}, {1, capped}, {2, -HUGE_VALF}}) {
+    for (const float wrong : {0.0f, 0.5f}) {
+      CaseFolder made("Attention", {{"qk_matmul_output_mode", mode}, {"softcap", 9.0}});
+      for (const auto& [role, x, y] :
+           {std::tuple{"Q", 1.0f, 2.0f}, {"K", 3.0f, 4.0f}, {"V", 5.0f, 6.0f}}) {
+        made.add("input", role, std::vector<float>{x, y}, {1, 1, 1, 2});
+      }
+      made.add("input", "attn_mask", std::vector<unsigned char>{0}, {1, 1});
+      made.add("output", "Y", std::vector<float>{0, 0}, {1, 1, 1, 2});
+      const float expected = mode == 2 && wrong != 0.0f ? 0.0f : want + wrong;
+      made.add("output", "qk_matmul_output", std::vector<float>{expected}, {1, 1, 1, 1});
+      CHECK(made.check().status() == (wrong == 0.0f ? Status::passed : Status::failed));
+    }
+  }
 }
 
 TEST_CASE("16-bit values are widened exactly") {

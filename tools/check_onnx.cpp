@@ -1,13 +1,19 @@
 // The ONNX operator Attention (opsets 23 and 24) expressed in attention(): the cache is
 // concatenated here, 3-D tensors are views, nonpad_kv_seqlen becomes kv_lens and an offset per
 // sequence.
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "check_attention.hpp"
 #include "rapt/error.hpp"
+#include "reference/visibility.hpp"
 
 namespace rapt::conformance {
 namespace {
+
+/// ONNX's numbers for what qk_matmul_output holds.
+enum QkMatmulOutput : std::int64_t { kScaled = 0, kCapped = 1, kMasked = 2, kWeights = 3 };
 
 /// What attention() lacks for this case. A new option of the library replaces a line here by one in
 /// options_of().
@@ -22,9 +28,8 @@ std::vector<std::string> missing_options(const Case& facts) {
     needs.add_storage(facts.find_input(role), {DType::f32});
   }
   needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
-  needs.add(facts.find_output("qk_matmul_output") != nullptr &&
-                facts.integer("qk_matmul_output_mode", 0) != 3,
-            "scores out");
+  const std::int64_t mode = facts.integer("qk_matmul_output_mode", 0);
+  needs.add(mode < kScaled || mode > kWeights, "qk_matmul_output_mode " + std::to_string(mode));
   // ONNX's number for float: the only precision in which attention() computes.
   const std::int64_t precision = facts.integer("softmax_precision", 1);
   needs.add(precision != 1, "softmax_precision " + std::to_string(precision));
@@ -133,6 +138,36 @@ AttentionOptions options_of(const Case& facts, const Inputs& in) {
   return options;
 }
 
+/// The scores of kScaled, kCapped or kMasked, taken by a score callback from a call with the
+/// options up to there. A hidden key's is -inf.
+Heads scores_of(const Inputs& in, const AttentionOptions& all, std::int64_t mode,
+                const Attention& attention) {
+  const auto& [batch, heads, q_len, head_dim] = in.q.view.shape;
+  AttentionOptions options = all;
+  if (mode != kMasked) {
+    options = {.softmax_scale = all.softmax_scale};
+    if (mode == kCapped) options.soft_cap = all.soft_cap;
+  }
+  Heads scores = unwritten({batch, heads, q_len, in.k.view.shape[2]});
+  std::fill(scores.values.begin(), scores.values.end(), -std::numeric_limits<float>::infinity());
+  const auto capture = [&](const ScoreTile& tile) {
+    for (std::int64_t r = 0; r < tile.rows; ++r) {
+      for (std::int64_t c = 0; c < tile.columns; ++c) {
+        const std::int64_t i = tile.first_query + r, j = tile.first_key + c;
+        if (options.bool_mask.values.data != nullptr &&
+            !reference::kept(options.bool_mask, tile.batch, tile.head, i, j)) {
+          continue;
+        }
+        scores.view(tile.batch, tile.head, i, j) = tile.scores[r * tile.row_stride + c];
+      }
+    }
+  };
+  options.score_callback = capture;
+  Heads ignored = unwritten({batch, heads, q_len, in.v.view.shape[3]});
+  attention.padded(in.q.view, in.k.view, in.v.view, ignored.view, options);
+  return scores;
+}
+
 }  // namespace
 
 Outcome run_onnx_attention(const Case& facts, const Attention& attention) {
@@ -153,19 +188,23 @@ Outcome run_onnx_attention(const Case& facts, const Attention& attention) {
   const TensorView<float, 4>::Index out_shape{batch, heads, q_len, value_dim};
   Heads out = rank3 ? unwritten_tokens_first(out_shape) : unwritten(out_shape);
 
-  const CaseTensor* want_weights = facts.find_output("qk_matmul_output");
-  Heads weights;
-  if (want_weights != nullptr) {
-    require_shape(*want_weights, {batch, heads, q_len, kv_len});
-    weights = unwritten({batch, heads, q_len, kv_len});
-    options.weights = weights.view;
+  const CaseTensor* want_products = facts.find_output("qk_matmul_output");
+  Heads products;
+  if (want_products != nullptr) {
+    require_shape(*want_products, {batch, heads, q_len, kv_len});
+    if (const std::int64_t mode = facts.integer("qk_matmul_output_mode", 0); mode != kWeights) {
+      products = scores_of(in, options, mode, attention);
+    } else {
+      products = unwritten({batch, heads, q_len, kv_len});
+      options.weights = products.view;
+    }
   }
 
   attention.padded(in.q.view, in.k.view, in.v.view, out.view, options);
 
   outcome.comparisons.push_back(compare(want, out.values, tolerance, facts.find_output("Y_care")));
-  if (want_weights != nullptr) {
-    outcome.comparisons.push_back(compare(*want_weights, weights.values, tolerance));
+  if (want_products != nullptr) {
+    outcome.comparisons.push_back(compare(*want_products, products.values, tolerance));
   }
   for (const auto& [role, present] : {std::pair{"present_key", &in.k}, {"present_value", &in.v}}) {
     if (const CaseTensor* want_present = facts.find_output(role)) {

@@ -7,12 +7,14 @@
 
 #include "rapt/export.hpp"
 #include "rapt/mask.hpp"
+#include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"
 
 namespace rapt {
 
 /// What a call of attention() may add to the plain formula. Every default does nothing.
-/// The order is: scale, soft cap, bias, ALiBi, mask, softmax; a sink joins the softmax last.
+/// The order is: scale, soft cap, bias, ALiBi, score callback, mask, softmax; a sink joins the
+/// softmax last.
 struct AttentionOptions {
   Mask
       mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right(), each .windowed(...)
@@ -35,6 +37,11 @@ struct AttentionOptions {
   /// the query's position by `mask` (its offset counts even when it masks nothing). Empty: none.
   /// Source: Press et al., "Train Short, Test Long", 2021.
   std::span<const float> alibi_slopes{};
+
+  /// The caller's own change to the scores, before the masks: any callable void(const ScoreTile&),
+  /// which must be pure and outlive the call (rapt/score_callback.hpp). Unset: none.
+  /// Source: Dong et al., "Flex Attention", 2024.
+  ScoreCallback score_callback{};
 
   /// Attention sinks, [heads]: a further key with score sinks[h] and no value, seen by every row,
   /// so that the weights sum to less than 1. Part of the lse. -inf: none for that head. Empty:
@@ -70,7 +77,8 @@ struct AttentionOptions {
 ///
 /// Runs in parallel in the caller's current tbb::task_arena; small calls run inline. Thread-safe.
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
-/// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
+/// and Error{out_of_memory} when workspace cannot be had (out is then unspecified). What a
+/// score_callback throws is thrown on (out is then unspecified).
 ///
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, eq. 1; the blocked softmax is that of
 /// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, and Dao et al.,

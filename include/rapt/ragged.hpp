@@ -36,6 +36,8 @@ struct RaggedRows {
 ///                                 sequence's first
 ///   lse                           [1, heads, q_rows], any strides: memory [q_rows, heads] is the
 ///                                 view {data, {1, heads, q_rows}, {0, 1, heads}}
+///   score_callback                is told the sequence as `batch`, and queries and keys counted
+///                                 from its sequence's first
 ///   weights                       [1, heads, q_rows, keys], 0 behind a sequence's last key
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,

@@ -12,6 +12,7 @@
 #include "driver/base_2.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
+#include "driver/score_callback.hpp"
 #include "driver/validate.hpp"
 #include "rapt/error.hpp"
 
@@ -34,6 +35,7 @@ struct Call {
   const AttentionOptions& options;
   const Sequences& sequences;
   const CallWorkspace& workspace;
+  const CallbackOfCall& callback;
   std::int64_t group;
   float scale;
   float* states;
@@ -76,6 +78,11 @@ void set_score_options(const Call& call, const SequencePlace& at, std::int64_t h
   if (!options.alibi_slopes.empty()) args.alibi_slopes = call.workspace.alibi_slopes.data() + head;
   if (!options.sinks.empty()) args.sinks = call.workspace.sinks.data() + head;
   args.query_offset = at.query_offset;
+  if (options.score_callback) {
+    args.callback = &CallbackOfCall::on_tile;
+    args.callback_context = &call.callback;
+    args.first_head = head;
+  }
   if (const auto& mask = options.bool_mask; mask.values.data != nullptr) {
     args.mask = reinterpret_cast<const unsigned char*>(first_of(mask.values, at, head));
     args.mask_strides = mask_strides(mask.values);
@@ -110,22 +117,10 @@ T* rows_of(const TensorView<T, 4>& view, std::int64_t batch, std::int64_t head, 
   return view.data + batch * view.strides[0] + head * view.strides[1] + row * view.strides[2];
 }
 
-void set_pages(const PageLayout& layout, const SequencePlace& at, std::int64_t kv_head,
-               AttendArgs& args) {
-  args.pages = {.k = at.k_pages,
-                .v = at.v_pages,
-                .k_offset = layout.k_begin + kv_head * layout.k_head_stride,
-                .v_offset = layout.v_begin + kv_head * layout.v_head_stride,
-                .keys = layout.keys,
-                .packed = layout.packed ? 1 : 0};
-  args.k_stride = layout.k_stride;
-  args.v_stride = layout.v_stride;
-}
-
 /// The arguments of a WorkItem or a KeySplit.
 template <class Item>
 AttendArgs attend_args(const Call& call, const Item& item) {
-  const auto& [q, k, v, out, pages] = call.tensors;
+  const auto& [q, k, v, out] = call.tensors;
   const PlanSequence& sequence = call.sequences.plan[static_cast<std::size_t>(item.sequence)];
   const SequencePlace& at = call.sequences.places[static_cast<std::size_t>(item.sequence)];
   const std::int64_t head = item.kv_head * call.group;
@@ -133,14 +128,11 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.q = rows_of(q, at.batch, head, at.q_row);
   args.q_token_stride = q.strides[2];
   args.q_head_stride = q.strides[1];
-  if (pages != nullptr) {
-    set_pages(*pages, at, item.kv_head, args);
-  } else {
-    args.k = rows_of(k, at.batch, item.kv_head, at.kv_row);
-    args.k_stride = k.strides[2];
-    args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
-    args.v_stride = v.strides[2];
-  }
+  args.k = rows_of(k, at.batch, item.kv_head, at.kv_row);
+  args.k_stride = k.strides[2];
+  args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
+  args.v_stride = v.strides[2];
+  args.sequence = item.sequence;
   args.row_begin = item.row_begin;
   args.rows = item.rows;
   args.group = call.group;
@@ -173,6 +165,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     args.state_stride = plan.state_stride;
   };
   const auto attend = [&](std::int64_t i) {
+    if (call.callback.failed()) return;
     const WorkItem& item = plan.items[static_cast<std::size_t>(i)];
     AttendArgs args = attend_args(call, item);
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
@@ -186,6 +179,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     kernels.attend(args);
   };
   const auto fold = [&](std::int64_t i) {
+    if (call.callback.failed()) return;
     const KeySplit& split = plan.splits[static_cast<std::size_t>(i)];
     AttendArgs args = attend_args(call, split);
     set_states(split, args);
@@ -198,7 +192,7 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
 
 /// Plans the call and runs it.
 void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
-                  const Sequences& sequences) {
+                  const Sequences& sequences, const CallbackOfCall& callback) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   thread_local CallWorkspace workspace;
   scale_to_base_2(options.alibi_slopes, workspace.alibi_slopes);
@@ -216,6 +210,7 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   options,
                   sequences,
                   workspace,
+                  callback,
                   problem.group,
                   score_scale(options, problem.head_dim),
                   workspace.states.reserve(workspace.plan.state_floats)};
@@ -234,16 +229,19 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences) {
   if (tensors.q.shape[1] == 0) return;
+  const CallbackOfCall callback(options.score_callback);
   try {
-    plan_and_run(tensors, options, sequences);
+    plan_and_run(tensors, options, sequences, callback);
   } catch (const std::bad_alloc&) {
     fail_for_memory(tensors.q);
   }
+  callback.rethrow();
 }
 
 void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                TensorView<const float, 4> v, TensorView<float, 4> out,
                const AttentionOptions& options) {
+  refuse_inside_callback();
   validate_attention(q, k, v, out, options);
   if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
   thread_local Sequences sequences;

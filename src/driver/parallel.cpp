@@ -25,4 +25,8 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
   });
 }
 
+void run_isolated(std::int64_t item, ItemFunction run) {
+  tbb::this_task_arena::isolate([&] { run(item); });
+}
+
 }  // namespace rapt

@@ -30,4 +30,8 @@ int available_threads();
 /// item reaches the caller.
 void for_items(std::int64_t items, bool shared, ItemFunction run);
 
+/// Calls run(item) so that, while this thread waits for tasks of run's own, it takes none from
+/// elsewhere.
+void run_isolated(std::int64_t item, ItemFunction run);
+
 }  // namespace rapt

@@ -5,11 +5,12 @@
 
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
+#include "kernels/few_rows.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
-#include "kernels/paged.inl.hpp"
 #include "kernels/prefetch.inl.hpp"
+#include "kernels/score_callback.inl.hpp"
 #include "kernels/score_options.inl.hpp"
 #include "kernels/scores.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
@@ -36,6 +37,13 @@ RAPT_INLINE KeyRange visible_to_rows(const AttendArgs& args, std::int64_t row, s
   return visible_keys(args, position_of(args, row).query, position_of(args, row + rows - 1).query,
                       block);
 }
+
+/// A block of K and V, packed or as it lies.
+struct PackedBlock {
+  const float* k;  // panels
+  const float* v;
+  std::int64_t v_stride, v_panel_stride;
+};
 
 /// Up to kQueryRows rows of the item against one block, in row tiles of kRows.
 struct QueryTile {
@@ -83,16 +91,37 @@ inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
 
 RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
-  if (args.pages.k != nullptr) return pack_paged_block(args, scratch, block, keys);
   const float* k = args.k + block * kKeyBlock * args.k_stride;
   const float* v = args.v + block * kKeyBlock * args.v_stride;
   pack_keys(k, args.k_stride, keys.begin, keys.end, args.head_dim, scratch.k);
   // Few rows do not repay the copy; a value_dim that is no whole number of tiles needs the padding.
   if (args.rows < kPackValuesRows && args.value_dim % kColumns == 0) {
-    return {scratch.k, nullptr, v, args.v_stride, kPanel, nullptr};
+    return {scratch.k, v, args.v_stride, kPanel};
   }
   pack_values(v, args.v_stride, keys.begin, keys.end, args.value_dim, scratch.v);
-  return {scratch.k, nullptr, scratch.v, kPanel, kKeyBlock * kPanel, nullptr};
+  return {scratch.k, scratch.v, kPanel, kKeyBlock * kPanel};
+}
+
+/// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
+/// packed panels.
+inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
+                            const QueryTile& tile) {
+  const float* k = args.k + tile.block * kKeyBlock * args.k_stride;
+  const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
+  const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
+  if (keys > 0) {
+    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k + tile.keys.begin * args.k_stride,
+                                    args.k_stride, keys, args.head_dim, scratch.v);
+  }
+  if (rest < tile.keys.end) {
+    pack_keys(k, args.k_stride, rest, tile.keys.end, args.head_dim, scratch.k);
+    for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
+      const float* panel = scratch.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+      with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);
+    }
+  }
+  // After the column tile of the rest, which begins with keys of the streams.
+  if (keys > 0) store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
 /// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
@@ -103,7 +132,7 @@ inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, co
     store(scratch.top + i, Vec(-kInfinity));
   }
   for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
-    const float* k = key_panel(args, packed, j) + j % kPanel;
+    const float* k = packed.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
@@ -122,9 +151,18 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
 inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
                                const QueryTile& tile) {
   if (!changes_scores(args)) return;
+  const std::int64_t key = tile.block * kKeyBlock, row = args.row_begin + tile.row;
+  const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
+  const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    apply_score_options(args, position_of(args, args.row_begin + tile.row + r),
-                        tile.block * kKeyBlock, tile.seen_by(args, r), scores_of_row(scratch, r));
+    const RowPosition at = position_of(args, row + r);
+    apply_score_options(args, at, key, seen_by(r), scores_of(r));
+    if (args.callback == nullptr) hide_keys(args, at, key, seen_by(r), scores_of(r));
+  }
+  if (args.callback == nullptr) return;
+  call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    hide_keys(args, position_of(args, row + r), key, seen_by(r), scores_of(r));
   }
 }
 
@@ -148,26 +186,9 @@ inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
-/// The same from pages where they lie.
-inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile, Prefetcher& prefetcher) {
-  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
-    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
-      const KeyRange seen = tile.spans[r / kRows];
-      if (seen.begin == seen.end) continue;
-      const FoldInto fold{scratch.a + r, scratch.b + r,
-                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
-      with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
-                                scratch.s + r * kKeyBlock, fold);
-      prefetcher.step();
-    }
-  }
-}
-
 /// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, Prefetcher& prefetcher) {
-  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, prefetcher);
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
@@ -183,10 +204,9 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
   }
 }
 
-inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed,
-                              Prefetcher& prefetcher) {
-  tile_scores(args, scratch, tile, packed, prefetcher);
+/// Scores become weights, and what folding the block into the running state needs.
+inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
   tile_score_options(args, scratch, tile);
   tile_softmax(args, scratch, tile);
   for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
@@ -195,7 +215,45 @@ inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scrat
   }
   fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
                     tile.rows, scratch.a, scratch.b);
+}
+
+inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
+                              const QueryTile& tile, const PackedBlock& packed,
+                              Prefetcher& prefetcher) {
+  tile_scores(args, scratch, tile, packed, prefetcher);
+  tile_weights(args, scratch, tile);
   tile_values(args, scratch, tile, packed, prefetcher);
+}
+
+/// Whether the item takes K and V as they lie (few_rows.inl.hpp).
+RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
+  return args.rows <= kFewRows && args.head_dim % kVecLanes == 0 && args.value_dim % kVecLanes == 0;
+}
+
+/// Asks for the first keys of what follows `block`: the item's next block or the next item's first.
+inline void start_next_keys(const AttendArgs& args, std::int64_t block) {
+  const bool last = block + 1 >= args.block_end;
+  if (last && args.next == nullptr) return;
+  const AttendArgs& then = last ? *args.next : args;
+  const std::int64_t next = last ? then.block_begin : block + 1;
+  const KeyRange keys = visible_to_rows(then, then.row_begin, then.rows, next);
+  if (keys.begin == keys.end) return;
+  start_keys(then.k + (next * kKeyBlock + keys.begin) * then.k_stride, then.k_stride,
+             keys.end - keys.begin);
+}
+
+/// All rows of an item that has few against one block.
+inline void attend_few_rows(const AttendArgs& args, const AttendScratch& scratch,
+                            std::int64_t block) {
+  QueryTile tile(args, 0, block);
+  tile.whole = false;  // no maxima are collected with these scores
+  const float* v = args.v + (block * kKeyBlock + tile.keys.begin) * args.v_stride;
+  few_rows_scores(args, scratch, tile);
+  start_values(v, args.v_stride, tile.keys.end - tile.keys.begin, args.value_dim);
+  tile_weights(args, scratch, tile);
+  start_next_keys(args, block);
+  few_rows_values(scratch.s, v, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
+                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
 }
 
 /// What comes after `block`: the item's next block, or its outputs and the next item's first
@@ -227,8 +285,12 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
-    const PackedBlock packed = pack_block(args, scratch, block, keys);
+    if (has_few_rows(args)) {
+      attend_few_rows(args, scratch, block);
+      continue;
+    }
     Prefetcher prefetcher = prefetch_after(args, block, keys);
+    const PackedBlock packed = pack_block(args, scratch, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
@@ -244,12 +306,10 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   const QueryTile tile(args, 0, block);
   const KeyRange seen = tile.keys;
   if (seen.begin == seen.end) return;
-  PackedBlock packed = pack_block(args, scratch, block, seen);
-  if (packed.v_pages != nullptr) pack_paged_values(args, block, seen, scratch.v);
+  const PackedBlock packed = pack_block(args, scratch, block, seen);
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
-  const RowPosition at = position_of(args, args.row_begin);
-  apply_score_options(args, at, block * kKeyBlock, seen, scratch.s);
+  tile_score_options(args, scratch, tile);
   bool hidden[kKeyBlock];
   for (std::int64_t j = seen.begin; j < seen.end; ++j) {
     hidden[j] = *score_of(scratch.s, j) == -kInfinity;

@@ -35,6 +35,7 @@ struct AttendScratch {
   float* block_l;
   float* a;
   float* b;
+  float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
   float* block_max;  // [rows][blocks] when the weights are wanted
   std::int64_t floats;
 
@@ -56,6 +57,7 @@ struct AttendScratch {
     block_l = take(args.scratch, round_up(kQueryRows, 16));
     a = take(args.scratch, round_up(kQueryRows, 16));
     b = take(args.scratch, round_up(kQueryRows, 16));
+    natural = take(args.scratch, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
     block_max = take(args.scratch, round_up(rows * blocks, 16));
   }
 

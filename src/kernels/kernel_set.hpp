@@ -33,17 +33,13 @@ struct MaskStrides {
   std::int64_t key;
 };
 
-/// Keys and values of a sequence in pages of `keys` keys each: those of key j are in page j / keys,
-/// of which k[page] and v[page] are the beginnings. Pages that no row sees may be null.
-struct PageTable {
-  const float* const* k;  ///< null: not paged
-  const float* const* v;
-  std::int64_t k_offset, v_offset;  ///< floats from a page's beginning to the kv head's key 0
-  std::int64_t keys;
-  /// 0: keys are rows, AttendArgs::k_stride apart. Else they are packed as [panel][head_dim]
-  /// [kPanel], `keys` is a multiple of kPanel that divides kKeyBlock, and rows of v have whole
-  /// panels of columns. Keys and values that nobody sees may hold anything.
-  int packed;
+/// Natural scores of one query head, as in rapt::ScoreTile.
+struct CallbackTile {
+  float* scores;
+  std::int64_t row_stride;
+  std::int64_t rows, columns;
+  std::int64_t first_query, first_position, first_key;
+  std::int64_t head, batch;
 };
 
 /// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
@@ -56,7 +52,6 @@ struct AttendArgs {
   std::int64_t k_stride;
   const float* v;
   std::int64_t v_stride;
-  PageTable pages;  ///< instead of k and v; the strides hold within a page
 
   std::int64_t row_begin;
   std::int64_t rows;
@@ -72,8 +67,14 @@ struct AttendArgs {
 
   float soft_cap;             ///< in base 2: cap * log2(e); 0: none
   const float* alibi_slopes;  ///< null: none; else of the group's heads, times log2(e)
-  std::int64_t query_offset;  ///< position of query 0, for ALiBi
+  std::int64_t query_offset;  ///< position of query 0, for ALiBi and the callback
   const float* sinks;         ///< null: none; else of the group's heads, times log2(e)
+
+  /// Null: none; else changes a tile in place. It never throws: the driver keeps what the caller's
+  /// code throws.
+  void (*callback)(const void* context, const CallbackTile& tile);
+  const void* callback_context;
+  std::int64_t sequence, first_head;  ///< what the callback is told
 
   const unsigned char* mask;  ///< null: none; else key is kept iff (value != 0) == (mask_keep != 0)
   MaskStrides mask_strides;

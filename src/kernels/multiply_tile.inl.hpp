@@ -20,6 +20,12 @@ RAPT_INLINE std::int64_t tile_floats(std::int64_t depth) {
 /// One step of every chain: acc[r][c] = fma(a[r * kLanes], b[c * kVecLanes ...], acc[r][c]).
 template <int R, int C>
 RAPT_INLINE void multiply_step(const float* a, const float* b, Vec (&acc)[R][C]) {
+  if constexpr (R == 1) {  // each column is used once: no registers for all of them
+    const Vec row(a[0]);
+    RAPT_UNROLL for (int c = 0; c < C; ++c) acc[0][c] =
+        fma(row, load(b + c * kVecLanes), acc[0][c]);
+    return;
+  }
   Vec column[C];
   RAPT_UNROLL for (int c = 0; c < C; ++c) column[c] = load(b + c * kVecLanes);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
@@ -62,7 +68,7 @@ RAPT_INLINE void clear(Vec (&acc)[R][C]) {
 
 /// Calls Kernel<rows>::run(arguments...) for a row count known only at run time.
 template <template <int> class Kernel, int R = kRows, class... Arguments>
-RAPT_INLINE void with_rows(std::int64_t rows, const Arguments&... arguments) {
+RAPT_INLINE void with_rows(std::int64_t rows, Arguments&&... arguments) {
   if constexpr (R == 1) {
     Kernel<1>::run(arguments...);
   } else {

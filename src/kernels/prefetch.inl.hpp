@@ -26,44 +26,71 @@ class Prefetcher {
  public:
   void add(const float* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
            std::int64_t group = 1, std::int64_t group_stride = 0, bool written = false) {
+    if (rows <= 0 || width <= 0) return;
+    if (group == 1 && stride == width) {  // dense: one long row
+      width *= rows;
+      rows = 1;
+    }
     const std::int64_t lines = (width + kLineFloats - 1) / kLineFloats;
-    queue_[count_++] = {base, rows, lines, stride, group, group_stride, written};
+    queue_[count_] = {base, rows, lines, stride, group, group_stride, written};
+    if (count_++ == at_) start_row();
     left_ += rows * lines;
   }
 
   /// Spreads what is queued over `steps` calls of step().
   void spread_over(std::int64_t steps) { per_step_ = steps > 0 ? (left_ + steps - 1) / steps : 0; }
 
-  void step() {
-    for (std::int64_t n = per_step_ < left_ ? per_step_ : left_; n > 0; --n) next_line();
+  RAPT_INLINE void step() {
+    std::int64_t count = per_step_ < left_ ? per_step_ : left_;
+    left_ -= count;
+    while (count > 0) {
+      const std::int64_t run = count < row_left_ ? count : row_left_;
+      const float* line = line_;
+      const float* const end = line + run * kLineFloats;
+      if (queue_[at_].written) {
+        for (; line != end; line += kLineFloats) __builtin_prefetch(line, 1, 3);
+      } else {
+        for (; line != end; line += kLineFloats) __builtin_prefetch(line, 0, 2);
+      }
+      line_ = end;
+      count -= run;
+      row_left_ -= run;
+      if (row_left_ == 0) next_row();
+    }
   }
 
  private:
-  RAPT_INLINE void next_line() {
+  void next_row() {
     const MemoryRows& rows = queue_[at_];
-    if (line_ == 0) {
-      row_address_ = rows.base + row_ / rows.group * rows.stride;
-      if (rows.group > 1) row_address_ += row_ % rows.group * rows.group_stride;
+    if (++row_ == rows.rows) {
+      row_ = 0;
+      if (++at_ == count_) return;
     }
-    if (rows.written) {
-      __builtin_prefetch(row_address_ + line_ * kLineFloats, 1, 3);
-    } else {
-      __builtin_prefetch(row_address_ + line_ * kLineFloats, 0, 2);
-    }
-    --left_;
-    if (++line_ < rows.lines) return;
-    line_ = 0;
-    if (++row_ < rows.rows) return;
-    row_ = 0;
-    ++at_;
+    start_row();
   }
 
-  // Next item's q, k, v, own out; k and v may be in pages, at most 9 of a block.
-  MemoryRows queue_[20];
+  void start_row() {
+    const MemoryRows& rows = queue_[at_];
+    line_ = rows.base + row_ / rows.group * rows.stride + row_ % rows.group * rows.group_stride;
+    row_left_ = rows.lines;
+  }
+
+  // Next item's q, k, v, own out.
+  MemoryRows queue_[4];
   int count_ = 0, at_ = 0;
-  std::int64_t row_ = 0, line_ = 0, left_ = 0, per_step_ = 0;
-  const float* row_address_ = nullptr;
+  std::int64_t row_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
+  const float* line_ = nullptr;
 };
+
+/// The keys and values of one block that the rows of an item may see.
+inline void prefetch_block(const AttendArgs& args, std::int64_t block, KeyRange keys,
+                           Prefetcher& prefetcher) {
+  const std::int64_t count = keys.end - keys.begin;
+  if (count <= 0) return;
+  const std::int64_t first = block * kKeyBlock + keys.begin;
+  prefetcher.add(args.k + first * args.k_stride, count, args.head_dim, args.k_stride);
+  prefetcher.add(args.v + first * args.v_stride, count, args.value_dim, args.v_stride);
+}
 
 inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
   const RowPosition at = position_of(args, args.row_begin);

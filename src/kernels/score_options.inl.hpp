@@ -1,5 +1,5 @@
-// What options do to one row of scores of one key block: soft cap, bias, ALiBi, element mask, in
-// this order. A key that they hide gets -inf, whatever its score holds.
+// What options do to one row of scores of one key block: soft cap, bias, ALiBi; then, after a score
+// callback, the element mask. A key that they hide gets -inf, whatever its score holds.
 #pragma once
 
 #include "kernels/finish.inl.hpp"
@@ -65,10 +65,11 @@ RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::in
 
 RAPT_INLINE bool changes_scores(const AttendArgs& args) {
   return args.bias != nullptr || args.mask != nullptr || args.alibi_slopes != nullptr ||
-         args.soft_cap != 0.0f;
+         args.soft_cap != 0.0f || args.callback != nullptr;
 }
 
-/// All options on the scores `seen` of one row of the block whose first key is `key`.
+/// The options before the masks on the scores `seen` of one row of the block whose first key is
+/// `key`.
 inline void apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
                                 KeyRange seen, float* row) {
   if (args.soft_cap != 0.0f) cap_scores(row, seen, args.soft_cap);
@@ -86,6 +87,19 @@ inline void apply_score_options(const AttendArgs& args, RowPosition at, std::int
     for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
       add_alibi(s, slope, distance - j, count);
     });
+  }
+}
+
+/// Hides what the element mask does not keep; and again, after a callback, what the bias hides.
+inline void hide_keys(const AttendArgs& args, RowPosition at, std::int64_t key, KeyRange seen,
+                      float* row) {
+  if (args.callback != nullptr && args.bias != nullptr) {
+    const MaskStrides& stride = args.bias_strides;
+    const float* bias =
+        args.bias + at.query * stride.query + at.head * stride.head + key * stride.key;
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+      if (bias[j * stride.key] == -kInfinity) *score_of(row, j) = -kInfinity;
+    }
   }
   if (args.mask != nullptr) {
     const MaskStrides& stride = args.mask_strides;

@@ -15,18 +15,22 @@ namespace {
 constexpr int kRegisters = 32;
 constexpr int kRows = 12, kVectors = 2;
 constexpr int kQueryRows = 192;
+constexpr int kFewRows = 8;
 #elif defined(RAPT_KERNEL_ISA_AVX2)
 constexpr int kRegisters = 16;
 constexpr int kRows = 6, kVectors = 2;
 constexpr int kQueryRows = 192;
+constexpr int kFewRows = 6;
 #elif defined(RAPT_KERNEL_ISA_NEON)
 constexpr int kRegisters = 32;
 constexpr int kRows = 8, kVectors = 2;
 constexpr int kQueryRows = 192;
+constexpr int kFewRows = 8;
 #else
 constexpr int kRegisters = 16;
 constexpr int kRows = 2, kVectors = 4;
 constexpr int kQueryRows = 32;
+constexpr int kFewRows = 2;
 #endif
 
 constexpr int kColumns = kVectors * kVecLanes;

@@ -55,31 +55,32 @@ RAPT_INLINE float max_lanes(Vec x) {
   return _mm_cvtss_f32(_mm_max_ss(w, _mm_movehdup_ps(w)));
 }
 
-/// Transposes 16 x 16 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
-RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
-                                std::int64_t dst_stride) {
-  __m512 r[16];
-  // Four rows of 4 x 4 blocks at a time: 128-bit loads put rows i, i+4, i+8, i+12 into the four
-  // lanes of one register, so that only in-lane shuffles remain.
-  RAPT_UNROLL for (int b = 0; b < 4; ++b) {
-    __m512 t[4];
-    RAPT_UNROLL for (int i = 0; i < 4; ++i) {
-      const float* p = src + i * src_stride + 4 * b;
-      __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(p));
-      x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 4 * src_stride), 1);
-      x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 8 * src_stride), 2);
-      t[i] = _mm512_insertf32x4(x, _mm_loadu_ps(p + 12 * src_stride), 3);
-    }
-    const __m512 lo01 = _mm512_unpacklo_ps(t[0], t[1]);
-    const __m512 hi01 = _mm512_unpackhi_ps(t[0], t[1]);
-    const __m512 lo23 = _mm512_unpacklo_ps(t[2], t[3]);
-    const __m512 hi23 = _mm512_unpackhi_ps(t[2], t[3]);
-    r[4 * b + 0] = _mm512_shuffle_ps(lo01, lo23, 0x44);
-    r[4 * b + 1] = _mm512_shuffle_ps(lo01, lo23, 0xee);
-    r[4 * b + 2] = _mm512_shuffle_ps(hi01, hi23, 0x44);
-    r[4 * b + 3] = _mm512_shuffle_ps(hi01, hi23, 0xee);
+/// Loads 16 x 16 floats transposed: lane i of column[j] = src[i * stride + j].
+RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&column)[16]) {
+  // Each row is loaded once and whole: rows a power of two apart share a few sets of L1, and a
+  // second load of the same line would find it evicted.
+  __m512 quad[16];  // quad[4 g + c]: of rows 4 g to 4 g + 3, columns c, c + 4, c + 8, c + 12
+  RAPT_UNROLL for (int g = 0; g < 4; ++g) {
+    const float* p = src + 4 * g * stride;
+    const __m512 r0 = _mm512_loadu_ps(p), r1 = _mm512_loadu_ps(p + stride);
+    const __m512 r2 = _mm512_loadu_ps(p + 2 * stride), r3 = _mm512_loadu_ps(p + 3 * stride);
+    const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1);
+    const __m512 lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
+    quad[4 * g + 0] = _mm512_shuffle_ps(lo01, lo23, 0x44);
+    quad[4 * g + 1] = _mm512_shuffle_ps(lo01, lo23, 0xee);
+    quad[4 * g + 2] = _mm512_shuffle_ps(hi01, hi23, 0x44);
+    quad[4 * g + 3] = _mm512_shuffle_ps(hi01, hi23, 0xee);
   }
-  RAPT_UNROLL for (int j = 0; j < 16; ++j) _mm512_storeu_ps(dst + j * dst_stride, r[j]);
+  RAPT_UNROLL for (int c = 0; c < 4; ++c) {
+    const __m512 low01 = _mm512_shuffle_f32x4(quad[c], quad[4 + c], 0x44);
+    const __m512 high01 = _mm512_shuffle_f32x4(quad[c], quad[4 + c], 0xee);
+    const __m512 low23 = _mm512_shuffle_f32x4(quad[8 + c], quad[12 + c], 0x44);
+    const __m512 high23 = _mm512_shuffle_f32x4(quad[8 + c], quad[12 + c], 0xee);
+    column[c] = _mm512_shuffle_f32x4(low01, low23, 0x88);
+    column[4 + c] = _mm512_shuffle_f32x4(low01, low23, 0xdd);
+    column[8 + c] = _mm512_shuffle_f32x4(high01, high23, 0x88);
+    column[12 + c] = _mm512_shuffle_f32x4(high01, high23, 0xdd);
+  }
 }
 
 #elif defined(RAPT_KERNEL_ISA_AVX2)
@@ -108,27 +109,24 @@ RAPT_INLINE float max_lanes(Vec x) {
   return _mm_cvtss_f32(_mm_max_ss(w, _mm_movehdup_ps(w)));
 }
 
-/// Transposes 8 x 8 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
-RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
-                                std::int64_t dst_stride) {
-  __m256 r[8];
+/// Loads 8 x 8 floats transposed: lane i of column[j] = src[i * stride + j].
+RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&column)[8]) {
   RAPT_UNROLL for (int b = 0; b < 2; ++b) {
     __m256 t[4];
     RAPT_UNROLL for (int i = 0; i < 4; ++i) {
-      const float* p = src + i * src_stride + 4 * b;
+      const float* p = src + i * stride + 4 * b;
       t[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
-                                  _mm_loadu_ps(p + 4 * src_stride), 1);
+                                  _mm_loadu_ps(p + 4 * stride), 1);
     }
     const __m256 lo01 = _mm256_unpacklo_ps(t[0], t[1]);
     const __m256 hi01 = _mm256_unpackhi_ps(t[0], t[1]);
     const __m256 lo23 = _mm256_unpacklo_ps(t[2], t[3]);
     const __m256 hi23 = _mm256_unpackhi_ps(t[2], t[3]);
-    r[4 * b + 0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
-    r[4 * b + 1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
-    r[4 * b + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
-    r[4 * b + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+    column[4 * b + 0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
+    column[4 * b + 1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
+    column[4 * b + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
+    column[4 * b + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
   }
-  RAPT_UNROLL for (int j = 0; j < 8; ++j) _mm256_storeu_ps(dst + j * dst_stride, r[j]);
 }
 
 #elif defined(RAPT_KERNEL_ISA_NEON)
@@ -154,18 +152,14 @@ RAPT_INLINE float sum_lanes(Vec x) {
 }
 RAPT_INLINE float max_lanes(Vec x) { return vmaxvq_f32(x); }
 
-/// Transposes 4 x 4 floats: dst[j * dst_stride + i] = src[i * src_stride + j].
-RAPT_INLINE void transpose_tile(const float* src, std::int64_t src_stride, float* dst,
-                                std::int64_t dst_stride) {
-  const float32x4x2_t t01 = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + src_stride));
-  const float32x4x2_t t23 =
-      vtrnq_f32(vld1q_f32(src + 2 * src_stride), vld1q_f32(src + 3 * src_stride));
-  vst1q_f32(dst, vcombine_f32(vget_low_f32(t01.val[0]), vget_low_f32(t23.val[0])));
-  vst1q_f32(dst + dst_stride, vcombine_f32(vget_low_f32(t01.val[1]), vget_low_f32(t23.val[1])));
-  vst1q_f32(dst + 2 * dst_stride,
-            vcombine_f32(vget_high_f32(t01.val[0]), vget_high_f32(t23.val[0])));
-  vst1q_f32(dst + 3 * dst_stride,
-            vcombine_f32(vget_high_f32(t01.val[1]), vget_high_f32(t23.val[1])));
+/// Loads 4 x 4 floats transposed: lane i of column[j] = src[i * stride + j].
+RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&column)[4]) {
+  const float32x4x2_t t01 = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + stride));
+  const float32x4x2_t t23 = vtrnq_f32(vld1q_f32(src + 2 * stride), vld1q_f32(src + 3 * stride));
+  column[0] = vcombine_f32(vget_low_f32(t01.val[0]), vget_low_f32(t23.val[0]));
+  column[1] = vcombine_f32(vget_low_f32(t01.val[1]), vget_low_f32(t23.val[1]));
+  column[2] = vcombine_f32(vget_high_f32(t01.val[0]), vget_high_f32(t23.val[0]));
+  column[3] = vcombine_f32(vget_high_f32(t01.val[1]), vget_high_f32(t23.val[1]));
 }
 
 #else  // scalar: one lane, and the compiler's own idea of everything
@@ -195,8 +189,8 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
 RAPT_INLINE float sum_lanes(Vec x) { return x.value; }
 RAPT_INLINE float max_lanes(Vec x) { return x.value; }
 
-RAPT_INLINE void transpose_tile(const float* src, std::int64_t, float* dst, std::int64_t) {
-  *dst = *src;
+RAPT_INLINE void load_transposed(const float* src, std::int64_t, Vec (&column)[1]) {
+  column[0] = *src;
 }
 
 #endif

@@ -16,6 +16,18 @@ struct FoldInto {
   std::int64_t o_stride;
 };
 
+/// The tile joins the running output at column c.
+template <int R, int C>
+RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C]) {
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec a(fold.a[r]), b(fold.b[r]);
+    RAPT_UNROLL for (int i = 0; i < C; ++i) {
+      float* to = fold.o + r * fold.o_stride + c + i * kVecLanes;
+      store(to, fma(load(to), a, acc[r][i] * b));
+    }
+  }
+}
+
 template <int R>
 struct ValueTile {
   /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
@@ -24,13 +36,7 @@ struct ValueTile {
     Vec acc[R][kVectors];
     clear(acc);
     multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);
-    RAPT_UNROLL for (int r = 0; r < R; ++r) {
-      const Vec a(fold.a[r]), b(fold.b[r]);
-      RAPT_UNROLL for (int c = 0; c < kVectors; ++c) {
-        float* to = fold.o + r * fold.o_stride + c * kVecLanes;
-        store(to, fma(load(to), a, acc[r][c] * b));
-      }
-    }
+    fold_tile<R, kVectors>(fold, 0, acc);
   }
 };
 

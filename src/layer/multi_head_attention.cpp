@@ -9,6 +9,7 @@
 
 #include "core/aligned_buffer.hpp"
 #include "core/views.hpp"
+#include "driver/score_callback.hpp"
 
 namespace rapt {
 namespace {
@@ -222,6 +223,7 @@ void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float,
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
                                  TensorView<float, 3> y, const AttentionOptions& options) const {
   check_forward(config_, x, context, y);
+  refuse_inside_callback();
   check_overlaps(x, context, y, options);
   const MultiHeadAttentionConfig& c = config_;
   const std::int64_t query_features = c.num_heads * c.head_dim;

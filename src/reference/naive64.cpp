@@ -41,6 +41,26 @@ Score with_options(const Row& row, Score s, double bias, std::int64_t key) {
   return s;
 }
 
+/// The callback sees floats. It is trusted to carry an error on no larger than it came.
+Score called_back(const Row& row, Score s, std::int64_t key) {
+  if (!row.options.score_callback) return s;
+  const double before = s.value;
+  float natural = static_cast<float>(s.value);
+  row.options.score_callback({.scores = &natural,
+                              .row_stride = 1,
+                              .rows = 1,
+                              .columns = 1,
+                              .first_query = row.query,
+                              .first_position = row.position,
+                              .first_key = key,
+                              .head = row.head,
+                              .batch = row.batch});
+  s.value = double{natural};
+  s.magnitude += 4.0 * std::abs(before);
+  if (std::isfinite(natural)) s.magnitude += 4.0 * std::abs(s.value);
+  return s;
+}
+
 /// Natural scores of one row, -inf where it does not attend; `largest` becomes S.
 std::vector<double> scores(const Row& row, double& largest) {
   const std::int64_t kv_len = row.k.shape[2];
@@ -62,8 +82,8 @@ std::vector<double> scores(const Row& row, double& largest) {
       dot += product;
       magnitude += std::abs(product);
     }
-    const Score score =
-        with_options(row, {row.scale * dot, std::abs(row.scale) * magnitude}, bias, j);
+    const Score plain{row.scale * dot, std::abs(row.scale) * magnitude};
+    const Score score = called_back(row, with_options(row, plain, bias, j), j);
     s[static_cast<std::size_t>(j)] = score.value;
     largest = std::max(largest, score.magnitude);
   }

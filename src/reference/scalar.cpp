@@ -79,6 +79,25 @@ float with_options(const Row& row, float s, float bias, std::int64_t j) {
   return s;
 }
 
+// 2, the score callback: natural scores in tiles of one element, so that nothing can depend on
+// tiles. -FLT_MAX is a value, as in a bias.
+float called_back(const Row& row, float s, std::int64_t j) {
+  if (!row.options.score_callback) return s;
+  float natural = s * static_cast<float>(kernels::kLn2);
+  row.options.score_callback({.scores = &natural,
+                              .row_stride = 1,
+                              .rows = 1,
+                              .columns = 1,
+                              .first_query = row.query,
+                              .first_position = row.position,
+                              .first_key = j,
+                              .head = row.head,
+                              .batch = row.batch});
+  if (natural == -kInfinity) return natural;
+  s = natural * static_cast<float>(kernels::kLog2E);
+  return s < kLowest ? kLowest : s;  // a NaN stays
+}
+
 // 2. s_j = <q', k_j> by a chain over ascending d, then the options. -inf: the row does not attend
 // to the key, whose memory is not read when a mask says so.
 float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
@@ -92,7 +111,7 @@ float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   float s = 0.0f;
   const float* k = &row.k(row.batch, row.kv_head, j, 0);
   for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
-  return with_options(row, s, bias, j);
+  return called_back(row, with_options(row, s, bias, j), j);
 }
 
 // 3. l_b = sum of p_j: lane t adds those with j mod 16 = t, then the lanes are added pairwise.

@@ -1,0 +1,40 @@
+// What stands between a kernel and the caller's score callback: no exception passes through a
+// kernel, and no attention() runs inside of another one's callback.
+#pragma once
+
+#include <atomic>
+#include <exception>
+
+#include "kernels/kernel_set.hpp"
+#include "rapt/score_callback.hpp"
+
+namespace rapt {
+
+/// The callback of one call of attention().
+class CallbackOfCall {
+ public:
+  explicit CallbackOfCall(const ScoreCallback& callback) : callback_(callback) {}
+  CallbackOfCall(const CallbackOfCall&) = delete;
+  CallbackOfCall& operator=(const CallbackOfCall&) = delete;
+
+  /// AttendArgs::callback, with this object as its context.
+  static void on_tile(const void* self, const kernels::CallbackTile& tile);
+
+  /// Whether the callback threw: the rest of the call need not be computed.
+  bool failed() const { return failed_.load(std::memory_order_relaxed); }
+  /// Throws on what the callback threw first, once every item has ended.
+  void rethrow() const {
+    if (failed()) std::rethrow_exception(error_);
+  }
+
+ private:
+  const ScoreCallback& callback_;
+  mutable std::atomic<bool> failed_{false};
+  mutable std::exception_ptr error_;
+};
+
+/// Throws Error{invalid_argument} when this thread is inside a score callback: what it keeps for
+/// the call that waits would be overwritten.
+void refuse_inside_callback();
+
+}  // namespace rapt

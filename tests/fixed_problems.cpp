@@ -1,5 +1,6 @@
 #include "fixed_problems.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -107,6 +108,9 @@ enum Extra : unsigned {
   kAllOutputs = 16,  ///< lse and weights, too
   kNanKey = 32,
   kPeaked = 64,  ///< scores far apart: most weights are 0
+  kCallback = 128,
+  kWeightSums = 256,
+  kStates = 512,  ///< goes on from one, and passes one on
 };
 
 struct AttentionCase {
@@ -117,7 +121,6 @@ struct AttentionCase {
   std::optional<float> softmax_scale{}, soft_cap{};
   std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
   std::optional<float> sink{};         ///< of head 0; half as much more for each further head
-  ScoreCallback score_callback{};
 };
 
 /// Scores bent by their size and by the distance of query and key.
@@ -167,21 +170,10 @@ const AttentionCase kAttentionCases[] = {
     {"attention.all_options", 2, 4, 2, 40, 600, 40, 72,
      causal_bottom_right().windowed(300, kNoWindow), kBias | kKvLens | kKeep | kAllOutputs, 0.5f,
      20.0f, 0.125f, 1.0f},
-    {"attention.score_callback",
-     2,
-     4,
-     2,
-     20,
-     290,
-     24,
-     24,
-     causal_bottom_right(),
-     kBias | kAllOutputs,
-     {},
-     {},
-     {},
-     {},
-     bend_scores},
+    {"attention.score_callback", 2, 4, 2, 20, 290, 24, 24, causal_bottom_right(),
+     kBias | kCallback | kAllOutputs},
+    {"attention.weight_sums", 1, 4, 2, 33, 290, 24, 24, causal_bottom_right(), kWeightSums},
+    {"attention.states", 2, 2, 1, 9, 300, 24, 24, causal_bottom_right(), kStates | kAllOutputs},
 };
 
 /// Everything that one case reads and writes.
@@ -224,15 +216,17 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
   const std::int64_t rows = p.batch * p.heads * p.q_len;
   const std::int64_t out_size = rows * p.value_dim;
   const bool all = (p.extra & kAllOutputs) != 0;
-  std::vector<float> outputs(
-      static_cast<std::size_t>(out_size + (all ? rows + rows * p.kv_len : 0)));
+  const std::int64_t sums = (p.extra & kWeightSums) != 0 ? p.batch * p.heads * p.kv_len : 0;
+  const std::int64_t states = (p.extra & kStates) != 0 ? 2 * rows + out_size : 0;
+  const std::int64_t whole = out_size + (all ? rows + rows * p.kv_len : 0);
+  std::vector<float> outputs(static_cast<std::size_t>(whole + sums + states));
 
   AttentionOptions options{.mask = p.mask,
                            .soft_cap = p.soft_cap,
                            .alibi_slopes = data.alibi_slopes,
-                           .score_callback = p.score_callback,
                            .sinks = data.sinks,
                            .softmax_scale = p.softmax_scale};
+  if (p.extra & kCallback) options.score_callback = bend_scores;
   if (p.extra & kBias) options.bias = {data.bias.data(), scores};
   if (p.extra & kKvLens) options.kv_lens = data.kv_lens;
   if (p.extra & kKeep) options.bool_mask = {{data.mask.get(), scores}, MaskMeaning::keep};
@@ -240,6 +234,19 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
   if (all) {
     options.lse = {outputs.data() + out_size, {p.batch, p.heads, p.q_len}};
     options.weights = {outputs.data() + out_size + rows, scores};
+  }
+  if (sums > 0) options.weight_sums = {outputs.data() + whole, {p.batch, p.heads, p.kv_len}};
+  Random random(hash_text(p.name) + 1);
+  std::vector<float> earlier = normals(states, random);
+  if (states > 0) {
+    std::fill_n(earlier.begin() + rows, rows, 2.0f);  // l
+    const auto state_at = [&](float* first) {
+      const TensorView<float, 3>::Index by_row{p.batch, p.heads, p.q_len};
+      return AttentionState<float>({first, by_row}, {first + rows, by_row},
+                                   {first + 2 * rows, {p.batch, p.heads, p.q_len, p.value_dim}});
+    };
+    options.state_in = state_at(earlier.data());
+    options.state_out = state_at(outputs.data() + whole + sums);
   }
   auto* const attend = engine.statement ? &reference::attention : &attention;
   attend(view<4>(data.q, {p.batch, p.heads, p.q_len, p.head_dim}),

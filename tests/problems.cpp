@@ -30,6 +30,29 @@ View allocate(std::vector<float>& storage, const View::Index& shape, Layout layo
   return View(first, shape, {heads * tokens_apart * row, tokens_apart * row, row, 1});
 }
 
+/// [batch, heads, tokens] in `layout`.
+TensorView<float, 3> allocate_rows(std::vector<float>& storage, const Shape& s, Layout layout,
+                                   float fill) {
+  const View all = allocate(storage, {s.batch, s.heads, s.q_len, 1}, layout, fill);
+  return {all.data, {s.batch, s.heads, s.q_len}, {all.strides[0], all.strides[1], all.strides[2]}};
+}
+
+AttentionState<float> allocate_state(StateStorage& storage, const Spec& spec, float fill) {
+  const Shape& s = spec.shape;
+  return {allocate_rows(storage.m, s, spec.layout, fill),
+          allocate_rows(storage.l, s, spec.layout, fill),
+          allocate(storage.o, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, fill)};
+}
+
+/// The queries whose weights are wanted: every third, the last one first.
+std::vector<std::int64_t> weights_rows_of(const Spec& spec) {
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = spec.shape.q_len - 1; spec.weights_rows && i >= 0; i -= 3) {
+    rows.push_back(i);
+  }
+  return rows;
+}
+
 void fill_normal(const View& view, Random& random) {
   for (std::int64_t b = 0; b < view.shape[0]; ++b) {
     for (std::int64_t h = 0; h < view.shape[1]; ++h) {
@@ -139,6 +162,25 @@ void make_head_options(Problem& problem) {
   problem.options.sinks = problem.sinks;
 }
 
+void make_state(Problem& problem) {
+  const Shape& s = problem.spec.shape;
+  const AttentionState<float> state = allocate_state(problem.state_storage, problem.spec, kNaN);
+  Random random(problem.spec.seed + 3000);
+  for (std::int64_t b = 0; b < s.batch; ++b) {
+    for (std::int64_t h = 0; h < s.heads; ++h) {
+      for (std::int64_t i = 0; i < s.q_len; ++i) {
+        const bool empty = (b + h + i) % 4 == 2;
+        state.m(b, h, i) = empty ? -kInfinity : 3.0f * random.normal();
+        state.l(b, h, i) = empty ? 0.0f : 1.0f + 10.0f * std::fabs(random.normal());
+        for (std::int64_t d = 0; d < s.value_dim; ++d) {
+          state.o(b, h, i, d) = empty ? 0.0f : 5.0f * random.normal();
+        }
+      }
+    }
+  }
+  problem.options.state_in = state;
+}
+
 /// One element of a tile by the callback.
 float called_back(Callback callback, float s, std::int64_t query, std::int64_t position,
                   std::int64_t key, std::int64_t head_and_batch) {
@@ -238,6 +280,12 @@ std::string describe(const Spec& spec) {
   if (spec.softmax_scale) text += " scale " + std::to_string(*spec.softmax_scale);
   if (spec.lse) text += " lse";
   if (spec.weights) text += " weights";
+  if (spec.weights_rows) text += " of some rows";
+  if (spec.weight_sums != WeightSums::none) {
+    text += spec.weight_sums == WeightSums::per_head ? " sums" : " sums per kv head";
+  }
+  if (spec.state_in) text += " state in";
+  if (spec.state_out) text += " state out";
   return text + " seed " + std::to_string(spec.seed);
 }
 
@@ -258,26 +306,41 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   make_head_options(*this);
   if (spec.bool_mask) make_bool_mask(*this);
   if (spec.bias) make_bias(*this);
+  if (spec.state_in) make_state(*this);
+  weights_rows = weights_rows_of(spec);
 }
 
 Outputs::Outputs(const Spec& spec) {
   const Shape& s = spec.shape;
   out = allocate(out_storage, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, kUnwritten);
-  if (spec.lse) {
-    const View all = allocate(lse_storage, {s.batch, s.heads, s.q_len, 1}, spec.layout, kUnwritten);
-    lse = {all.data, {s.batch, s.heads, s.q_len}, {all.strides[0], all.strides[1], all.strides[2]}};
-  }
+  if (spec.lse) lse = allocate_rows(lse_storage, s, spec.layout, kUnwritten);
   if (spec.weights) {
+    const auto some = static_cast<std::int64_t>(weights_rows_of(spec).size());
+    const std::int64_t rows = some > 0 ? some : s.q_len;
     weights =
-        allocate(weights_storage, {s.batch, s.heads, s.q_len, s.kv_len}, spec.layout, kUnwritten);
+        allocate(weights_storage, {s.batch, s.heads, rows, s.kv_len}, spec.layout, kUnwritten);
   }
+  if (spec.weight_sums != WeightSums::none) {
+    Shape sums = s;
+    if (spec.weight_sums == WeightSums::per_kv_head) sums.heads = s.kv_heads;
+    sums.q_len = s.kv_len;
+    weight_sums = allocate_rows(sums_storage, sums, spec.layout, kUnwritten);
+  }
+  if (spec.state_out) state = allocate_state(state_storage, spec, kUnwritten);
+}
+
+void write_to(const Outputs& outputs, AttentionOptions& options) {
+  options.lse = outputs.lse;
+  options.weights = outputs.weights;
+  options.weight_sums = outputs.weight_sums;
+  options.state_out = outputs.state;
 }
 
 Outputs run(AttentionFunction& function, const Problem& problem) {
   Outputs outputs(problem.spec);
   AttentionOptions options = problem.options;
-  options.lse = outputs.lse;
-  options.weights = outputs.weights;
+  options.weights_rows = problem.weights_rows;
+  write_to(outputs, options);
   function(problem.q, problem.k, problem.v, outputs.out, options);
   return outputs;
 }
@@ -289,7 +352,11 @@ bool same_bits(const std::vector<float>& x, const std::vector<float>& y) {
 
 bool same_bits(const Outputs& x, const Outputs& y) {
   return same_bits(x.out_storage, y.out_storage) && same_bits(x.lse_storage, y.lse_storage) &&
-         same_bits(x.weights_storage, y.weights_storage);
+         same_bits(x.weights_storage, y.weights_storage) &&
+         same_bits(x.sums_storage, y.sums_storage) &&
+         same_bits(x.state_storage.m, y.state_storage.m) &&
+         same_bits(x.state_storage.l, y.state_storage.l) &&
+         same_bits(x.state_storage.o, y.state_storage.o);
 }
 
 std::vector<float> normal_floats(std::size_t count, std::uint64_t seed) {

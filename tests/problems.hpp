@@ -51,6 +51,13 @@ enum class Callback {
   poison,  ///< NaN, -FLT_MAX and infinity here and there
 };
 
+enum class WeightSums { none, per_head, per_kv_head };
+
+/// The memory of a state, in the layout of a problem.
+struct StateStorage {
+  std::vector<float> m, l, o;
+};
+
 /// What a problem consists of. Every default does nothing.
 struct Spec {
   Shape shape{};
@@ -69,6 +76,10 @@ struct Spec {
   std::optional<float> softmax_scale{};
   bool lse = false;
   bool weights = false;
+  bool weights_rows = false;  ///< every third query only, the last one first
+  WeightSums weight_sums = WeightSums::none;
+  bool state_in = false;  ///< random, with rows that saw no key
+  bool state_out = false;
   std::uint64_t seed = 1;
 };
 
@@ -83,7 +94,8 @@ struct Problem {
   Spec spec;
   std::vector<float> q_storage, k_storage, v_storage, bias_storage;
   std::vector<unsigned char> mask_storage;
-  std::vector<std::int64_t> kv_lens, query_offsets;
+  std::vector<std::int64_t> kv_lens, query_offsets, weights_rows;
+  StateStorage state_storage;
   std::vector<float> alibi_slopes, sinks;
   TensorView<float, 4> q, k, v;
   AttentionOptions options;  ///< inputs only
@@ -94,16 +106,22 @@ struct Problem {
 struct Outputs {
   explicit Outputs(const Spec& spec);
 
-  std::vector<float> out_storage, lse_storage, weights_storage;
+  std::vector<float> out_storage, lse_storage, weights_storage, sums_storage;
+  StateStorage state_storage;
   TensorView<float, 4> out;
   TensorView<float, 3> lse;
   TensorView<float, 4> weights;
+  TensorView<float, 3> weight_sums;
+  AttentionState<float> state;
 };
 
 /// rapt::attention or rapt::reference::attention.
 using AttentionFunction = void(TensorView<const float, 4>, TensorView<const float, 4>,
                                TensorView<const float, 4>, TensorView<float, 4>,
                                const AttentionOptions&);
+
+/// Views of the outputs in the options.
+void write_to(const Outputs& outputs, AttentionOptions& options);
 
 /// The outputs of the problem by that function; lse and weights where the spec wants them.
 Outputs run(AttentionFunction& function, const Problem& problem);

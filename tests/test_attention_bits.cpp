@@ -102,6 +102,9 @@ TEST_CASE("every ISA gives the bits of the scalar statement for NaN, infinities 
     if (seed % 7 >= 5) spec.callback = seed % 7 == 5 ? Callback::bend : Callback::poison;
     spec.lse = true;
     spec.weights = true;
+    spec.weight_sums = seed % 2 == 0 ? WeightSums::per_head : WeightSums::none;
+    spec.state_in = seed % 3 == 1;
+    spec.state_out = seed % 4 == 1;
     spec.seed = seed;
     Problem problem(spec);
     // From one strange value in all tensors to one in ten.
@@ -161,6 +164,9 @@ TEST_CASE("a dimension of size 0 is valid, and no keys give zeros and lse = -inf
     if (s.heads == 0) s.kv_heads = 0;
     spec.lse = true;
     spec.weights = true;
+    spec.weight_sums = WeightSums::per_kv_head;
+    spec.state_in = true;
+    spec.state_out = true;
     check_every_isa(spec);
   }
 }

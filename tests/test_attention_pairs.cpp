@@ -94,6 +94,15 @@ std::vector<Feature> shape_features() {
       {"batch", "batch 3", [](Spec& s) { s.shape.batch = 3; }},
       {"lse", "lse", [](Spec& s) { s.lse = true; }},
       {"weights", "weights", [](Spec& s) { s.weights = true; }},
+      {"weights", "weights of some rows",
+       [](Spec& s) {
+         s.weights = true;
+         s.weights_rows = true;
+       }},
+      {"sums", "weight sums", [](Spec& s) { s.weight_sums = WeightSums::per_head; }},
+      {"sums", "weight sums per kv head", [](Spec& s) { s.weight_sums = WeightSums::per_kv_head; }},
+      {"state in", "state in", [](Spec& s) { s.state_in = true; }},
+      {"state out", "state out", [](Spec& s) { s.state_out = true; }},
   };
 }
 
@@ -190,6 +199,10 @@ TEST_CASE("every ISA gives the bits of the scalar statement with every feature a
     add_bias(spec, static_cast<unsigned>(random.below(32)));
     spec.lse = true;
     spec.weights = true;
+    spec.weights_rows = seed % 2 == 1;
+    spec.weight_sums = static_cast<WeightSums>(seed % 3);
+    spec.state_in = seed % 4 >= 2;
+    spec.state_out = seed % 3 != 1;
     spec.seed = seed + 9000;
     check_every_isa(spec);
   }

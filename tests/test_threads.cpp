@@ -35,6 +35,7 @@ std::vector<Spec> specs_to_share() {
   prefill.mask = causal_bottom_right();
   prefill.lse = true;
   prefill.weights = true;
+  prefill.weight_sums = WeightSums::per_kv_head;
   specs.push_back(prefill);
   // One row against a long cache: shared by key blocks.
   Spec decode;
@@ -44,6 +45,9 @@ std::vector<Spec> specs_to_share() {
                   .head_dim = 64,
                   .value_dim = 64};
   decode.lse = true;
+  decode.weight_sums = WeightSums::per_head;
+  decode.state_in = true;
+  decode.state_out = true;
   specs.push_back(decode);
   decode.weights = true;
   decode.bias = true;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "rapt/attention_state.hpp"
 #include "rapt/export.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/score_callback.hpp"
@@ -58,6 +59,27 @@ struct AttentionOptions {
   /// Output [batch, heads, q_len, kv_len]: the attention weights, 0 where masked. Last dimension
   /// dense. Empty (data == nullptr): not written.
   TensorView<float, 4> weights{};
+
+  /// The queries whose rows `weights` holds, each once and in any order: `weights` is then [batch,
+  /// heads, weights_rows.size(), kv_len]. Empty: all of them.
+  std::span<const std::int64_t> weights_rows{};
+
+  /// Output [batch, heads, kv_len]: for each key the sum of its weights over the queries; or
+  /// [batch, kv_heads, kv_len], over the queries and the heads that share it. What evicting keys
+  /// from a cache asks for. Summed by ascending query (and head), so no thread or batch changes a
+  /// bit. Nothing of size q_len * kv_len is stored: scores are computed again. Empty: not written.
+  /// Source: Zhang et al., "H2O: Heavy-Hitter Oracle", 2023.
+  TensorView<float, 3> weight_sums{};
+
+  /// The state of earlier keys, to go on from: as if they stood before these, with out, lse and
+  /// weights those of the whole so far. Their own weights are not written. Masks, ALiBi and a score
+  /// callback still count keys from key 0 of this call. Empty: none.
+  AttentionState<const float> state_in{};
+
+  /// Output: the state after these keys, state_in included, sinks not. A call that goes on from it
+  /// gives the bits of one call with all keys when the border is a multiple of 256, the key block
+  /// (docs/arithmetic.md). Empty: not written.
+  AttentionState<float> state_out{};
 };
 
 /// out[b, h, i] = sum_j softmax_j(softmax_scale * <q[b, h, i], k[b, h', j]> + bias[b, h, i, j])

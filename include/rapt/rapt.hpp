@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rapt/attention.hpp"
+#include "rapt/attention_state.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/linear.hpp"

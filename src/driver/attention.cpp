@@ -1,6 +1,7 @@
 // attention(): validate, plan, run the work items in parallel, fold what was split over keys.
 #include "rapt/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <string>
@@ -10,6 +11,7 @@
 #include "dispatch/dispatch.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/base_2.hpp"
+#include "driver/output_rows.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
 #include "driver/score_callback.hpp"
@@ -26,7 +28,8 @@ using kernels::MaskStrides;
 struct CallWorkspace {
   Plan plan;
   std::vector<float> alibi_slopes, sinks;  // per head, times log2(e)
-  AlignedBuffer states;
+  std::vector<std::int64_t> weights_rows;  // of each query its row in weights, or -1
+  AlignedBuffer states, row_ends;
 };
 
 /// Everything of a call that its work items share.
@@ -39,6 +42,7 @@ struct Call {
   std::int64_t group;
   float scale;
   float* states;
+  float* row_ends;
 };
 
 float score_scale(const AttentionOptions& options, std::int64_t head_dim) {
@@ -94,8 +98,9 @@ void set_score_options(const Call& call, const SequencePlace& at, std::int64_t h
   }
 }
 
-void set_score_outputs(const AttentionOptions& options, const SequencePlace& at, std::int64_t head,
+void set_score_outputs(const Call& call, const SequencePlace& at, std::int64_t head,
                        AttendArgs& args) {
+  const AttentionOptions& options = call.options;
   if (const auto& lse = options.lse; lse.data != nullptr) {
     args.lse =
         lse.data + at.batch * lse.strides[0] + head * lse.strides[1] + at.q_row * lse.strides[2];
@@ -103,12 +108,35 @@ void set_score_outputs(const AttentionOptions& options, const SequencePlace& at,
     args.lse_head_stride = lse.strides[1];
   }
   if (const auto& weights = options.weights; weights.data != nullptr) {
-    args.weights = weights.data + at.batch * weights.strides[0] + head * weights.strides[1] +
-                   at.q_row * weights.strides[2];
+    args.weights = weights.data + at.batch * weights.strides[0] + head * weights.strides[1];
+    if (options.weights_rows.empty()) {
+      args.weights += at.q_row * weights.strides[2];
+    } else {
+      args.weights_rows = call.workspace.weights_rows.data() + at.q_row;
+    }
     args.weights_token_stride = weights.strides[2];
     args.weights_head_stride = weights.strides[1];
     args.weights_keys = weights.shape[3];
   }
+  args.state_in = state_rows(options.state_in, at, head);
+  args.state_out = state_rows(options.state_out, at, head);
+}
+
+/// Where the rows of a kv head leave what the sums of their weights need.
+void set_row_ends(const Call& call, std::int64_t sequence, std::int64_t kv_head, AttendArgs& args) {
+  if (call.row_ends == nullptr) return;
+  const std::int64_t rows = call.tensors.q.shape[2] * call.group;
+  args.row_ends = call.row_ends + 2 * rows * (sequence * call.tensors.k.shape[1] + kv_head);
+}
+
+void set_sums(const TensorView<float, 3>& sums, const Call& call, const WorkItem& item,
+              AttendArgs& args) {
+  const bool per_head = sums.shape[1] == call.tensors.q.shape[1];
+  const std::int64_t first = per_head ? item.kv_head * call.group : item.kv_head;
+  args.sums = sums.data + item.sequence * sums.strides[0] + first * sums.strides[1];
+  args.sums_head_stride = per_head ? sums.strides[1] : 0;
+  args.sums_key_stride = sums.strides[2];
+  args.sums_keys = sums.shape[2];
 }
 
 /// The first float of a sequence's rows from `row` on, for one head.
@@ -148,7 +176,8 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.out_token_stride = out.strides[2];
   args.out_head_stride = out.strides[1];
   set_score_options(call, at, head, args);
-  set_score_outputs(call.options, at, head, args);
+  set_score_outputs(call, at, head, args);
+  set_row_ends(call, item.sequence, item.kv_head, args);
   return args;
 }
 
@@ -190,6 +219,32 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
   for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
 }
 
+/// Sums of the weights, when all rows have ended: an item for each key block of each kv head.
+void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool shared) {
+  const TensorView<float, 3>& sums = call.options.weight_sums;
+  if (sums.data == nullptr) return;
+  const std::int64_t blocks = (sums.shape[2] + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+  const std::int64_t kv_heads = call.tensors.k.shape[1];
+  const auto sum = [&](std::int64_t i) {
+    if (call.callback.failed()) return;
+    const std::int64_t block = i % blocks, head = i / blocks % kv_heads;
+    const WorkItem item{.sequence = i / (blocks * kv_heads),
+                        .kv_head = head,
+                        .row_begin = 0,
+                        .rows = call.tensors.q.shape[2] * call.group,
+                        .block_begin = block,
+                        .block_end = block + 1,
+                        .split = -1};
+    AttendArgs args = attend_args(call, item);
+    set_sums(sums, call, item, args);
+    AttendArgs tile = args;  // the kernel holds one query tile at a time
+    tile.rows = std::min<std::int64_t>(args.rows, kernels.tiles.query_rows);
+    args.scratch = scratch_for(kernels, tile);
+    kernels.sum_weights(args);
+  };
+  for_items(sums.shape[0] * kv_heads * blocks, shared, sum);
+}
+
 /// Plans the call and runs it.
 void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
                   const Sequences& sequences, const CallbackOfCall& callback) {
@@ -206,6 +261,12 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
       .sequences = sequences.plan,
   };
   make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
+  find_weights_rows(options.weights_rows, tensors.q.shape[2], workspace.weights_rows);
+  float* row_ends = nullptr;
+  if (options.weight_sums.data != nullptr) {
+    const auto& shape = tensors.q.shape;
+    row_ends = workspace.row_ends.reserve(2 * shape[0] * shape[1] * shape[2]);
+  }
   const Call call{tensors,
                   options,
                   sequences,
@@ -213,8 +274,10 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   callback,
                   problem.group,
                   score_scale(options, problem.head_dim),
-                  workspace.states.reserve(workspace.plan.state_floats)};
+                  workspace.states.reserve(workspace.plan.state_floats),
+                  row_ends};
   run(kernels, call, workspace.plan);
+  sum_weights(kernels, call, workspace.plan.multiply_adds >= kInlineWork);
 }
 
 /// The call that no memory could be had for.
@@ -243,7 +306,8 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                const AttentionOptions& options) {
   refuse_inside_callback();
   validate_attention(q, k, v, out, options);
-  if (q.shape[0] == 0 || q.shape[1] == 0 || q.shape[2] == 0) return;
+  if (q.shape[0] == 0 || q.shape[1] == 0) return;
+  if (q.shape[2] == 0 && options.weight_sums.data == nullptr) return;
   thread_local Sequences sequences;
   sequences.clear();
   try {

@@ -7,6 +7,7 @@
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "driver/base_2.hpp"
+#include "driver/validate_outputs.hpp"
 
 namespace rapt {
 namespace {
@@ -181,6 +182,10 @@ void check_aliasing(const char* output, const MemoryRange& written,
   check_disjoint(output, written, "mask.query_offsets", memory_range(options.mask.query_offsets));
   check_disjoint(output, written, "alibi_slopes", memory_range(options.alibi_slopes));
   check_disjoint(output, written, "sinks", memory_range(options.sinks));
+  check_disjoint(output, written, "weights_rows", memory_range(options.weights_rows));
+  check_disjoint(output, written, "state_in: m", memory_range(options.state_in.m));
+  check_disjoint(output, written, "state_in: l", memory_range(options.state_in.l));
+  check_disjoint(output, written, "state_in: o", memory_range(options.state_in.o));
 }
 
 }  // namespace
@@ -196,7 +201,7 @@ void validate_tensors(const TensorView<const float, 4>& q, const TensorView<cons
 }
 
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences) {
+                      std::int64_t sequences, std::int64_t value_dim, std::int64_t sums_heads) {
   check_mask(options.mask, sequences);
   check_offsets_are_used(options);
   check_soft_cap(options);
@@ -210,28 +215,38 @@ void validate_options(const AttentionOptions& options, const ScoresShape& scores
   }
   if (options.bias.data != nullptr) check_broadcast("bias", options.bias, scores);
   if (options.lse.data != nullptr) check_lse(options.lse, scores);
-  if (options.weights.data != nullptr) {
-    check_score_output("weights", options.weights, scores);
-    core::check_output("weights", options.weights);
+  validate_weights(options, scores);
+  validate_states(options, scores, value_dim);
+  if (sums_heads == kNoWeightSums && options.weight_sums.data != nullptr) {
+    fail("weight_sums: are not available for this kind of batch");
   }
+  validate_weight_sums(options, scores, sums_heads);
 }
 
 void validate_apart(const MemoryRange& out, std::span<const NamedMemory> inputs,
                     const AttentionOptions& options) {
-  const MemoryRange lse = memory_range(options.lse), weights = memory_range(options.weights);
-  check_disjoint("out", out, "lse", lse);
-  check_disjoint("out", out, "weights", weights);
-  check_disjoint("lse", lse, "weights", weights);
-  check_aliasing("out", out, inputs, options);
-  check_aliasing("lse", lse, inputs, options);
-  check_aliasing("weights", weights, inputs, options);
+  const std::array outputs{NamedMemory{"out", out},
+                           NamedMemory{"lse", memory_range(options.lse)},
+                           NamedMemory{"weights", memory_range(options.weights)},
+                           NamedMemory{"weight_sums", memory_range(options.weight_sums)},
+                           NamedMemory{"state_out: m", memory_range(options.state_out.m)},
+                           NamedMemory{"state_out: l", memory_range(options.state_out.l)},
+                           NamedMemory{"state_out: o", memory_range(options.state_out.o)}};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (std::size_t j = i + 1; j < outputs.size(); ++j) {
+      check_disjoint(outputs[i].name, outputs[i].range, outputs[j].name, outputs[j].range);
+    }
+  }
+  for (const NamedMemory& output : outputs)
+    check_aliasing(output.name, output.range, inputs, options);
 }
 
 void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                         const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
                         const AttentionOptions& options) {
   validate_tensors(q, k, v, out);
-  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0]);
+  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0],
+                   v.shape[3], k.shape[1]);
   check_kv_lens(options.kv_lens, q.shape[0], k.shape[2]);
   const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
                           NamedMemory{"v", memory_range(v)}};

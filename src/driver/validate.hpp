@@ -26,13 +26,17 @@ struct NamedMemory {
   core::MemoryRange range;
 };
 
+/// For a call that cannot sum weights.
+inline constexpr std::int64_t kNoWeightSums = -1;
+
 /// The tensors by themselves and against each other.
 void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                       const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
 
-/// Every option but kv_lens.
+/// Every option but kv_lens. sums_heads: the kv_heads of weight_sums, or kNoWeightSums, which
+/// refuses them.
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences);
+                      std::int64_t sequences, std::int64_t value_dim, std::int64_t sums_heads);
 
 /// No output overlaps `inputs`, what the options read, or another output.
 void validate_apart(const core::MemoryRange& out, std::span<const NamedMemory> inputs,

@@ -13,6 +13,7 @@
 #include "kernels/score_callback.inl.hpp"
 #include "kernels/score_options.inl.hpp"
 #include "kernels/scores.inl.hpp"
+#include "kernels/state.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
@@ -337,7 +338,7 @@ inline void attend_row_exactly(const AttendArgs& args, std::int64_t r) {
   one.scratch = args.scratch + AttendScratch(args).floats;
   const AttendScratch scratch(one);
   pack_queries(one, scratch);
-  clear_state(one, scratch);
+  begin_state(one, scratch);
   clear_weights(one, scratch);
   for (std::int64_t block = 0; block < blocks_of(args); ++block) {
     attend_block_exactly(one, scratch, block);
@@ -354,24 +355,24 @@ inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
 inline void attend(const AttendArgs& args) {
   const AttendScratch scratch(args);
   pack_queries(args, scratch);
-  clear_state(args, scratch);
   if (args.states == nullptr) {
+    begin_state(args, scratch);
     clear_weights(args, scratch);
     attend_blocks(args, scratch, args.block_begin, args.block_end);
     finish_rows(args, scratch);
     return;
   }
   for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
+    clear_state(args, scratch);
     attend_blocks(args, scratch, block, block + 1);
     save_state(args, scratch, block);
-    clear_state(args, scratch);
   }
 }
 
 /// Folds the states of all blocks, left to right, and writes the outputs.
 inline void fold(const AttendArgs& args) {
   const AttendScratch scratch(args);
-  clear_state(args, scratch);
+  begin_state(args, scratch);
   fold_states(args, scratch);
   finish_rows(args, scratch);
 }

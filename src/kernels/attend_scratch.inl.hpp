@@ -36,6 +36,7 @@ struct AttendScratch {
   float* a;
   float* b;
   float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
+  float* sums;       // [group][kKeyBlock] when sums of weights are computed
   float* block_max;  // [rows][blocks] when the weights are wanted
   std::int64_t floats;
 
@@ -58,6 +59,7 @@ struct AttendScratch {
     a = take(args.scratch, round_up(kQueryRows, 16));
     b = take(args.scratch, round_up(kQueryRows, 16));
     natural = take(args.scratch, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
+    sums = take(args.scratch, args.sums != nullptr ? args.group * kKeyBlock : 0);
     block_max = take(args.scratch, round_up(rows * blocks, 16));
   }
 

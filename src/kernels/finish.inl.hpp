@@ -88,15 +88,20 @@ inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
   }
 }
 
+/// Where the row's weights are wanted; null where they are not.
 RAPT_INLINE float* weights_row(const AttendArgs& args, std::int64_t row) {
   const RowPosition at = position_of(args, row);
-  return args.weights + at.query * args.weights_token_stride + at.head * args.weights_head_stride;
+  const std::int64_t i = args.weights_rows == nullptr ? at.query : args.weights_rows[at.query];
+  if (i < 0) return nullptr;
+  return args.weights + i * args.weights_token_stride + at.head * args.weights_head_stride;
 }
 
 /// Row r's weights of one block, to be scaled when the row's final state is known.
 inline void keep_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
                          std::int64_t block, KeyRange seen, float* row) {
-  float* w = weights_row(args, args.row_begin + r) + block * kKeyBlock;
+  float* w = weights_row(args, args.row_begin + r);
+  if (w == nullptr) return;
+  w += block * kKeyBlock;
   for (std::int64_t j = seen.begin; j < seen.end; ++j) w[j] = *score_of(row, j);
   scratch.block_max[r * scratch.blocks + block] = scratch.block_m[r % kQueryRows];
 }
@@ -106,6 +111,7 @@ inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) 
   if (args.weights == nullptr) return;
   for (std::int64_t r = 0; r < args.rows; ++r) {
     float* w = weights_row(args, args.row_begin + r);
+    if (w == nullptr) continue;
     for (std::int64_t j = 0; j < args.weights_keys; ++j) w[j] = -0.0f;
     for (std::int64_t b = 0; b < scratch.blocks; ++b) {
       scratch.block_max[r * scratch.blocks + b] = -kInfinity;
@@ -118,6 +124,7 @@ inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) 
 inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
                            float m, float inverse, bool exact) {
   float* w = weights_row(args, args.row_begin + r);
+  if (w == nullptr) return;
   for (std::int64_t block = 0; block < scratch.blocks; ++block) {
     const float block_max = scratch.block_max[r * scratch.blocks + block];
     const bool empty = !exact && block_max == -kInfinity;
@@ -165,12 +172,25 @@ RAPT_INLINE bool finish_out(const float* o, float a, float inverse, std::int64_t
   return sum_lanes(poison) + tail == 0.0f;
 }
 
-/// Writes out, lse and weights of row r of the item. Returns false when the row is not finite and
-/// `exact` is false: it must then be computed again, exactly.
+/// The row's state for the caller, before a sink joins it. Adding +0 keeps -0 out, as in out; the
+/// maximum of -0 and +0 is either.
+inline void write_state(const AttendArgs& args, RowPosition at, const float* o, float m, float l) {
+  const StateRows<float>& to = args.state_out;
+  if (to.o == nullptr) return;
+  const auto [i, h] = at;
+  to.m[i * to.m_token_stride + h * to.m_head_stride] = m + 0.0f;
+  to.l[i * to.l_token_stride + h * to.l_head_stride] = canonical(l);
+  float* row = to.o + i * to.o_token_stride + h * to.o_head_stride;
+  for (std::int64_t c = 0; c < args.value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
+}
+
+/// Writes out, lse, weights and state of row r of the item. Returns false when the row is not
+/// finite and `exact` is false: it must then be computed again, exactly.
 inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
                        bool exact) {
   const auto [i, h] = position_of(args, args.row_begin + r);
   float m = scratch.m[r], l = scratch.l[r];
+  write_state(args, {i, h}, scratch.o + r * scratch.o_stride, m, l);
   const float a = join_sink(args, h, m, l);
   float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
   const bool empty = m == -kInfinity && l == 0.0f;
@@ -186,6 +206,10 @@ inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std
     args.lse[i * args.lse_token_stride + h * args.lse_head_stride] = log_sum_exp(m, l);
   }
   if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse, exact);
+  if (args.row_ends != nullptr) {
+    args.row_ends[2 * (args.row_begin + r)] = m;
+    args.row_ends[2 * (args.row_begin + r) + 1] = inverse;
+  }
   return true;
 }
 

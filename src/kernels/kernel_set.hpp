@@ -42,6 +42,18 @@ struct CallbackTile {
   std::int64_t head, batch;
 };
 
+/// The states of a kv head's rows in the caller's memory, from query 0 of the first head of the
+/// group.
+template <class T>
+struct StateRows {
+  T* m;
+  T* l;
+  T* o;  ///< null: none
+  std::int64_t m_token_stride, m_head_stride;
+  std::int64_t l_token_stride, l_head_stride;
+  std::int64_t o_token_stride, o_head_stride;
+};
+
 /// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
 /// over the key blocks [block_begin, block_end). Row r is query r / group of head r % group of the
 /// kv head's group.
@@ -88,7 +100,18 @@ struct AttendArgs {
   std::int64_t lse_token_stride, lse_head_stride;
   float* weights;  ///< null: not wanted; a row's keys are dense
   std::int64_t weights_token_stride, weights_head_stride;
-  std::int64_t weights_keys;  ///< columns of weights; those at or beyond kv_len are set to 0
+  std::int64_t weights_keys;         ///< columns of weights; those at or beyond kv_len are set to 0
+  const std::int64_t* weights_rows;  ///< null: all; else of each query its row in weights, or -1
+  StateRows<const float> state_in;
+  StateRows<float> state_out;
+
+  /// For weight sums, else null: m and 1 / l of row r at [2 r], [2 r + 1], written when the row is
+  /// finished, read by sum_weights.
+  float* row_ends;
+  float* sums;                    ///< sum_weights: key 0, first head of the group
+  std::int64_t sums_head_stride;  ///< 0: of all heads of the group together
+  std::int64_t sums_key_stride;
+  std::int64_t sums_keys;
 
   /// Null: fold the blocks and write the outputs. Else: write the state of each block, unfolded, at
   /// states + (block * rows + row of the item) * state_stride as [o, m, l]; `fold` finishes.
@@ -178,6 +201,14 @@ struct ValuesArgs {
   std::int64_t o_stride;
 };
 
+/// Rows of one head: `merged` = x and y. Of results, o is out and m is lse, and l is not there.
+struct MergeArgs {
+  StateRows<const float> x, y;
+  StateRows<float> merged;  ///< apart from x and y, or one of them
+  std::int64_t rows;
+  std::int64_t value_dim;
+};
+
 /// The kernels of one ISA.
 struct KernelSet {
   const char* name;
@@ -188,6 +219,9 @@ struct KernelSet {
   std::int64_t (*attend_scratch)(const AttendArgs&);
   void (*attend)(const AttendArgs&);
   void (*fold)(const AttendArgs&);
+  void (*sum_weights)(const AttendArgs&);  ///< of key block block_begin
+  void (*merge_states)(const MergeArgs&);
+  void (*merge_results)(const MergeArgs&);
   std::int64_t (*linear_scratch)(const LinearArgs&);
   void (*linear)(const LinearArgs&);
 

@@ -3,6 +3,8 @@
 #include "kernels/attend.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/linear.inl.hpp"
+#include "kernels/state.inl.hpp"
+#include "kernels/weight_sums.inl.hpp"
 
 namespace rapt::kernels {
 namespace RAPT_KERNEL_ISA {
@@ -76,6 +78,9 @@ const KernelSet RAPT_KERNEL_SET = {
     .attend_scratch = RAPT_KERNEL_ISA::attend_scratch,
     .attend = RAPT_KERNEL_ISA::attend,
     .fold = RAPT_KERNEL_ISA::fold,
+    .sum_weights = RAPT_KERNEL_ISA::sum_weights,
+    .merge_states = RAPT_KERNEL_ISA::merge_states,
+    .merge_results = RAPT_KERNEL_ISA::merge_results,
     .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
     .linear = RAPT_KERNEL_ISA::linear,
     .exp2 = RAPT_KERNEL_ISA::exp2_array,

@@ -4,6 +4,7 @@
 #include "rapt/multi_head_attention.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -102,20 +103,29 @@ void check_overlaps(TensorView<const float, 3> x, TensorView<const float, 3> con
   };
   const Named outputs[] = {{"y", memory_range(y)},
                            {"lse", memory_range(options.lse)},
-                           {"weights", memory_range(options.weights)}};
+                           {"weights", memory_range(options.weights)},
+                           {"weight_sums", memory_range(options.weight_sums)},
+                           {"state_out: m", memory_range(options.state_out.m)},
+                           {"state_out: l", memory_range(options.state_out.l)},
+                           {"state_out: o", memory_range(options.state_out.o)}};
   const Named inputs[] = {{"x", memory_range(x)},
                           {"context", memory_range(context)},
                           {"bias", memory_range(options.bias)},
                           {"bool_mask", memory_range(options.bool_mask.values)},
                           {"kv_lens", memory_range(options.kv_lens)},
-                          {"query_offsets", memory_range(options.mask.query_offsets)}};
+                          {"query_offsets", memory_range(options.mask.query_offsets)},
+                          {"weights_rows", memory_range(options.weights_rows)},
+                          {"state_in: m", memory_range(options.state_in.m)},
+                          {"state_in: l", memory_range(options.state_in.l)},
+                          {"state_in: o", memory_range(options.state_in.o)}};
   for (const Named& output : outputs) {
     for (const Named& input : inputs) {
       check_disjoint(output.name, output.range, input.name, input.range);
     }
   }
-  check_disjoint("lse", outputs[1].range, "y", outputs[0].range);
-  check_disjoint("weights", outputs[2].range, "y", outputs[0].range);
+  for (const Named& output : std::span(outputs).subspan(1)) {
+    check_disjoint(output.name, output.range, "y", outputs[0].range);
+  }
 }
 
 void check_forward(const MultiHeadAttentionConfig& config, TensorView<const float, 3> x,

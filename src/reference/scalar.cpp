@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +18,6 @@
 namespace rapt::reference {
 namespace {
 
-using kernels::kDepthBlock;
 using kernels::kKeyBlock;
 using kernels::kLanes;
 
@@ -171,10 +169,22 @@ struct Weights {
   std::vector<std::optional<float>> m;  // of each block; nothing for an empty one
 };
 
+// 6, a state to go on from: what earlier keys left, or nothing when the row saw none.
+std::optional<State> earlier_state(const Row& row) {
+  const AttentionState<const float>& in = row.options.state_in;
+  if (!in) return std::nullopt;
+  State state{in.m(row.batch, row.head, row.query), in.l(row.batch, row.head, row.query), {}};
+  if (state.m == -kInfinity && state.l == 0.0f) return std::nullopt;
+  for (std::int64_t d = 0; d < row.v.shape[3]; ++d) {
+    state.o.push_back(in.o(row.batch, row.head, row.query, d));
+  }
+  return state;
+}
+
 // 6. All blocks of the row, left to right; the first that is not empty is copied.
 std::optional<State> fold_blocks(const Row& row, const std::vector<float>& scaled,
                                  Weights& weights) {
-  std::optional<State> state;
+  std::optional<State> state = earlier_state(row);
   for (std::int64_t first = 0; first < row.keys; first += kKeyBlock) {
     std::vector<float> p;
     for (std::int64_t j = first; j < std::min(first + kKeyBlock, row.keys); ++j) {
@@ -234,10 +244,24 @@ void write_weights(const Row& row, const Weights& weights, const std::optional<S
   }
 }
 
+// 6, the state to pass on, without the sink. As in out, -0 would tell of keys that do not exist; and
+// which of -0 and +0 is the maximum is not said.
+void write_state(const Row& row, const std::optional<State>& state) {
+  const AttentionState<float>& out = row.options.state_out;
+  if (!out) return;
+  out.m(row.batch, row.head, row.query) = state ? state->m + 0.0f : -kInfinity;
+  out.l(row.batch, row.head, row.query) = state ? canonical(state->l) : 0.0f;
+  for (std::int64_t d = 0; d < row.v.shape[3]; ++d) {
+    const float o = state ? state->o[static_cast<std::size_t>(d)] : 0.0f;
+    out.o(row.batch, row.head, row.query, d) = canonical(o + 0.0f);
+  }
+}
+
 void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Row& row) {
   Weights weights;
-  const std::optional<State> state =
-      with_sink(row, fold_blocks(row, scaled_query(q, row), weights));
+  const std::optional<State> passed_on = fold_blocks(row, scaled_query(q, row), weights);
+  write_state(row, passed_on);
+  const std::optional<State> state = with_sink(row, passed_on);
   const float inverse = state ? 1.0f / state->l : 0.0f;
   for (std::int64_t d = 0; d < out.shape[3]; ++d) {
     // Adding +0 turns -0 into +0: a sign of zero could tell how many masked keys there were.
@@ -252,65 +276,9 @@ void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Ro
 
 }  // namespace
 
-float exp2(float x) {
-  if (x < kernels::kExp2Zero) return 0.0f;
-  const float n = std::nearbyint(x);  // ties to even
-  const float f = x - n;
-  float p = kernels::kExp2Coefficients[5];
-  for (int i = 4; i >= 0; --i) p = std::fma(p, f, kernels::kExp2Coefficients[i]);
-  return std::isnan(x) ? x : std::ldexp(p, static_cast<int>(n));
-}
-
-float tanh(float x) {
-  const float a = std::fabs(x);
-  if (a < kernels::kTanhSmall) {
-    const float x2 = x * x;
-    float p = kernels::kTanhCoefficients[4];
-    for (int i = 3; i >= 0; --i) p = std::fma(p, x2, kernels::kTanhCoefficients[i]);
-    return std::fma(x * x2, p, x);
-  }
-  const float e = exp2(a * static_cast<float>(-2.0 * kernels::kLog2E));
-  return std::copysign((1.0f - e) / (1.0f + e), x);
-}
-
-double log2(float l) {
-  int e = 0;
-  double f = std::frexp(double{l}, &e);  // [1/2, 1)
-  if (f < 0x1.6a09e667f3bcdp-1) {        // 1/sqrt(2): f ends in [1/sqrt(2), sqrt(2))
-    f *= 2.0;
-    e -= 1;
-  }
-  // ln(f) = 2 artanh(z), z = (f - 1) / (f + 1); |z| < 0.172, so the series ends below 2^-60.
-  const double z = (f - 1.0) / (f + 1.0);
-  const double z2 = z * z;
-  double t = 1.0 / 23.0;
-  for (int odd = 21; odd >= 1; odd -= 2) t = t * z2 + 1.0 / odd;
-  return static_cast<double>(e) + (2.0 * kernels::kLog2E) * (z * t);
-}
-
-float canonical(float x) { return std::isnan(x) ? std::bit_cast<float>(0x7fc00000u) : x; }
-
-void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
-            std::span<const float> bias, TensorView<float, 2> y) {
-  const std::int64_t depth = x.shape[1];
-  for (std::int64_t i = 0; i < y.shape[0]; ++i) {
-    for (std::int64_t e = 0; e < y.shape[1]; ++e) {
-      float sum = 0.0f;
-      for (std::int64_t first = 0; first < depth; first += kDepthBlock) {
-        float acc = 0.0f;
-        for (std::int64_t d = first; d < std::min(first + kDepthBlock, depth); ++d) {
-          acc = std::fma(x(i, d), weight(e, d), acc);
-        }
-        sum = first == 0 ? acc : sum + acc;
-      }
-      y(i, e) = canonical(bias.empty() ? sum : sum + bias[static_cast<std::size_t>(e)]);
-    }
-  }
-}
-
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
-               const AttentionOptions& options) {
+void attend_rows(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                 TensorView<const float, 4> v, TensorView<float, 4> out,
+                 const AttentionOptions& options) {
   const auto [batches, heads, q_len, value_dim] = out.shape;
   for (std::int64_t b = 0; b < batches; ++b) {
     const std::int64_t keys = sequence_keys(options, b, k.shape[2]);

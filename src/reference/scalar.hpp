@@ -34,4 +34,15 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                TensorView<const float, 4> v, TensorView<float, 4> out,
                const AttentionOptions& options = {});
 
+/// attention() without weights_rows and weight_sums (weights.cpp).
+void attend_rows(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                 TensorView<const float, 4> v, TensorView<float, 4> out,
+                 const AttentionOptions& options);
+
+/// The functions rapt::merge.
+void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
+           const AttentionState<float>& merged);
+void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
+           const AttentionResult<float>& merged);
+
 }  // namespace rapt::reference

@@ -1,0 +1,64 @@
+// The state (m, l, o) of attention over some of the keys: an output of attention(), an input of the
+// call that goes on with further keys, and joined with another by merge().
+#pragma once
+
+#include <type_traits>
+
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// What a part of the keys makes of each row. With s_j = score_j * log2(e):
+///   m = max_j s_j,   l = sum_j 2^(s_j - m),   o = sum_j 2^(s_j - m) v_j
+/// so that out = o / l and lse = (m + log2(l)) ln 2. A row without a visible key has m = -inf,
+/// l = 0, o = 0. Sinks are no part of it: they join outputs only.
+///   m, l  [batch, heads, q_len]             any strides
+///   o     [batch, heads, q_len, value_dim]  likewise, last dimension dense (stride 1)
+template <class T>
+struct AttentionState {
+  TensorView<T, 3> m{};
+  TensorView<T, 3> l{};
+  TensorView<T, 4> o{};
+
+  constexpr AttentionState() = default;
+  constexpr AttentionState(TensorView<T, 3> m_, TensorView<T, 3> l_, TensorView<T, 4> o_)
+      : m(m_), l(l_), o(o_) {}
+
+  /// A state of T is a state of const T.
+  template <class U>
+  requires(std::is_same_v<T, const U>) constexpr AttentionState(const AttentionState<U>& other)
+      : m(other.m), l(other.l), o(other.o) {}
+
+  /// Whether there is one: o has memory.
+  explicit constexpr operator bool() const { return o.data != nullptr; }
+};
+
+/// The state over the keys of both, which must be different keys of the same rows:
+///   m' = max(m_x, m_y),   l' = l_x 2^(m_x - m') + l_y 2^(m_y - m'),   o' likewise
+/// `merged` overlaps neither, or is one of them. This is another order of sums than going on from x
+/// with the keys of y (AttentionOptions::state_in): within the bound of attention() of the same
+/// result, but not the same bits. attention() without keys, from the merged state, gives out and
+/// lse. Throws Error{invalid_argument} naming the argument and its values; nothing is then written.
+/// Source: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
+RAPT_API void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
+                    const AttentionState<float>& merged);
+
+/// A finished result: what attention() wrote as `out` and `lse`.
+///   out  [batch, heads, q_len, value_dim]  any strides, last dimension dense (stride 1)
+///   lse  [batch, heads, q_len]             any strides
+template <class T>
+struct AttentionResult {
+  TensorView<T, 4> out{};
+  TensorView<T, 3> lse{};
+};
+
+/// The result over the keys of both, from what is left of their states:
+///   out = (e^lse_x out_x + e^lse_y out_y) / (e^lse_x + e^lse_y),   lse = ln(e^lse_x + e^lse_y)
+/// A sink must be in one of them at most. `merged` overlaps neither, or is one of them. Within the
+/// bound, where |lse| u more is lost of a weight: an lse is one float. Throws as above.
+/// Source: Ye et al., "FlashInfer", 2025, section 2.2.
+RAPT_API void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
+                    const AttentionResult<float>& merged);
+
+}  // namespace rapt

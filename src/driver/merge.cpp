@@ -1,0 +1,110 @@
+// merge(): two states, or two results, of the same rows over different keys.
+#include <array>
+#include <string>
+
+#include "core/views.hpp"
+#include "dispatch/dispatch.hpp"
+#include "driver/output_rows.hpp"
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+#include "driver/validate_outputs.hpp"
+#include "rapt/attention_state.hpp"
+
+namespace rapt {
+namespace {
+
+using core::memory_range;
+using kernels::MergeArgs;
+
+struct Part {
+  const char* name;
+  TensorView<const float, 4> view;
+};
+
+/// `written` is the same part of an input, or apart from it.
+void check_apart(const Part& written, const Part& read, bool same_part) {
+  const auto& [a, b] = std::pair{written.view, read.view};
+  if (same_part && a.data == b.data && a.shape == b.shape && a.strides == b.strides) return;
+  core::check_disjoint(written.name, memory_range(a), read.name, memory_range(b));
+}
+
+/// Every part of `merged` against all inputs and the parts behind it.
+template <std::size_t N>
+void check_all_apart(const std::array<Part, N>& merged, const std::array<Part, N>& x,
+                     const std::array<Part, N>& y) {
+  for (std::size_t i = 0; i < N; ++i) {
+    for (std::size_t j = 0; j < N; ++j) {
+      check_apart(merged[i], x[j], i == j);
+      check_apart(merged[i], y[j], i == j);
+      if (i < j) check_apart(merged[i], merged[j], false);
+    }
+  }
+}
+
+void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float>& x,
+              const AttentionState<const float>& y, const AttentionState<float>& merged) {
+  const auto [batch, heads, q_len, value_dim] = merged.o.shape;
+  if (q_len == 0 || heads == 0) return;
+  const auto items = static_cast<double>(batch) * static_cast<double>(heads);
+  const double work = items * static_cast<double>(q_len) * static_cast<double>(value_dim);
+  for_items(batch * heads, work >= kInlineWork, [&, heads = heads](std::int64_t item) {
+    const std::int64_t b = item / heads, h = item % heads;
+    kernel({.x = state_rows(x, {.batch = b}, h),
+            .y = state_rows(y, {.batch = b}, h),
+            .merged = state_rows(merged, {.batch = b}, h),
+            .rows = merged.o.shape[2],
+            .value_dim = merged.o.shape[3]});
+  });
+}
+
+}  // namespace
+
+void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
+           const AttentionState<float>& merged) {
+  const auto& shape = merged.o.shape;
+  const std::array rows{shape[0], shape[1], shape[2]};
+  validate_state("x", x, rows, shape[3], false);
+  validate_state("y", y, rows, shape[3], false);
+  validate_state("merged", merged, rows, shape[3], true);
+  if (!x || !y || !merged) core::fail(std::string(!x ? "x" : !y ? "y" : "merged") + ": has no o");
+  const auto parts = [](const std::array<const char*, 3>& names,
+                        const AttentionState<const float>& state) {
+    return std::array{Part{names[0], with_dense_dimension(state.m)},
+                      Part{names[1], with_dense_dimension(state.l)}, Part{names[2], state.o}};
+  };
+  check_all_apart(parts({"merged: m", "merged: l", "merged: o"}, merged),
+                  parts({"x: m", "x: l", "x: o"}, x), parts({"y: m", "y: l", "y: o"}, y));
+  merge_by(dispatch::active_kernels().merge_states, x, y, merged);
+}
+
+void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
+           const AttentionResult<float>& merged) {
+  const auto check = [&](const std::array<const char*, 2>& names,
+                         const AttentionResult<const float>& result, bool written) {
+    const std::array parts{Part{names[0], result.out},
+                           Part{names[1], with_dense_dimension(result.lse)}};
+    for (const Part& part : parts) {
+      if (part.view.data == nullptr) core::fail(std::string(part.name) + ": is not given");
+      for (std::size_t i = 0; i < 3; ++i) {
+        constexpr std::array<const char*, 3> kDimensions = {"batch", "heads", "q_len"};
+        core::check_extent((std::string(part.name) + ": " + kDimensions[i]).c_str(),
+                           part.view.shape[i], "merged's out", merged.out.shape[i]);
+      }
+      if (written) {
+        core::check_output(part.name, part.view);
+      } else {
+        core::check_input(part.name, part.view);
+      }
+    }
+    core::check_extent((std::string(names[0]) + ": value_dim").c_str(), result.out.shape[3],
+                       "merged's out", merged.out.shape[3]);
+    return parts;
+  };
+  const auto written = check({"merged: out", "merged: lse"}, {merged.out, merged.lse}, true);
+  const auto from_x = check({"x: out", "x: lse"}, x, false);
+  check_all_apart(written, from_x, check({"y: out", "y: lse"}, y, false));
+  merge_by(dispatch::active_kernels().merge_results, {x.lse, {}, x.out}, {y.lse, {}, y.out},
+           {merged.lse, {}, merged.out});
+}
+
+}  // namespace rapt

@@ -1,0 +1,106 @@
+#include "driver/validate_outputs.hpp"
+
+#include <string>
+#include <vector>
+
+#include "core/views.hpp"
+
+namespace rapt {
+namespace {
+
+using core::check_extent;
+using core::fail;
+
+void check_rows(const char* name, std::span<const std::int64_t> extents,
+                const std::array<std::int64_t, 3>& rows) {
+  constexpr std::array<const char*, 3> kDimensions = {"batch", "heads", "q_len"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (extents[i] == rows[i]) continue;
+    fail(std::string(name) + ": " + kDimensions[i] + " " + std::to_string(extents[i]) +
+         " does not match " + std::to_string(rows[i]));
+  }
+}
+
+/// Each row is a query, and none comes twice: two would be written by two threads.
+void check_weights_rows(std::span<const std::int64_t> rows, std::int64_t q_len) {
+  std::vector<bool> taken;
+  for (const std::int64_t row : rows) {
+    if (row < 0 || row >= q_len) {
+      fail("weights_rows: query " + std::to_string(row) + " is not within q_len " +
+           std::to_string(q_len));
+    }
+    taken.resize(static_cast<std::size_t>(q_len));
+    if (taken[static_cast<std::size_t>(row)]) {
+      fail("weights_rows: query " + std::to_string(row) + " is there twice");
+    }
+    taken[static_cast<std::size_t>(row)] = true;
+  }
+}
+
+}  // namespace
+
+TensorView<const float, 4> with_dense_dimension(const TensorView<const float, 3>& view) {
+  return {view.data,
+          {view.shape[0], view.shape[1], view.shape[2], 1},
+          {view.strides[0], view.strides[1], view.strides[2], 1}};
+}
+
+void validate_weights(const AttentionOptions& options, const ScoresShape& scores) {
+  const auto& weights = options.weights;
+  const std::span<const std::int64_t> rows = options.weights_rows;
+  if (weights.data == nullptr) {
+    if (!rows.empty()) fail("weights_rows: mean nothing without weights");
+    return;
+  }
+  check_weights_rows(rows, scores[2]);
+  const std::int64_t count = rows.empty() ? scores[2] : std::ssize(rows);
+  check_rows("weights", weights.shape, {scores[0], scores[1], count});
+  check_extent("weights: kv_len", weights.shape[3], "k's kv_len", scores[3]);
+  core::check_output("weights", weights);
+}
+
+void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
+                          std::int64_t kv_heads) {
+  const TensorView<float, 3>& sums = options.weight_sums;
+  if (sums.data == nullptr) return;
+  check_extent("weight_sums: batch", sums.shape[0], "q's batch", scores[0]);
+  if (sums.shape[1] != scores[1] && sums.shape[1] != kv_heads) {
+    fail("weight_sums: heads " + std::to_string(sums.shape[1]) + " is neither q's heads " +
+         std::to_string(scores[1]) + " nor k's kv_heads " + std::to_string(kv_heads));
+  }
+  check_extent("weight_sums: kv_len", sums.shape[2], "k's kv_len", scores[3]);
+  core::check_output("weight_sums", with_dense_dimension(sums));
+}
+
+void validate_state(const char* name, const AttentionState<const float>& state,
+                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written) {
+  const std::string prefix = name;
+  if (!state) {
+    if (state.m.data != nullptr || state.l.data != nullptr) fail(prefix + ": has no o");
+    return;
+  }
+  check_rows((prefix + ": m").c_str(), state.m.shape, rows);
+  check_rows((prefix + ": l").c_str(), state.l.shape, rows);
+  check_rows((prefix + ": o").c_str(), state.o.shape, rows);
+  check_extent((prefix + ": o: value_dim").c_str(), state.o.shape[3], "v's value_dim", value_dim);
+  const auto check = [&](const char* part, const TensorView<const float, 4>& view) {
+    const std::string whole = prefix + ": " + part;
+    if (written) {
+      core::check_output(whole.c_str(), view);
+    } else {
+      core::check_input(whole.c_str(), view);
+    }
+  };
+  check("m", with_dense_dimension(state.m));
+  check("l", with_dense_dimension(state.l));
+  check("o", state.o);
+}
+
+void validate_states(const AttentionOptions& options, const ScoresShape& scores,
+                     std::int64_t value_dim) {
+  const std::array rows{scores[0], scores[1], scores[2]};
+  validate_state("state_in", options.state_in, rows, value_dim, false);
+  validate_state("state_out", options.state_out, rows, value_dim, true);
+}
+
+}  // namespace rapt

@@ -1,0 +1,25 @@
+// The checks of what attention() passes on beside out: weights, their sums, states.
+#pragma once
+
+#include "driver/validate.hpp"
+#include "rapt/attention.hpp"
+
+namespace rapt {
+
+/// weights and weights_rows, state_in, state_out, by themselves.
+void validate_weights(const AttentionOptions& options, const ScoresShape& scores);
+void validate_states(const AttentionOptions& options, const ScoresShape& scores,
+                     std::int64_t value_dim);
+
+/// weight_sums: [batch, heads or kv_heads, kv_len].
+void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
+                          std::int64_t kv_heads);
+
+/// A state of `batch` x `heads` x `q_len` rows, as an input or an output.
+void validate_state(const char* name, const AttentionState<const float>& state,
+                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written);
+
+/// As a matrix of rows, for the checks of tensors whose last dimension is dense.
+TensorView<const float, 4> with_dense_dimension(const TensorView<const float, 3>& view);
+
+}  // namespace rapt

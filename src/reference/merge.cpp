@@ -1,0 +1,93 @@
+// The scalar statement of merge(): the fold of two states.
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/arithmetic.hpp"
+#include "reference/scalar.hpp"
+
+namespace rapt::reference {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+/// A row's m and l.
+struct Ends {
+  float m, l;
+  bool empty() const { return m == -kInfinity && l == 0.0f; }
+};
+
+/// How the fold weighs the two; a row that saw no key leaves the other's as it is.
+struct Factors {
+  Ends merged;
+  float a, b;
+};
+
+Factors factors(const Ends& x, const Ends& y) {
+  if (y.empty()) return {x, 1.0f, 0.0f};
+  if (x.empty()) return {y, 0.0f, 1.0f};
+  const float m = y.m > x.m ? y.m : x.m;
+  const float a = exp2(x.m - m), b = exp2(y.m - m);
+  return {{m, std::fma(x.l, a, y.l * b)}, a, b};
+}
+
+float fold(float o_x, float o_y, const Factors& f) {
+  return canonical(std::fma(o_x, f.a, o_y * f.b) + 0.0f);
+}
+
+/// lse = m ln 2 with l = 1. -FLT_MAX is a value.
+Ends ends_of(float lse) {
+  if (lse == -kInfinity) return {lse, 0.0f};
+  if (std::isnan(lse)) return {-kInfinity, lse};
+  const float m = static_cast<float>(double{lse} * kernels::kLog2E);
+  return {m < kLowest ? kLowest : m, 1.0f};
+}
+
+template <class F>
+void for_rows(const TensorView<float, 4>& o, const F& row) {
+  for (std::int64_t b = 0; b < o.shape[0]; ++b) {
+    for (std::int64_t h = 0; h < o.shape[1]; ++h) {
+      for (std::int64_t i = 0; i < o.shape[2]; ++i) row(b, h, i);
+    }
+  }
+}
+
+}  // namespace
+
+void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
+           const AttentionState<float>& merged) {
+  for_rows(merged.o, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+    const Factors f = factors({x.m(b, h, i), x.l(b, h, i)}, {y.m(b, h, i), y.l(b, h, i)});
+    merged.m(b, h, i) = f.merged.m + 0.0f;
+    merged.l(b, h, i) = canonical(f.merged.l);
+    for (std::int64_t d = 0; d < merged.o.shape[3]; ++d) {
+      merged.o(b, h, i, d) = fold(x.o(b, h, i, d), y.o(b, h, i, d), f);
+    }
+  });
+}
+
+void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
+           const AttentionResult<float>& merged) {
+  for_rows(merged.out, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
+    const Factors f = factors(ends_of(x.lse(b, h, i)), ends_of(y.lse(b, h, i)));
+    const float inverse = f.merged.empty() ? 0.0f : 1.0f / f.merged.l;
+    for (std::int64_t d = 0; d < merged.out.shape[3]; ++d) {
+      const float o = fold(x.out(b, h, i, d), y.out(b, h, i, d), f);
+      merged.out(b, h, i, d) = canonical(std::fma(o, inverse, 0.0f));
+    }
+    const Ends& e = f.merged;
+    if (e.empty()) {
+      merged.lse(b, h, i) = -kInfinity;
+    } else if (std::isnan(e.l)) {
+      merged.lse(b, h, i) = canonical(e.l);
+    } else if (e.m == kLowest) {
+      merged.lse(b, h, i) = kLowest;
+    } else {
+      const double lse = (double{e.m} + log2(e.l)) * kernels::kLn2;
+      merged.lse(b, h, i) = canonical(static_cast<float>(lse));
+    }
+  });
+}
+
+}  // namespace rapt::reference

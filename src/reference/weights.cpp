@@ -1,0 +1,63 @@
+// The scalar statement of what is made of weights: those of selected rows, and their sums.
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "reference/scalar.hpp"
+
+namespace rapt::reference {
+namespace {
+
+void select_rows(const TensorView<float, 4>& whole, const AttentionOptions& options) {
+  const TensorView<float, 4>& to = options.weights;
+  if (to.data == nullptr) return;
+  for (std::int64_t b = 0; b < to.shape[0]; ++b) {
+    for (std::int64_t h = 0; h < to.shape[1]; ++h) {
+      for (std::int64_t n = 0; n < to.shape[2]; ++n) {
+        const auto at = static_cast<std::size_t>(n);
+        const std::int64_t i = options.weights_rows.empty() ? n : options.weights_rows[at];
+        for (std::int64_t j = 0; j < to.shape[3]; ++j) to(b, h, n, j) = whole(b, h, i, j);
+      }
+    }
+  }
+}
+
+// 9. A chain over ascending queries and, when heads are summed together, over the heads of a query.
+void sum_rows(const TensorView<float, 4>& whole, const TensorView<float, 3>& sums) {
+  if (sums.data == nullptr) return;
+  const auto [batches, heads, q_len, keys] = whole.shape;
+  for (std::int64_t b = 0; b < batches; ++b) {
+    for (std::int64_t n = 0; n < sums.shape[1]; ++n) {
+      const std::int64_t together = heads / sums.shape[1];
+      for (std::int64_t j = 0; j < keys; ++j) {
+        float sum = 0.0f;
+        for (std::int64_t i = 0; i < q_len; ++i) {
+          for (std::int64_t h = n * together; h < (n + 1) * together; ++h) {
+            sum = sum + whole(b, h, i, j);
+          }
+        }
+        sums(b, n, j) = canonical(sum);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options) {
+  if (options.weights_rows.empty() && options.weight_sums.data == nullptr) {
+    attend_rows(q, k, v, out, options);
+    return;
+  }
+  const TensorView<float, 4>::Index shape{q.shape[0], q.shape[1], q.shape[2], k.shape[2]};
+  std::vector<float> storage(static_cast<std::size_t>(TensorView<float, 4>(nullptr, shape).size()));
+  AttentionOptions whole = options;
+  whole.weights = {storage.data(), shape};
+  attend_rows(q, k, v, out, whole);
+  select_rows(whole.weights, options);
+  sum_rows(whole.weights, options.weight_sums);
+}
+
+}  // namespace rapt::reference

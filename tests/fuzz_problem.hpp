@@ -1,0 +1,15 @@
+// A random attention problem from a seed: any shape, layout and combination of options, and numbers
+// at the ends of f32.
+#pragma once
+
+#include <cstdint>
+
+#include "problems.hpp"
+
+namespace rapt::test {
+
+/// The problem of that seed, the same on every machine. Mostly small, so that a million of them can
+/// be computed; some have lengths and dims up to 300.
+Problem fuzz_problem(std::uint64_t seed);
+
+}  // namespace rapt::test

@@ -141,6 +141,18 @@ TEST_CASE("a zero in the output is +0 where a fold underflows to -0") {
   }
 }
 
+TEST_CASE("the scores of values of dimension 0 are right for any number of rows") {
+  for (const std::int64_t q_len : {1, 2, 5, 13}) {
+    for (const std::int64_t kv_len : {17, 64, 300}) {
+      Spec spec;
+      spec.shape = {.q_len = q_len, .kv_len = kv_len, .head_dim = 32, .value_dim = 0};
+      spec.lse = true;
+      spec.weights = true;
+      check_every_isa(spec);
+    }
+  }
+}
+
 TEST_CASE("causal offsets at the ends of the integers see every key or none") {
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   for (const std::int64_t offset : {kMost, kMost - 1, -kMost, -kMost - 1}) {

@@ -226,9 +226,11 @@ inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scrat
   tile_values(args, scratch, tile, packed, prefetcher);
 }
 
-/// Whether the item takes K and V as they lie (few_rows.inl.hpp).
+/// Whether the item takes K and V as they lie (few_rows.inl.hpp). Its scores pass through the
+/// memory of V's panels, which without values there is none of.
 RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
-  return args.rows <= kFewRows && args.head_dim % kVecLanes == 0 && args.value_dim % kVecLanes == 0;
+  return args.rows <= kFewRows && args.value_dim > 0 && args.head_dim % kVecLanes == 0 &&
+         args.value_dim % kVecLanes == 0;
 }
 
 /// Asks for the first keys of what follows `block`: the item's next block or the next item's first.

@@ -44,12 +44,11 @@ AttentionState<float> allocate_state(StateStorage& storage, const Spec& spec, fl
           allocate(storage.o, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, fill)};
 }
 
-/// The queries whose weights are wanted: every third, the last one first.
+/// The queries whose weights are wanted: every third, the last one among them.
 std::vector<std::int64_t> weights_rows_of(const Spec& spec) {
   std::vector<std::int64_t> rows;
-  for (std::int64_t i = spec.shape.q_len - 1; spec.weights_rows && i >= 0; i -= 3) {
-    rows.push_back(i);
-  }
+  const std::int64_t q_len = spec.weights_rows ? spec.shape.q_len : 0;
+  for (std::int64_t i = (q_len + 2) % 3; i < q_len; i += 3) rows.push_back(i);
   return rows;
 }
 

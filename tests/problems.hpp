@@ -76,7 +76,7 @@ struct Spec {
   std::optional<float> softmax_scale{};
   bool lse = false;
   bool weights = false;
-  bool weights_rows = false;  ///< every third query only, the last one first
+  bool weights_rows = false;  ///< every third query only, the last among them
   WeightSums weight_sums = WeightSums::none;
   bool state_in = false;  ///< random, with rows that saw no key
   bool state_out = false;

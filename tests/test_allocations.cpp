@@ -4,52 +4,18 @@
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
-#include <new>
 #include <vector>
 
+#include "allocation_hooks.hpp"
 #include "check_every_isa.hpp"
 #include "core/aligned_buffer.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
-
-namespace {
-
-std::atomic<std::int64_t> allocations{0};
-
-__attribute__((noinline)) void* allocate(std::size_t size, std::size_t alignment) noexcept {
-  ++allocations;
-  return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-void* allocate_or_throw(std::size_t size, std::size_t alignment) {
-  void* const memory = allocate(size > 0 ? size : 1, alignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-// Not inline: GCC warns where it sees memory from new go to free().
-__attribute__((noinline)) void release(void* memory) noexcept { std::free(memory); }
-
-constexpr std::size_t kDefault = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
-
-}  // namespace
-
-// The forms that are not replaced call these.
-void* operator new(std::size_t size) { return allocate_or_throw(size, kDefault); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate_or_throw(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { release(memory); }
-void operator delete(void* memory, std::size_t) noexcept { release(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { release(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { release(memory); }
 
 namespace rapt::test {
 namespace {

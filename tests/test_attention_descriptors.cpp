@@ -26,8 +26,7 @@ constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 struct Arguments {
   Arguments(const Problem& problem, const Outputs& outputs)
       : q(problem.q), k(problem.k), v(problem.v), out(outputs.out), options(problem.options) {
-    options.lse = outputs.lse;
-    options.weights = outputs.weights;
+    write_to(outputs, options);
   }
 
   TensorView<const float, 4> q, k, v;
@@ -49,6 +48,9 @@ Spec valid_spec() {
   spec.bool_mask = MaskMeaning::drop;
   spec.lse = true;
   spec.weights = true;
+  spec.weight_sums = WeightSums::per_kv_head;
+  spec.state_in = true;
+  spec.state_out = true;
   return spec;
 }
 
@@ -99,10 +101,24 @@ void spoil_score_options(AttentionOptions& options, Random& random) {
 }  // namespace
 
 TEST_CASE("random descriptors are valid or an error that names an argument") {
-  const std::vector<std::string> names{
-      "q: ",     "k: ",         "v: ",    "out: ",     "lse: ",           "weights: ",
-      "bias: ",  "bool_mask: ", "mask: ", "kv_lens: ", "softmax_scale: ", "alibi_slopes: ",
-      "sinks: ", "soft_cap: "};
+  const std::vector<std::string> names{"q: ",
+                                       "k: ",
+                                       "v: ",
+                                       "out: ",
+                                       "lse: ",
+                                       "weights: ",
+                                       "bias: ",
+                                       "bool_mask: ",
+                                       "mask: ",
+                                       "kv_lens: ",
+                                       "softmax_scale: ",
+                                       "alibi_slopes: ",
+                                       "sinks: ",
+                                       "soft_cap: ",
+                                       "weights_rows: ",
+                                       "weight_sums: ",
+                                       "state_in: ",
+                                       "state_out: "};
   Random random(1);
   std::int64_t errors = 0;
   const Problem problem(valid_spec());
@@ -112,7 +128,7 @@ TEST_CASE("random descriptors are valid or an error that names an argument") {
   const int count = quick() ? 20'000 : 1'000'000;
   for (int n = 0; n < count; ++n) {
     a = valid;
-    switch (random.below(6)) {
+    switch (random.below(13)) {
       case 0:
         spoil(a.q, random);
         break;
@@ -128,6 +144,27 @@ TEST_CASE("random descriptors are valid or an error that names an argument") {
       case 4:
         spoil(a.options.bias, random);
         break;
+      case 5:
+        spoil(a.options.weight_sums, random);
+        break;
+      case 6:
+        spoil(a.options.state_in.m, random);
+        break;
+      case 7:
+        spoil(a.options.state_in.l, random);
+        break;
+      case 8:
+        spoil(a.options.state_in.o, random);
+        break;
+      case 9:
+        spoil(a.options.state_out.m, random);
+        break;
+      case 10:
+        spoil(a.options.state_out.l, random);
+        break;
+      case 11:
+        spoil(a.options.state_out.o, random);
+        break;
       default:
         spoil(a.options.weights, random);
         break;
@@ -135,6 +172,8 @@ TEST_CASE("random descriptors are valid or an error that names an argument") {
     spoil(a.options.lse, random);
     const std::array<std::int64_t, 2> lengths{hostile(random), hostile(random)};
     if (random.below(2) == 0) a.options.kv_lens = lengths;
+    const std::array<std::int64_t, 2> rows{hostile(random), hostile(random)};
+    if (random.below(4) == 0) a.options.weights_rows = rows;
     if (random.below(4) == 0) spoil_score_options(a.options, random);
     try {
       validate_attention(a.q, a.k, a.v, a.out, a.options);

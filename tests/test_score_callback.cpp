@@ -10,8 +10,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "check_every_isa.hpp"
 #include "arena.hpp"
+#include "check_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"

@@ -1,7 +1,10 @@
 // The number of threads changes no bit, and const objects may be used from many threads.
 #include <doctest/doctest.h>
+#include <sys/wait.h>
 #include <tbb/parallel_for.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -12,6 +15,7 @@
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
+#include "rapt/multi_head_attention.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
@@ -20,6 +24,13 @@ namespace {
 Outputs run_with(int threads, const Problem& problem) {
   return in_arena(threads, [&] { return run(attention, problem); });
 }
+
+/// It refuses threads in a child of fork.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
 
 std::vector<Spec> specs_to_share() {
   std::vector<Spec> specs;
@@ -108,6 +119,48 @@ TEST_CASE("a linear layer gives the same bits on one thread and on many") {
   };
   const std::vector<float> want = forward(1);
   for (const int threads : {2, 5, 16}) CHECK(same_bits(forward(threads), want));
+}
+
+TEST_CASE("64 threads with 1000 calls each of one layer get the bits of a call alone") {
+  const std::vector<float> weight = normal_floats(32 * 32, 5), x = normal_floats(7 * 32, 6);
+  const Linear projection(TensorView<const float, 2>(weight.data(), {32, 32}));
+  const MultiHeadAttention layer({.model_dim = 32, .num_heads = 4},
+                                 {projection, projection, projection, projection});
+  const auto forward = [&](std::vector<float>& y) {
+    layer.forward({x.data(), {1, 7, 32}}, {y.data(), {1, 7, 32}}, {.mask = causal()});
+  };
+  std::vector<float> want(x.size());
+  forward(want);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 64; ++t) {
+    threads.emplace_back([&] {
+      std::vector<float> y(x.size());
+      for (int n = 0; n < (quick() ? 50 : 1000); ++n) {
+        std::fill(y.begin(), y.end(), -1.0f);
+        forward(y);
+        if (!same_bits(y, want)) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a child of fork after a parallel call computes the same bits within 5 seconds" *
+          doctest::skip(kThreadSanitizer)) {
+  const Problem problem(specs_to_share().front());
+  const Outputs want = run(attention, problem);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(5);
+    _exit(same_bits(run(attention, problem), want) ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("calls from many threads at once, and from inside tasks, give the bits of a call alone") {

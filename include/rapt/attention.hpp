@@ -60,8 +60,8 @@ struct AttentionOptions {
   /// dense. Empty (data == nullptr): not written.
   TensorView<float, 4> weights{};
 
-  /// The queries whose rows `weights` holds, each once and in any order: `weights` is then [batch,
-  /// heads, weights_rows.size(), kv_len]. Empty: all of them.
+  /// The queries whose rows `weights` holds, ascending, each once: `weights` is then [batch, heads,
+  /// weights_rows.size(), kv_len]. Empty: all of them.
   std::span<const std::int64_t> weights_rows{};
 
   /// Output [batch, heads, kv_len]: for each key the sum of its weights over the queries; or

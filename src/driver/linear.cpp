@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -13,6 +15,7 @@
 #include "driver/linear_plan.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
+#include "rapt/error.hpp"
 
 namespace rapt {
 namespace {
@@ -87,6 +90,16 @@ void check_weight(const TensorView<const float, Rank>& weight) {
   }
 }
 
+/// The weights, shared by the copies of their Linear.
+template <class Packed>
+std::shared_ptr<const Packed> share(Packed&& packed) {
+  try {
+    return std::make_shared<const Packed>(std::move(packed));
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, "weight: no memory for its description");
+  }
+}
+
 }  // namespace
 
 Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) {
@@ -94,8 +107,7 @@ Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) {
   const auto [out, in] = weight.shape;
   check_bias(bias, out);
   const WeightStrides at{out, 0, weight.strides[1], weight.strides[0]};
-  packed_ = std::make_shared<const Packed>(
-      Packed{in, out, pack_weight(weight.data, at, in, out), pack_bias(bias)});
+  packed_ = share(Packed{in, out, pack_weight(weight.data, at, in, out), pack_bias(bias)});
 }
 
 Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const float> bias) {
@@ -110,8 +122,7 @@ Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const flo
   check_bias(bias, *out);
   const WeightStrides at{e, weight.strides[0], weight.strides[1], weight.strides[2]};
   Linear linear;
-  linear.packed_ = std::make_shared<const Packed>(
-      Packed{in, *out, pack_weight(weight.data, at, in, *out), pack_bias(bias)});
+  linear.packed_ = share(Packed{in, *out, pack_weight(weight.data, at, in, *out), pack_bias(bias)});
   return linear;
 }
 

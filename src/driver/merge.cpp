@@ -63,17 +63,18 @@ void merge(const AttentionState<const float>& x, const AttentionState<const floa
            const AttentionState<float>& merged) {
   const auto& shape = merged.o.shape;
   const std::array rows{shape[0], shape[1], shape[2]};
-  validate_state("x", x, rows, shape[3], false);
-  validate_state("y", y, rows, shape[3], false);
-  validate_state("merged", merged, rows, shape[3], true);
+  constexpr StateNames kX{"x", "x: m", "x: l", "x: o"};
+  constexpr StateNames kY{"y", "y: m", "y: l", "y: o"};
+  constexpr StateNames kMerged{"merged", "merged: m", "merged: l", "merged: o"};
+  validate_state(kX, x, rows, shape[3], false);
+  validate_state(kY, y, rows, shape[3], false);
+  validate_state(kMerged, merged, rows, shape[3], true);
   if (!x || !y || !merged) core::fail(std::string(!x ? "x" : !y ? "y" : "merged") + ": has no o");
-  const auto parts = [](const std::array<const char*, 3>& names,
-                        const AttentionState<const float>& state) {
-    return std::array{Part{names[0], with_dense_dimension(state.m)},
-                      Part{names[1], with_dense_dimension(state.l)}, Part{names[2], state.o}};
+  const auto parts = [](const StateNames& names, const AttentionState<const float>& state) {
+    return std::array{Part{names.m, with_dense_dimension(state.m)},
+                      Part{names.l, with_dense_dimension(state.l)}, Part{names.o, state.o}};
   };
-  check_all_apart(parts({"merged: m", "merged: l", "merged: o"}, merged),
-                  parts({"x: m", "x: l", "x: o"}, x), parts({"y: m", "y: l", "y: o"}, y));
+  check_all_apart(parts(kMerged, merged), parts(kX, x), parts(kY, y));
   merge_by(dispatch::active_kernels().merge_states, x, y, merged);
 }
 
@@ -85,10 +86,12 @@ void merge(const AttentionResult<const float>& x, const AttentionResult<const fl
                            Part{names[1], with_dense_dimension(result.lse)}};
     for (const Part& part : parts) {
       if (part.view.data == nullptr) core::fail(std::string(part.name) + ": is not given");
+      constexpr std::array<const char*, 3> kDimensions = {"batch", "heads", "q_len"};
       for (std::size_t i = 0; i < 3; ++i) {
-        constexpr std::array<const char*, 3> kDimensions = {"batch", "heads", "q_len"};
-        core::check_extent((std::string(part.name) + ": " + kDimensions[i]).c_str(),
-                           part.view.shape[i], "merged's out", merged.out.shape[i]);
+        if (part.view.shape[i] == merged.out.shape[i]) continue;
+        core::fail(std::string(part.name) + ": " + kDimensions[i] + " " +
+                   std::to_string(part.view.shape[i]) + " does not match merged's out " +
+                   std::to_string(merged.out.shape[i]));
       }
       if (written) {
         core::check_output(part.name, part.view);
@@ -96,8 +99,10 @@ void merge(const AttentionResult<const float>& x, const AttentionResult<const fl
         core::check_input(part.name, part.view);
       }
     }
-    core::check_extent((std::string(names[0]) + ": value_dim").c_str(), result.out.shape[3],
-                       "merged's out", merged.out.shape[3]);
+    if (result.out.shape[3] != merged.out.shape[3]) {
+      core::fail(std::string(names[0]) + ": value_dim " + std::to_string(result.out.shape[3]) +
+                 " does not match merged's out " + std::to_string(merged.out.shape[3]));
+    }
     return parts;
   };
   const auto written = check({"merged: out", "merged: lse"}, {merged.out, merged.lse}, true);

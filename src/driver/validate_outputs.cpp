@@ -1,7 +1,6 @@
 #include "driver/validate_outputs.hpp"
 
 #include <string>
-#include <vector>
 
 #include "core/views.hpp"
 
@@ -21,19 +20,17 @@ void check_rows(const char* name, std::span<const std::int64_t> extents,
   }
 }
 
-/// Each row is a query, and none comes twice: two would be written by two threads.
+/// Each row is a query, and none comes twice.
 void check_weights_rows(std::span<const std::int64_t> rows, std::int64_t q_len) {
-  std::vector<bool> taken;
-  for (const std::int64_t row : rows) {
-    if (row < 0 || row >= q_len) {
-      fail("weights_rows: query " + std::to_string(row) + " is not within q_len " +
+  for (std::size_t n = 0; n < rows.size(); ++n) {
+    if (rows[n] < 0 || rows[n] >= q_len) {
+      fail("weights_rows: query " + std::to_string(rows[n]) + " is not within q_len " +
            std::to_string(q_len));
     }
-    taken.resize(static_cast<std::size_t>(q_len));
-    if (taken[static_cast<std::size_t>(row)]) {
-      fail("weights_rows: query " + std::to_string(row) + " is there twice");
+    if (n > 0 && rows[n] <= rows[n - 1]) {
+      fail("weights_rows: query " + std::to_string(rows[n]) + " does not come after " +
+           std::to_string(rows[n - 1]));
     }
-    taken[static_cast<std::size_t>(row)] = true;
   }
 }
 
@@ -72,35 +69,36 @@ void validate_weight_sums(const AttentionOptions& options, const ScoresShape& sc
   core::check_output("weight_sums", with_dense_dimension(sums));
 }
 
-void validate_state(const char* name, const AttentionState<const float>& state,
+void validate_state(const StateNames& names, const AttentionState<const float>& state,
                     const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written) {
-  const std::string prefix = name;
   if (!state) {
-    if (state.m.data != nullptr || state.l.data != nullptr) fail(prefix + ": has no o");
+    if (state.m.data != nullptr || state.l.data != nullptr) {
+      fail(std::string(names.whole) + ": has no o");
+    }
     return;
   }
-  check_rows((prefix + ": m").c_str(), state.m.shape, rows);
-  check_rows((prefix + ": l").c_str(), state.l.shape, rows);
-  check_rows((prefix + ": o").c_str(), state.o.shape, rows);
-  check_extent((prefix + ": o: value_dim").c_str(), state.o.shape[3], "v's value_dim", value_dim);
-  const auto check = [&](const char* part, const TensorView<const float, 4>& view) {
-    const std::string whole = prefix + ": " + part;
-    if (written) {
-      core::check_output(whole.c_str(), view);
-    } else {
-      core::check_input(whole.c_str(), view);
-    }
+  check_rows(names.m, state.m.shape, rows);
+  check_rows(names.l, state.l.shape, rows);
+  check_rows(names.o, state.o.shape, rows);
+  if (state.o.shape[3] != value_dim) {
+    fail(std::string(names.o) + ": value_dim " + std::to_string(state.o.shape[3]) +
+         " does not match " + std::to_string(value_dim));
+  }
+  const auto check = [written](const char* name, const TensorView<const float, 4>& view) {
+    written ? core::check_output(name, view) : core::check_input(name, view);
   };
-  check("m", with_dense_dimension(state.m));
-  check("l", with_dense_dimension(state.l));
-  check("o", state.o);
+  check(names.m, with_dense_dimension(state.m));
+  check(names.l, with_dense_dimension(state.l));
+  check(names.o, state.o);
 }
 
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim) {
   const std::array rows{scores[0], scores[1], scores[2]};
-  validate_state("state_in", options.state_in, rows, value_dim, false);
-  validate_state("state_out", options.state_out, rows, value_dim, true);
+  validate_state({"state_in", "state_in: m", "state_in: l", "state_in: o"}, options.state_in, rows,
+                 value_dim, false);
+  validate_state({"state_out", "state_out: m", "state_out: l", "state_out: o"}, options.state_out,
+                 rows, value_dim, true);
 }
 
 }  // namespace rapt

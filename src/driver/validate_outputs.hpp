@@ -15,8 +15,16 @@ void validate_states(const AttentionOptions& options, const ScoresShape& scores,
 void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
                           std::int64_t kv_heads);
 
+/// A state and its parts in sentences.
+struct StateNames {
+  const char* whole;
+  const char* m;
+  const char* l;
+  const char* o;
+};
+
 /// A state of `batch` x `heads` x `q_len` rows, as an input or an output.
-void validate_state(const char* name, const AttentionState<const float>& state,
+void validate_state(const StateNames& names, const AttentionState<const float>& state,
                     const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written);
 
 /// As a matrix of rows, for the checks of tensors whose last dimension is dense.

@@ -1,0 +1,114 @@
+// Each allocation of a call fails once: an Error{out_of_memory}, no leak, and the next call is
+// right.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "allocation_hooks.hpp"
+#include "arena.hpp"
+#include "problems.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "rapt/linear.hpp"
+#include "rapt/multi_head_attention.hpp"
+
+namespace rapt::test {
+namespace {
+
+/// What a call with a failing allocation came to.
+enum class End { success, out_of_memory, other };
+
+End end_of(const std::function<void()>& call) {
+  try {
+    call();
+    return End::success;
+  } catch (const Error& error) {
+    return error.code() == ErrorCode::out_of_memory ? End::out_of_memory : End::other;
+  } catch (...) {
+    return End::other;
+  }
+}
+
+/// Fails the first, second, ... allocation of `call`, each time on a thread that has no workspace
+/// yet. `again` says whether the call is right afterwards.
+void fail_each_allocation(const std::function<void()>& call, const std::function<bool()>& again) {
+  std::thread([&] { again(); }).join();  // what is made once for the program
+  bool failed = true;
+  for (std::int64_t n = 1; failed; ++n) {
+    REQUIRE(n < 1000);
+    End end = End::other;
+    bool right = false;
+    const std::int64_t before = live_allocations;
+    std::thread([&] {
+      fail_allocation(n);
+      end = end_of(call);
+      fail_allocation(0);
+      right = again();
+    }).join();
+    CAPTURE(n);
+    CHECK(end != End::other);
+    CHECK(right);
+    CHECK(live_allocations == before);
+    failed = end != End::success;
+    if (!failed) CHECK(n > 1);
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "an allocation that fails in attention is an error, without a leak, and harms no later call") {
+  Spec spec;
+  spec.shape = {.batch = 2, .heads = 4, .kv_heads = 2, .q_len = 9, .kv_len = 300};
+  spec.mask = causal();
+  spec.offset_per_sequence = true;
+  spec.kv_lens = true;
+  spec.alibi_slope = 0.5f;
+  spec.sink = 1.0f;
+  spec.callback = Callback::bend;
+  spec.weights = true;
+  spec.weights_rows = true;
+  spec.weight_sums = WeightSums::per_head;
+  spec.state_out = true;
+  Spec decode;
+  decode.shape = {.kv_len = 9000, .head_dim = 64, .value_dim = 64};
+  for (const Spec& one : {spec, decode}) {
+    const Problem problem(one);
+    const Outputs want = run(attention, problem);
+    Outputs got(one);
+    AttentionOptions options = problem.options;
+    options.weights_rows = problem.weights_rows;
+    write_to(got, options);
+    const auto call = [&] { attention(problem.q, problem.k, problem.v, got.out, options); };
+    fail_each_allocation(call, [&] {
+      call();
+      return same_bits(got, want);
+    });
+  }
+}
+
+TEST_CASE(
+    "an allocation that fails in a layer is an error, without a leak, and harms no later call") {
+  const std::vector<float> weight = normal_floats(64 * 64, 5), x = normal_floats(9 * 64, 6);
+  const TensorView<const float, 2> matrix(weight.data(), {64, 64});
+  const auto projection = [&] { return Linear(matrix); };
+  const MultiHeadAttention layer({.model_dim = 64, .num_heads = 4},
+                                 {projection(), projection(), projection(), projection()});
+  std::vector<float> want(x.size()), got(x.size());
+  const auto forward = [&](std::vector<float>& y) {
+    layer.forward({x.data(), {1, 9, 64}}, {y.data(), {1, 9, 64}});
+  };
+  forward(want);
+  const auto again = [&] {
+    forward(got);
+    return same_bits(got, want);
+  };
+  fail_each_allocation([&] { forward(got); }, again);
+  fail_each_allocation([&] { projection(); }, again);
+}
+
+}  // namespace rapt::test

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fuzz_problem.hpp"
+#include "fuzz_ragged.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
@@ -56,15 +57,31 @@ class Fuzzer {
   /// Whether every ISA gives the statement's bits; prints what differs.
   bool passes(std::uint64_t seed) {
     const Problem problem = fuzz_problem(seed);
-    const Outputs want = run(reference::attention, problem);
+    bool same = compare(seed, problem, "padded", run(reference::attention, problem),
+                        [&] { return run(attention, problem); });
+    if (seed % 4 == 0 && can_be_ragged(problem.spec)) {
+      Random random(seed);
+      const Cuts cuts = random_cuts(problem.spec.shape, random);
+      same = compare(seed, problem, "ragged", run_ragged_statement(problem, cuts),
+                     [&] { return run_ragged(problem, cuts); }) &&
+             same;
+    }
+    return same;
+  }
+
+ private:
+  template <class Compute>
+  bool compare(std::uint64_t seed, const Problem& problem, const char* batch, const Outputs& want,
+               const Compute& compute) {
     bool same = true;
     for (const Isa isa : isas_) {
       const ForcedIsa forced(isa);
       for (tbb::task_arena* arena : {&one_, &two_}) {
-        const Outputs got = arena->execute([&] { return run(attention, problem); });
+        const Outputs got = arena->execute(compute);
         if (same_bits(got, want)) continue;
         same = false;
-        std::printf("seed %llu, %s, %d threads: %s\n  %s\n", static_cast<unsigned long long>(seed),
+        std::printf("seed %llu, %s, %s, %d threads: %s\n  %s\n",
+                    static_cast<unsigned long long>(seed), batch,
                     std::string(isa_name(isa)).c_str(), arena->max_concurrency(),
                     first_difference(got, want).c_str(), describe(problem.spec).c_str());
       }
@@ -72,7 +89,6 @@ class Fuzzer {
     return same;
   }
 
- private:
   tbb::global_control allow_{tbb::global_control::max_allowed_parallelism, 2};
   tbb::task_arena one_{1}, two_{2};
   std::vector<Isa> isas_ = available_isas();

@@ -1,0 +1,113 @@
+#include "fuzz_ragged.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "rapt/ragged.hpp"
+#include "reference/scalar.hpp"
+
+namespace rapt::test {
+namespace {
+
+TensorView<float, 3> packed(const TensorView<float, 4>& view) {
+  return {view.data,
+          {view.shape[2], view.shape[1], view.shape[3]},
+          {view.strides[2], view.strides[1], view.strides[3]}};
+}
+
+/// The part of a mask or bias; a dimension that is broadcast stays.
+template <class T>
+TensorView<T, 4> part_of(const TensorView<T, 4>& view, int dim, std::int64_t first,
+                         std::int64_t count) {
+  const bool broadcast = view.data == nullptr || view.shape[static_cast<std::size_t>(dim)] == 1;
+  return broadcast ? view : view.sliced(dim, first, count);
+}
+
+template <class T>
+AttentionState<T> rows_of(const AttentionState<T>& state, std::int64_t first, std::int64_t count) {
+  if (!state) return state;
+  return {state.m.sliced(2, first, count), state.l.sliced(2, first, count),
+          state.o.sliced(2, first, count)};
+}
+
+std::int64_t most_keys(const Cuts& cuts) {
+  std::int64_t most = 0;
+  for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) {
+    most = std::max(most, cuts.kv[s + 1] - cuts.kv[s]);
+  }
+  return most;
+}
+
+/// Weights have as many keys as the longest sequence.
+Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
+  Spec spec = problem.spec;
+  spec.shape.kv_len = most_keys(cuts);
+  return Outputs(spec);
+}
+
+std::vector<std::int64_t> random_offsets(std::int64_t rows, std::int64_t sequences,
+                                         Random& random) {
+  std::vector<std::int64_t> offsets;
+  for (std::int64_t s = 0; s <= sequences; ++s) offsets.push_back(random.below(rows + 1));
+  std::sort(offsets.begin(), offsets.end());
+  return offsets;
+}
+
+/// Sequence s by itself.
+void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const Outputs& want) {
+  const std::int64_t first = cuts.q[s], count = cuts.q[s + 1] - first;
+  const std::int64_t key = cuts.kv[s], keys = cuts.kv[s + 1] - key;
+  const auto rows = [&](const auto& view) {
+    return view.data == nullptr ? view : view.sliced(2, first, count);
+  };
+  AttentionOptions options = problem.options;
+  write_to(want, options);
+  options.lse = rows(options.lse);
+  options.weights = rows(options.weights);
+  options.state_in = rows_of(options.state_in, first, count);
+  options.state_out = rows_of(options.state_out, first, count);
+  options.bias = part_of(options.bias, 2, first, count);
+  options.bool_mask.values = part_of(options.bool_mask.values, 2, first, count);
+  const ScoreCallback callback = options.score_callback;
+  const auto with_sequence = [&](ScoreTile tile) {
+    tile.batch = static_cast<std::int64_t>(s);
+    callback(tile);
+  };
+  if (callback) options.score_callback = with_sequence;
+  reference::attention(rows(problem.q), problem.k.sliced(2, key, keys),
+                       problem.v.sliced(2, key, keys), rows(want.out), options);
+}
+
+}  // namespace
+
+bool can_be_ragged(const Spec& spec) {
+  const Shape& s = spec.shape;
+  return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows &&
+         !spec.offset_per_sequence && spec.weight_sums == WeightSums::none;
+}
+
+Cuts random_cuts(const Shape& shape, Random& random) {
+  const std::int64_t sequences = 1 + random.below(4);
+  return {random_offsets(shape.q_len, sequences, random),
+          random_offsets(shape.kv_len, sequences, random)};
+}
+
+Outputs run_ragged(const Problem& problem, const Cuts& cuts) {
+  Outputs got = outputs_of(problem, cuts);
+  AttentionOptions options = problem.options;
+  write_to(got, options);
+  const std::int64_t most = most_keys(cuts);
+  options.bias = part_of(options.bias, 3, 0, most);
+  options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
+  attention(packed(problem.q), packed(problem.k), packed(problem.v), packed(got.out),
+            {.q = cuts.q, .kv = cuts.kv}, options);
+  return got;
+}
+
+Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts) {
+  Outputs want = outputs_of(problem, cuts);
+  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) run_sequence(problem, cuts, s, want);
+  return want;
+}
+
+}  // namespace rapt::test

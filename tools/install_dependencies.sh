@@ -13,7 +13,7 @@ packages=(
 if [ "${1:-}" = ci ]; then
   packages+=(
     clang libclang-rt-14-dev clang-format              # a second compiler, fuzzing, the layout
-    qemu-user g++-aarch64-linux-gnu                    # other processors
+    qemu-user g++-aarch64-linux-gnu llvm-19            # other processors, and predicting them
     xz-utils                                           # TBB from its source, for ThreadSanitizer
     python3-pip ca-certificates                        # the trained model of the MiniLM test
   )

@@ -34,6 +34,41 @@ RAPT_INLINE void multiply_step(const float* a, const float* b, Vec (&acc)[R][C])
   }
 }
 
+/// One step of every chain with factors that are already loaded: those in lane `Lane`.
+template <int Lane, int R, int C>
+RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const float* b, Vec (&acc)[R][C]) {
+  Vec column[C];
+  RAPT_UNROLL for (int c = 0; c < C; ++c) column[c] = load(b + c * kVecLanes);
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    RAPT_UNROLL for (int c = 0; c < C; ++c) {
+      acc[r][c] = fma_lane<Lane>(column[c], factors[r], acc[r][c]);
+    }
+  }
+}
+
+static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters);
+
+/// Steps for the kLanes factors of a chunk. Where a multiply-add takes a lane of a vector, each
+/// row's factors are loaded four at a time and nothing is broadcast: R C + R + C registers, and 64
+/// multiply-adds to 16 loads for 8 x 2 instead of to 40 (NEON by llvm-mca: docs/kernels.md).
+template <int R, int C>
+RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int64_t b_stride,
+                                        Vec (&acc)[R][C]) {
+  if constexpr (kHasFmaLane) {
+    for (int k = 0; k < kLanes; k += 4, b += 4 * b_stride) {
+      Vec factors[R];
+      RAPT_UNROLL for (int r = 0; r < R; ++r) factors[r] = load(a + r * kLanes + k);
+      multiply_lane<0>(factors, b, acc);
+      multiply_lane<1>(factors, b + b_stride, acc);
+      multiply_lane<2>(factors, b + 2 * b_stride, acc);
+      multiply_lane<3>(factors, b + 3 * b_stride, acc);
+    }
+  } else {
+    for (int k = 0; k < kLanes; ++k, b += b_stride) multiply_step<R, C>(a + k, b, acc);
+  }
+  return b;
+}
+
 /// acc[r][c] = fma chain over k in [first, last) of (a(r, k), b[(k - first) * b_stride + c *
 /// kVecLanes ...]), from acc.
 template <int R, int C>
@@ -52,7 +87,7 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
   // A trip count that the compiler knows: with a variable one this loop lost 15 % (AVX-512, g++
   // 12).
   for (; first + kLanes <= last; first += kLanes, a += kTileChunk) {
-    for (int k = 0; k < kLanes; ++k, b += b_stride) multiply_step<R, C>(a + k, b, acc);
+    b = multiply_chunk<R, C>(a, b, b_stride, acc);
   }
   for (std::int64_t k = 0; k < last - first; ++k, b += b_stride) {
     multiply_step<R, C>(a + k, b, acc);

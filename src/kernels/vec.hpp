@@ -146,6 +146,14 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
       vbicq_u32(vreinterpretq_u32_f32(vmulq_f32(a, b)), vcltq_f32(x, bound)));
 }
 
+/// x times one lane of `factors`, added to acc: one load of factors serves as many steps as it has
+/// lanes.
+template <int Lane>
+RAPT_INLINE Vec fma_lane(Vec x, Vec factors, Vec acc) {
+  return vfmaq_laneq_f32(acc, x, factors, Lane);
+}
+constexpr bool kHasFmaLane = true;
+
 RAPT_INLINE float sum_lanes(Vec x) {
   const float32x2_t w = vadd_f32(vget_low_f32(x), vget_high_f32(x));
   return vget_lane_f32(w, 0) + vget_lane_f32(w, 1);
@@ -193,6 +201,12 @@ RAPT_INLINE void load_transposed(const float* src, std::int64_t, Vec (&column)[1
   column[0] = *src;
 }
 
+#endif
+
+#if !defined(RAPT_KERNEL_ISA_NEON)
+template <int Lane>
+Vec fma_lane(Vec x, Vec factors, Vec acc) = delete;
+constexpr bool kHasFmaLane = false;
 #endif
 
 /// The one NaN that Rapt writes, so that even NaNs have the same bits on every ISA.

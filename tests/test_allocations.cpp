@@ -16,6 +16,7 @@
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
+#include "rapt/ragged.hpp"
 
 namespace rapt::test {
 namespace {
@@ -75,6 +76,15 @@ void for_calls(const std::function<void(const char*, const std::function<void()>
   check("prefill", AttentionCall(200, 300, {.mask = causal_bottom_right()}));
   check("decode", AttentionCall(1, 5000, {}));
   check("every option", AttentionCall(70, 300, everything));
+
+  const std::vector<std::int64_t> rows{0, 1, 1, 90, 200}, key_rows{0, 700, 701, 800, 1000};
+  const std::vector<float> packed = normal_floats(1000 * 2 * 32, 8);
+  std::vector<float> ragged_out(200 * 4 * 32);
+  check("ragged", [&] {
+    attention({packed.data(), {200, 4, 32}}, {packed.data(), {1000, 2, 32}},
+              {packed.data(), {1000, 2, 32}}, {ragged_out.data(), {200, 4, 32}},
+              {.q = rows, .kv = key_rows}, {.mask = causal_bottom_right()});
+  });
 
   const std::vector<float> x = normal_floats(150 * 520, 6);
   std::vector<float> y(150 * 300);

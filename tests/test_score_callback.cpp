@@ -61,12 +61,12 @@ TEST_CASE("a score callback gets every visible score once or more, and no tile t
   Spec spec = grouped_spec();
   spec.mask = causal(130).windowed(100, 0);
   const Problem problem(spec);
-  const auto [batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim] = spec.shape;
+  const Shape& s = spec.shape;
   const auto visible = [](std::int64_t i, std::int64_t j) { return j <= i + 130 && j >= i + 30; };
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
-    std::vector<int> seen(static_cast<std::size_t>(batch * heads * q_len * kv_len));
+    std::vector<int> seen(static_cast<std::size_t>(s.batch * s.heads * s.q_len * s.kv_len));
     std::mutex mutex;
     int wrong = 0, idle = 0;
     const auto look = [&](const ScoreTile& tile) {
@@ -77,20 +77,20 @@ TEST_CASE("a score callback gets every visible score once or more, and no tile t
         wrong += tile.first_position + r != i + 130 ? 1 : 0;
         for (std::int64_t c = 0; c < tile.columns; ++c) {
           const std::int64_t j = tile.first_key + c;
-          const float s = tile.scores[r * tile.row_stride + c];
+          const float score = tile.scores[r * tile.row_stride + c];
           if (!visible(i, j)) {
-            wrong += s != -std::numeric_limits<float>::infinity() ? 1 : 0;
+            wrong += score != -std::numeric_limits<float>::infinity() ? 1 : 0;
             continue;
           }
           ++useful;
-          const std::int64_t row = (tile.batch * heads + tile.head) * q_len + i;
-          ++seen[static_cast<std::size_t>(row * kv_len + j)];
+          const std::int64_t row = (tile.batch * s.heads + tile.head) * s.q_len + i;
+          ++seen[static_cast<std::size_t>(row * s.kv_len + j)];
           double dot = 0.0;
-          for (std::int64_t d = 0; d < head_dim; ++d) {
+          for (std::int64_t d = 0; d < s.head_dim; ++d) {
             dot += double{problem.q(tile.batch, tile.head, i, d)} *
-                   double{problem.k(tile.batch, tile.head / (heads / kv_heads), j, d)};
+                   double{problem.k(tile.batch, tile.head / (s.heads / s.kv_heads), j, d)};
           }
-          wrong += std::abs(dot / std::sqrt(20.0) - double{s}) > 1e-4 ? 1 : 0;
+          wrong += std::abs(dot / std::sqrt(20.0) - double{score}) > 1e-4 ? 1 : 0;
         }
       }
       idle += useful == 0 ? 1 : 0;
@@ -100,8 +100,8 @@ TEST_CASE("a score callback gets every visible score once or more, and no tile t
     CHECK(idle == 0);
     std::int64_t missing = 0;
     for (std::size_t n = 0; n < seen.size(); ++n) {
-      const auto j = static_cast<std::int64_t>(n) % kv_len;
-      const auto i = static_cast<std::int64_t>(n) / kv_len % q_len;
+      const auto j = static_cast<std::int64_t>(n) % s.kv_len;
+      const auto i = static_cast<std::int64_t>(n) / s.kv_len % s.q_len;
       missing += visible(i, j) != (seen[n] > 0) ? 1 : 0;
     }
     CHECK(missing == 0);

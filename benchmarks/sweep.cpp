@@ -1,5 +1,6 @@
 // Fused against unfused: attention() and its textbook form of the same kernels over many shapes, on
-// one thread, in turns. Prints JSON; tools/plot_sweep.py draws it.
+// one thread, in turns; and attention() on every core against one. Prints JSON;
+// tools/plot_sweep.py draws it.
 #include "command.hpp"
 #include "dispatch/dispatch.hpp"
 #include "driver/validate.hpp"
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -75,28 +77,54 @@ class Contest {
   Unfused textbook_;
 };
 
-/// In turns, and which is first changes; the ratio is the median of those of neighbours.
-nlohmann::json measured(const UnfusedShape& shape, Isa isa) {
+/// Samples of both ways on one thread and of the fused one on every core.
+struct Samples {
+  std::vector<double> fused, unfused, shared;
+  std::vector<double> ratios, speedups;  ///< of neighbours
+
+  void add(double fused_, double unfused_, double shared_) {
+    fused.push_back(fused_);
+    unfused.push_back(unfused_);
+    shared.push_back(shared_);
+    ratios.push_back(unfused_ / fused_);
+    speedups.push_back(fused_ / shared_);
+  }
+};
+
+/// In turns, and which is first changes.
+Samples sampled(Contest& contest, int cores) {
   constexpr double kSeconds = 0.1;
   constexpr int kLeast = 7, kMost = 101;
+  oneapi::tbb::task_arena alone(1), all(cores);
+  std::int64_t calls = 1;
+  const auto time = [&calls](oneapi::tbb::task_arena& arena, const std::function<void()>& call) {
+    double seconds = 0;
+    arena.execute([&] { seconds = tools::seconds_per_call(call, calls); });
+    return seconds;
+  };
+  const std::function<void()> fused = [&] { contest.fused(); };
+  const std::function<void()> unfused = [&] { contest.unfused(); };
+  time(all, fused);
+  calls = tools::calls_per_sample(time(alone, fused));
+  Samples samples;
+  double spent = 0;
+  for (int round = 0; round < kMost && (round < kLeast || spent < kSeconds); ++round) {
+    const bool unfused_first = round % 2 == 1;
+    double b = unfused_first ? time(alone, unfused) : 0;
+    const double a = time(alone, fused);
+    if (!unfused_first) b = time(alone, unfused);
+    samples.add(a, b, time(all, fused));
+    spent += (a + b) * static_cast<double>(calls);
+  }
+  return samples;
+}
+
+nlohmann::json measured(const UnfusedShape& shape, Isa isa, int cores) {
   Contest contest(shape, dispatch::kernels_of(isa));
   contest.fused();
   contest.unfused();
   if (!contest.same_bits()) throw std::runtime_error("fused and unfused bits differ");
-  const double one = tools::seconds_of([&] { contest.fused(); });
-  const std::int64_t calls = tools::calls_per_sample(one);
-  std::vector<double> fused, unfused, ratios;
-  double spent = 0;
-  for (int round = 0; round < kMost && (round < kLeast || spent < kSeconds); ++round) {
-    const auto time_fused = [&] {
-      fused.push_back(tools::seconds_per_call([&] { contest.fused(); }, calls));
-    };
-    if (round % 2 == 0) time_fused();
-    unfused.push_back(tools::seconds_per_call([&] { contest.unfused(); }, calls));
-    if (round % 2 == 1) time_fused();
-    ratios.push_back(unfused.back() / fused.back());
-    spent += (fused.back() + unfused.back()) * static_cast<double>(calls);
-  }
+  const Samples samples = sampled(contest, cores);
   const double flops = 4.0 * static_cast<double>(shape.heads * shape.q_len * shape.kv_len) *
                        static_cast<double>(shape.head_dim);
   return {{"isa", isa_name(isa)},
@@ -104,11 +132,13 @@ nlohmann::json measured(const UnfusedShape& shape, Isa isa) {
           {"q_len", shape.q_len},
           {"kv_len", shape.kv_len},
           {"head_dim", shape.head_dim},
-          {"fused_us", tools::median(fused) * 1e6},
-          {"unfused_us", tools::median(unfused) * 1e6},
-          {"fused_gflops", flops / tools::median(fused) * 1e-9},
-          {"ratio", tools::median(ratios)},
-          {"rounds", ratios.size()}};
+          {"fused_us", tools::median(samples.fused) * 1e6},
+          {"unfused_us", tools::median(samples.unfused) * 1e6},
+          {"shared_us", tools::median(samples.shared) * 1e6},
+          {"fused_gflops", flops / tools::median(samples.fused) * 1e-9},
+          {"ratio", tools::median(samples.ratios)},
+          {"speedup", tools::median(samples.speedups)},
+          {"rounds", samples.ratios.size()}};
 }
 
 std::vector<UnfusedShape> shapes_of(std::int64_t head_dim) {
@@ -123,21 +153,18 @@ std::vector<UnfusedShape> shapes_of(std::int64_t head_dim) {
 }
 
 void run(const std::vector<Isa>& isas, std::int64_t only_head_dim) {
-  nlohmann::json json = {{"machine", tools::to_json(tools::describe_machine())},
-                         {"threads", 1},
+  const tools::Machine machine = tools::describe_machine();
+  nlohmann::json json = {{"machine", tools::to_json(machine)},
                          {"results", nlohmann::json::array()}};
-  oneapi::tbb::task_arena arena(1);
-  arena.execute([&] {
-    for (const std::int64_t head_dim : kHeadDims) {
-      if (only_head_dim != 0 && head_dim != only_head_dim) continue;
-      for (const UnfusedShape& shape : shapes_of(head_dim)) {
-        for (const Isa isa : isas) {
-          const tools::ForcedIsa forced(isa);
-          json["results"].push_back(measured(shape, isa));
-        }
+  for (const std::int64_t head_dim : kHeadDims) {
+    if (only_head_dim != 0 && head_dim != only_head_dim) continue;
+    for (const UnfusedShape& shape : shapes_of(head_dim)) {
+      for (const Isa isa : isas) {
+        const tools::ForcedIsa forced(isa);
+        json["results"].push_back(measured(shape, isa, machine.cores));
       }
     }
-  });
+  }
   tools::print_out(json.dump(1) + "\n");
 }
 

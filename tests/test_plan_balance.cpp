@@ -128,6 +128,14 @@ TEST_CASE("two threads are nearly twice as fast on paper at every preset") {
   }
 }
 
+TEST_CASE("a call that runs inline is not cut for more threads than its own") {
+  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const AttentionShape shape{1, 1, 1, 16, 200, 64, false};
+  CHECK_FALSE(phases_of(shape, tiles, 8)[0].shared);
+  CHECK(phases_of(shape, tiles, 8)[0].items.size() == phases_of(shape, tiles, 1)[0].items.size());
+  CHECK(tools::linear_phase("", 4, 64, 1024, 8).items.size() == 1);
+}
+
 TEST_CASE("the items of a causal sequence come largest first") {
   const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
   for (const int threads : {1, 2, 64, 192}) {

@@ -2,7 +2,8 @@
 
 usage: plot_sweep.py --json docs/sweep.json --svg docs/sweep.svg RUN.json...
 
-Needs matplotlib. Prints the shapes on which fused is slower than 0.97 times unfused.
+Needs matplotlib. Prints the shapes on which fused is slower than 0.97 times unfused,
+or every core slower than 0.97 times one.
 """
 import argparse
 import json
@@ -73,9 +74,13 @@ def main():
         if result["ratio"] < LEAST:
             print(f"{result['isa']} heads x q_len x kv_len x head_dim "
                   f"{' x '.join(map(str, shape_of(result)))}: {result['ratio']:.2f}")
+        if result["speedup"] < LEAST:
+            print(f"{result['isa']} heads x q_len x kv_len x head_dim "
+                  f"{' x '.join(map(str, shape_of(result)))}: every core {result['speedup']:.2f} of one")
     shapes = {shape_of(result) for result in sweep["results"]}
     print(f"{len(shapes)} shapes, {sum(r['ratio'] < LEAST for r in sweep['results'])} of "
-          f"{len(sweep['results'])} results below {LEAST}")
+          f"{len(sweep['results'])} results below {LEAST}; with every core "
+          f"{sum(r['speedup'] < LEAST for r in sweep['results'])} below {LEAST} of one")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "driver/balance.hpp"
+#include "driver/plan.hpp"
 #include "kernels/kernel_set.hpp"
 
 namespace rapt {
@@ -28,6 +29,9 @@ struct LinearPlan {
 /// For a product of at least one row: as many columns of items as let the threads be done first.
 inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
                               std::int64_t out_features, std::int64_t threads) {
+  const double multiply_adds = static_cast<double>(rows) * static_cast<double>(in_features) *
+                               static_cast<double>(out_features);
+  if (multiply_adds < kInlineWork) threads = 1;
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t panels = ceil_div(out_features, kernels::kPanel);
   const std::int64_t row_items = ceil_div(rows, kLinearItemRows);
@@ -49,9 +53,7 @@ inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
       item_panels = width;
     }
   }
-  return {row_items, ceil_div(panels, item_panels), item_panels,
-          static_cast<double>(rows) * static_cast<double>(in_features) *
-              static_cast<double>(out_features)};
+  return {row_items, ceil_div(panels, item_panels), item_panels, multiply_adds};
 }
 
 }  // namespace rapt

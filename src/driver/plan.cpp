@@ -79,6 +79,7 @@ struct Totals {
   std::int64_t rows = 0;       // of all of them, per kv head
   std::int64_t most_rows = 0;  // of one of them
   bool alike = true;           // all have the same lengths
+  double most_work = 0;        // multiply-adds at most: rows times the keys that any of them sees
 };
 
 Totals count_rows(const PlanProblem& problem) {
@@ -87,6 +88,10 @@ Totals count_rows(const PlanProblem& problem) {
     const std::int64_t rows = sequence.q_len * problem.group;
     totals.sequences += rows > 0 ? 1 : 0;
     totals.rows += rows;
+    if (rows > 0) {
+      const Keys keys = visible(problem, sequence, 0, rows);
+      totals.most_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
+    }
     totals.most_rows = std::max(totals.most_rows, rows);
     totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
                    sequence.kv_len == problem.sequences[0].kv_len;
@@ -192,6 +197,8 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
+  // What runs inline is not cut for others: each item packs its keys anew.
+  if (totals.most_work < kInlineWork) threads = 1;
   const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
   const auto kv_heads = static_cast<double>(problem.kv_heads);
   std::int64_t chunks = 0;

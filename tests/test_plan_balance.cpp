@@ -136,6 +136,18 @@ TEST_CASE("a call that runs inline is not cut for more threads than its own") {
   CHECK(tools::linear_phase("", 4, 64, 1024, 8).items.size() == 1);
 }
 
+TEST_CASE("few rows against many keys are shared out by their keys, each packed once") {
+  for (const dispatch::IsaRow& row : dispatch::isa_table()) {
+    CAPTURE(row.kernels->name);
+    const AttentionShape shape{1, 1, 1, 16, 16384, 64, false};
+    const auto phases = phases_of(shape, row.kernels->tiles, 2);
+    CHECK(phases.size() == 2);  // the second folds
+    CHECK(phases[0].sum().packing <=
+          1.01 * phases_of(shape, row.kernels->tiles, 1)[0].sum().packing);
+    CHECK(efficiency(shape, row.kernels->tiles, 2) >= 0.95);
+  }
+}
+
 TEST_CASE("the items of a causal sequence come largest first") {
   const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
   for (const int threads : {1, 2, 64, 192}) {

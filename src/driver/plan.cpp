@@ -78,6 +78,7 @@ struct Totals {
   std::int64_t sequences = 0;  // that have rows
   std::int64_t rows = 0;       // of all of them, per kv head
   std::int64_t most_rows = 0;  // of one of them
+  std::int64_t most_keys = 0;  // of one of them
   bool alike = true;           // all have the same lengths
   double most_work = 0;        // multiply-adds at most: rows times the keys that any of them sees
 };
@@ -93,6 +94,7 @@ Totals count_rows(const PlanProblem& problem) {
       totals.most_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
     }
     totals.most_rows = std::max(totals.most_rows, rows);
+    totals.most_keys = std::max(totals.most_keys, sequence.kv_len);
     totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
                    sequence.kv_len == problem.sequences[0].kv_len;
   }
@@ -108,16 +110,27 @@ bool is_even(const PlanProblem& problem, const Totals& totals) {
                                      });
 }
 
-/// Rows of a chunk, where all rows cost the same: those with which the threads are done first.
+/// Rows of a chunk at least. Each chunk packs K and V anew, which few rows do not repay: where
+/// there are keys to share out, those are cut instead, and each is packed once.
+std::int64_t least_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
+                        const Totals& totals) {
+  constexpr std::int64_t kLeastRows = 48;
+  const bool split = problem.can_split_keys && totals.most_keys > kKeyBlock;
+  return split ? ceil_div(kLeastRows, tiles.rows) * tiles.rows : tiles.rows;
+}
+
+/// Rows of a chunk, a multiple of `unit`, where all rows cost the same: those with which the
+/// threads are done first.
 std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t most,
-                       std::int64_t unit, std::int64_t threads) {
+                       std::int64_t least, std::int64_t unit, std::int64_t threads) {
   // Packing a block of K and V costs each item about as much as this many rows of products.
   constexpr double kPackRows = 8;
   const std::int64_t finest = ceil_div(8 * threads, streams);
   std::int64_t best_rows = most;
   double best = std::numeric_limits<double>::max();
   for (std::int64_t chunks = ceil_div(rows, most); chunks <= finest; ++chunks) {
-    const std::int64_t chunk = std::min(most, ceil_div(ceil_div(rows, chunks), unit) * unit);
+    const std::int64_t chunk =
+        std::min(most, std::max(least, ceil_div(ceil_div(rows, chunks), unit) * unit));
     const double size = static_cast<double>(chunk) + kPackRows;
     const std::int64_t rest = rows % chunk;
     const Cut cut{streams * (rows / chunk), rest > 0 ? streams : 0,
@@ -127,7 +140,7 @@ std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t mos
       best = time;
       best_rows = chunk;
     }
-    if (chunk <= unit) break;
+    if (chunk <= least) break;
   }
   return best_rows;
 }
@@ -140,13 +153,15 @@ std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles&
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
   const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
+  const std::int64_t least = least_rows(problem, tiles, totals);
   if (threads > 1 && rows > tiles.rows && is_even(problem, totals)) {
-    return even_rows(streams, rows, most, tiles.rows, threads);
+    return even_rows(streams, rows, most, least, tiles.rows, threads);
   }
   if (streams * ceil_div(rows, most) >= wanted) return most;
   const std::int64_t chunks = ceil_div(wanted, streams);
   const std::int64_t unit = rows > tiles.query_rows ? tiles.query_rows : tiles.rows;
-  return std::min(most, std::max(unit, ceil_div(ceil_div(rows, chunks), unit) * unit));
+  return std::min(most, std::max({unit, threads > 1 ? least : unit,
+                                  ceil_div(ceil_div(rows, chunks), unit) * unit}));
 }
 
 /// Calls add(sequence, chunk) for every chunk of rows. The last rows of a causal sequence see most:

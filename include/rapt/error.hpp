@@ -14,6 +14,7 @@ enum class ErrorCode {
   out_of_memory,     ///< A buffer could not be allocated; nothing was changed.
   file_error,        ///< A file that is missing or cannot be read.
   malformed_file,    ///< A file whose contents break its format.
+  cache_full,        ///< A cache whose budget has no page left; nothing was changed.
 };
 
 /// What every function of Rapt throws: a code to branch on and one sentence that names the argument

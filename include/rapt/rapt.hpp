@@ -5,6 +5,7 @@
 #include "rapt/attention_state.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
+#include "rapt/kv_cache.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/multi_head_attention.hpp"

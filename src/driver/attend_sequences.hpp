@@ -1,6 +1,7 @@
 // Running a call of attention() whose arguments are checked and whose sequences are known.
 #pragma once
 
+#include "driver/pages.hpp"
 #include "driver/sequences.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/tensor.hpp"
@@ -10,7 +11,16 @@ namespace rapt {
 struct AttentionTensors {
   TensorView<const float, 4> q, k, v;
   TensorView<float, 4> out;
+  const PageLayout* pages = nullptr;  ///< k and v are in pages; of the views only the shapes count
 };
+
+/// [rows, heads, dim] as [1, heads, rows, dim]: packed rows are a batch of one.
+template <class T>
+TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
+  return {view.data,
+          {1, view.shape[1], view.shape[0], view.shape[2]},
+          {0, view.strides[1], view.strides[0], view.strides[2]}};
+}
 
 /// Plans the sequences' work and runs it. Throws Error{out_of_memory}.
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,

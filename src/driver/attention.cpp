@@ -145,10 +145,22 @@ T* rows_of(const TensorView<T, 4>& view, std::int64_t batch, std::int64_t head, 
   return view.data + batch * view.strides[0] + head * view.strides[1] + row * view.strides[2];
 }
 
+void set_pages(const PageLayout& layout, const SequencePlace& at, std::int64_t kv_head,
+               AttendArgs& args) {
+  args.pages = {.k = at.k_pages,
+                .v = at.v_pages,
+                .k_offset = layout.k_begin + kv_head * layout.k_head_stride,
+                .v_offset = layout.v_begin + kv_head * layout.v_head_stride,
+                .keys = layout.keys,
+                .packed = layout.packed ? 1 : 0};
+  args.k_stride = layout.k_stride;
+  args.v_stride = layout.v_stride;
+}
+
 /// The arguments of a WorkItem or a KeySplit.
 template <class Item>
 AttendArgs attend_args(const Call& call, const Item& item) {
-  const auto& [q, k, v, out] = call.tensors;
+  const auto& [q, k, v, out, pages] = call.tensors;
   const PlanSequence& sequence = call.sequences.plan[static_cast<std::size_t>(item.sequence)];
   const SequencePlace& at = call.sequences.places[static_cast<std::size_t>(item.sequence)];
   const std::int64_t head = item.kv_head * call.group;
@@ -156,10 +168,14 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.q = rows_of(q, at.batch, head, at.q_row);
   args.q_token_stride = q.strides[2];
   args.q_head_stride = q.strides[1];
-  args.k = rows_of(k, at.batch, item.kv_head, at.kv_row);
-  args.k_stride = k.strides[2];
-  args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
-  args.v_stride = v.strides[2];
+  if (pages != nullptr) {
+    set_pages(*pages, at, item.kv_head, args);
+  } else {
+    args.k = rows_of(k, at.batch, item.kv_head, at.kv_row);
+    args.k_stride = k.strides[2];
+    args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
+    args.v_stride = v.strides[2];
+  }
   args.sequence = item.sequence;
   args.row_begin = item.row_begin;
   args.rows = item.rows;

@@ -19,28 +19,9 @@ namespace {
 using core::fail;
 using core::memory_range;
 
-/// [rows, heads, dim] as [1, heads, rows, dim].
-template <class T>
-TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
-  return {view.data,
-          {1, view.shape[1], view.shape[0], view.shape[2]},
-          {0, view.strides[1], view.strides[0], view.strides[2]}};
-}
-
-void check_offsets(const char* name, std::span<const std::int64_t> offsets, std::int64_t rows) {
-  const std::string prefix = std::string("rows.") + name + ": ";
-  if (offsets.empty()) fail(prefix + "no offsets; a batch of n sequences has n + 1");
-  for (std::size_t s = 0; s < offsets.size(); ++s) {
-    const std::int64_t least = s == 0 ? 0 : offsets[s - 1];
-    if (offsets[s] >= least && offsets[s] <= rows) continue;
-    fail(prefix + "offset " + std::to_string(offsets[s]) + " at " + std::to_string(s) +
-         " is not within " + std::to_string(least) + " and the " + std::to_string(rows) + " rows");
-  }
-}
-
 void check_rows(const RaggedRows& rows, std::int64_t q_rows, std::int64_t kv_rows) {
-  check_offsets("q", rows.q, q_rows);
-  check_offsets("kv", rows.kv, kv_rows);
+  validate_row_offsets("rows.q", rows.q, q_rows);
+  validate_row_offsets("rows.kv", rows.kv, kv_rows);
   if (rows.kv.size() != rows.q.size()) {
     fail("rows.kv: " + std::to_string(rows.kv.size()) + " offsets do not match rows.q's " +
          std::to_string(rows.q.size()));
@@ -69,7 +50,7 @@ std::int64_t most_keys(const RaggedRows& rows) {
 
 void validate(const AttentionTensors& tensors, const RaggedRows& rows,
               const AttentionOptions& options) {
-  const auto& [q, k, v, out] = tensors;
+  const auto& [q, k, v, out, pages] = tensors;
   validate_tensors(q, k, v, out);
   check_rows(rows, q.shape[2], k.shape[2]);
   validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},

@@ -19,6 +19,9 @@ struct SequencePlace {
   std::int64_t q_row = 0;         ///< its query 0, in q, out, lse, weights and masks
   std::int64_t kv_row = 0;        ///< its key 0, in k and v
   std::int64_t query_offset = 0;  ///< position of query 0 among its keys
+  /// Instead of kv_row: the beginnings of its pages; those that no query sees may be null.
+  const float* const* k_pages = nullptr;
+  const float* const* v_pages = nullptr;
 };
 
 /// The sequences of a call, side by side; the vectors keep their memory from call to call.

@@ -48,7 +48,8 @@ void check_shapes(const TensorView<const float, 4>& q, const TensorView<const fl
 
 /// Sizes that a plan multiplies: rows of a group, keys of all blocks and the workspace of one item
 /// must be countable.
-void check_countable(const TensorView<const float, 4>& q, const TensorView<const float, 4>& v) {
+void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
+                     std::int64_t value_dim) {
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
   const auto check = [](const char* name, std::int64_t value) {
     if (value > kMost) {
@@ -59,8 +60,8 @@ void check_countable(const TensorView<const float, 4>& q, const TensorView<const
   check("q: heads", q.shape[1]);
   check("q: q_len", q.shape[2]);
   check("q: head_dim", q.shape[3]);
-  check("k: kv_len", v.shape[2]);
-  check("v: value_dim", v.shape[3]);
+  check("k: kv_len", kv_len);
+  check("v: value_dim", value_dim);
   const std::array rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto product = checked_product(rows);
   if (!product || *product > kMost) {
@@ -197,7 +198,36 @@ void validate_tensors(const TensorView<const float, 4>& q, const TensorView<cons
   core::check_input("v", v);
   core::check_output("out", out);
   check_shapes(q, k, v, out);
-  check_countable(q, v);
+  check_countable(q, v.shape[2], v.shape[3]);
+}
+
+void validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+                      const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
+                      std::int64_t value_dim) {
+  core::check_input("q", q);
+  core::check_output("out", out);
+  check_extent("q: head_dim", q.shape[3], (std::string(owner) + " head_dim").c_str(), head_dim);
+  check_same("out", "heads", out.shape[1], "q", q.shape[1]);
+  check_same("out", "rows", out.shape[2], "q", q.shape[2]);
+  check_extent("out: value_dim", out.shape[3], (std::string(owner) + " value_dim").c_str(),
+               value_dim);
+  if (kv_heads == 0 ? q.shape[1] != 0 : q.shape[1] % kv_heads != 0) {
+    fail("q: heads " + std::to_string(q.shape[1]) + " is not a multiple of " + owner +
+         " kv_heads " + std::to_string(kv_heads));
+  }
+  check_countable(q, 0, value_dim);
+}
+
+void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
+                          std::int64_t rows) {
+  const std::string prefix = std::string(name) + ": ";
+  if (offsets.empty()) fail(prefix + "no offsets; a batch of n sequences has n + 1");
+  for (std::size_t s = 0; s < offsets.size(); ++s) {
+    const std::int64_t least = s == 0 ? 0 : offsets[s - 1];
+    if (offsets[s] >= least && offsets[s] <= rows) continue;
+    fail(prefix + "offset " + std::to_string(offsets[s]) + " at " + std::to_string(s) +
+         " is not within " + std::to_string(least) + " and the " + std::to_string(rows) + " rows");
+  }
 }
 
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,

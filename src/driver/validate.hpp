@@ -33,6 +33,16 @@ inline constexpr std::int64_t kNoWeightSums = -1;
 void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                       const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
 
+/// q and out alone, where keys and values are in pages; `owner`: whose sizes they must match, "the
+/// cache's".
+void validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+                      const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
+                      std::int64_t value_dim);
+
+/// Offsets of n sequences into packed rows: n + 1 of them, ascending within 0 and `rows`.
+void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
+                          std::int64_t rows);
+
 /// Every option but kv_lens. sums_heads: the kv_heads of weight_sums, or kNoWeightSums, which
 /// refuses them.
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,

@@ -9,6 +9,7 @@
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
+#include "kernels/paged.inl.hpp"
 #include "kernels/prefetch.inl.hpp"
 #include "kernels/score_callback.inl.hpp"
 #include "kernels/score_options.inl.hpp"
@@ -38,13 +39,6 @@ RAPT_INLINE KeyRange visible_to_rows(const AttendArgs& args, std::int64_t row, s
   return visible_keys(args, position_of(args, row).query, position_of(args, row + rows - 1).query,
                       block);
 }
-
-/// A block of K and V, packed or as it lies.
-struct PackedBlock {
-  const float* k;  // panels
-  const float* v;
-  std::int64_t v_stride, v_panel_stride;
-};
 
 /// Up to kQueryRows rows of the item against one block, in row tiles of kRows.
 struct QueryTile {
@@ -92,15 +86,16 @@ inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
 
 RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
+  if (args.pages.k != nullptr) return pack_paged_block(args, scratch, block, keys);
   const float* k = args.k + block * kKeyBlock * args.k_stride;
   const float* v = args.v + block * kKeyBlock * args.v_stride;
   pack_keys(k, args.k_stride, keys.begin, keys.end, args.head_dim, scratch.k);
   // Few rows do not repay the copy; a value_dim that is no whole number of tiles needs the padding.
   if (args.rows < kPackValuesRows && args.value_dim % kColumns == 0) {
-    return {scratch.k, v, args.v_stride, kPanel};
+    return {scratch.k, nullptr, v, args.v_stride, kPanel, nullptr};
   }
   pack_values(v, args.v_stride, keys.begin, keys.end, args.value_dim, scratch.v);
-  return {scratch.k, scratch.v, kPanel, kKeyBlock * kPanel};
+  return {scratch.k, nullptr, scratch.v, kPanel, kKeyBlock * kPanel, nullptr};
 }
 
 /// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
@@ -133,7 +128,7 @@ inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, co
     store(scratch.top + i, Vec(-kInfinity));
   }
   for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
-    const float* k = packed.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+    const float* k = key_panel(args, packed, j) + j % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
@@ -187,9 +182,26 @@ inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
+/// The same from pages where they lie.
+inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile, Prefetcher& prefetcher) {
+  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (seen.begin == seen.end) continue;
+      const FoldInto fold{scratch.a + r, scratch.b + r,
+                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
+      with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
+                                scratch.s + r * kKeyBlock, fold);
+      prefetcher.step();
+    }
+  }
+}
+
 /// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, Prefetcher& prefetcher) {
+  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, prefetcher);
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
@@ -229,8 +241,8 @@ inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scrat
 /// Whether the item takes K and V as they lie (few_rows.inl.hpp). Its scores pass through the
 /// memory of V's panels, which without values there is none of.
 RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
-  return args.rows <= kFewRows && args.value_dim > 0 && args.head_dim % kVecLanes == 0 &&
-         args.value_dim % kVecLanes == 0;
+  return args.pages.k == nullptr && args.rows <= kFewRows && args.value_dim > 0 &&
+         args.head_dim % kVecLanes == 0 && args.value_dim % kVecLanes == 0;
 }
 
 /// Asks for the first keys of what follows `block`: the item's next block or the next item's first.
@@ -309,7 +321,8 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   const QueryTile tile(args, 0, block);
   const KeyRange seen = tile.keys;
   if (seen.begin == seen.end) return;
-  const PackedBlock packed = pack_block(args, scratch, block, seen);
+  PackedBlock packed = pack_block(args, scratch, block, seen);
+  if (packed.v_pages != nullptr) pack_paged_values(args, block, seen, scratch.v);
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
   tile_score_options(args, scratch, tile);

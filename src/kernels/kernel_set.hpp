@@ -54,6 +54,19 @@ struct StateRows {
   std::int64_t o_token_stride, o_head_stride;
 };
 
+/// Keys and values of a sequence in pages of `keys` keys each: those of key j are in page j / keys,
+/// of which k[page] and v[page] are the beginnings. Pages that no row sees may be null.
+struct PageTable {
+  const float* const* k;  ///< null: not paged
+  const float* const* v;
+  std::int64_t k_offset, v_offset;  ///< floats from a page's beginning to the kv head's key 0
+  std::int64_t keys;
+  /// 0: keys are rows, AttendArgs::k_stride apart. Else they are packed as [panel][head_dim]
+  /// [kPanel], `keys` is a multiple of kPanel that divides kKeyBlock, and rows of v have whole
+  /// panels of columns. Keys and values that nobody sees may hold anything.
+  int packed;
+};
+
 /// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
 /// over the key blocks [block_begin, block_end). Row r is query r / group of head r % group of the
 /// kv head's group.
@@ -64,6 +77,7 @@ struct AttendArgs {
   std::int64_t k_stride;
   const float* v;
   std::int64_t v_stride;
+  PageTable pages;  ///< instead of k and v; the strides hold within a page
 
   std::int64_t row_begin;
   std::int64_t rows;

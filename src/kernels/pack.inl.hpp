@@ -29,28 +29,33 @@ RAPT_INLINE void pack_row(const float* src, std::int64_t count, float* row) {
   for (std::int64_t i = 0; k + i < count; ++i) row[i] = src[k + i];
 }
 
+/// A strip of one vector of keys of a panel: dst[d * kPanel + t] = k[t * k_stride + d] for first <=
+/// t < last, 0 for the rest of the vector. Other keys are not read.
+RAPT_INLINE void pack_key_strip(const float* k, std::int64_t k_stride, std::int64_t first,
+                                std::int64_t last, std::int64_t head_dim, float* dst) {
+  constexpr int T = kVecLanes;
+  std::int64_t d = 0;
+  if (first <= 0 && T <= last) {
+    for (; d + T <= head_dim; d += T) {
+      Vec column[T];
+      load_transposed(k + d, k_stride, column);
+      RAPT_UNROLL for (int t = 0; t < T; ++t) store(dst + (d + t) * kPanel, column[t]);
+    }
+  }
+  const std::int64_t begin = first > 0 ? first : 0;
+  const std::int64_t end = last < T ? last : T;
+  for (; d < head_dim; ++d) {
+    store(dst + d * kPanel, Vec(0.0f));
+    for (std::int64_t t = begin; t < end; ++t) dst[d * kPanel + t] = k[t * k_stride + d];
+  }
+}
+
 /// One panel of keys: dst[d * kPanel + j] = k[j * k_stride + d] for first <= j < last, 0 for the
 /// rest of the panel. Keys outside [first, last) are not read.
 inline void pack_key_panel(const float* k, std::int64_t k_stride, std::int64_t first,
                            std::int64_t last, std::int64_t head_dim, float* dst) {
-  constexpr int T = kVecLanes;
-  const std::int64_t tile_dims = head_dim / T * T;
-  for (std::int64_t j = 0; j < kPanel; j += T) {
-    const float* src = k + j * k_stride;
-    std::int64_t d = 0;
-    if (first <= j && j + T <= last) {
-      for (; d < tile_dims; d += T) {
-        Vec column[T];
-        load_transposed(src + d, k_stride, column);
-        RAPT_UNROLL for (int t = 0; t < T; ++t) store(dst + (d + t) * kPanel + j, column[t]);
-      }
-    }
-    const std::int64_t begin = first > j ? first - j : 0;
-    const std::int64_t end = last - j < T ? last - j : T;
-    for (; d < head_dim; ++d) {
-      store(dst + d * kPanel + j, Vec(0.0f));
-      for (std::int64_t t = begin; t < end; ++t) dst[d * kPanel + j + t] = src[t * k_stride + d];
-    }
+  for (std::int64_t j = 0; j < kPanel; j += kVecLanes) {
+    pack_key_strip(k + j * k_stride, k_stride, first - j, last - j, head_dim, dst + j);
   }
 }
 

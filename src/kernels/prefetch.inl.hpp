@@ -75,22 +75,12 @@ class Prefetcher {
     row_left_ = rows.lines;
   }
 
-  // Next item's q, k, v, own out.
-  MemoryRows queue_[4];
+  // Next item's q, k, v, own out; k and v may be in pages, at most 9 of a block.
+  MemoryRows queue_[20];
   int count_ = 0, at_ = 0;
   std::int64_t row_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
   const float* line_ = nullptr;
 };
-
-/// The keys and values of one block that the rows of an item may see.
-inline void prefetch_block(const AttendArgs& args, std::int64_t block, KeyRange keys,
-                           Prefetcher& prefetcher) {
-  const std::int64_t count = keys.end - keys.begin;
-  if (count <= 0) return;
-  const std::int64_t first = block * kKeyBlock + keys.begin;
-  prefetcher.add(args.k + first * args.k_stride, count, args.head_dim, args.k_stride);
-  prefetcher.add(args.v + first * args.v_stride, count, args.value_dim, args.v_stride);
-}
 
 inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
   const RowPosition at = position_of(args, args.row_begin);

@@ -60,7 +60,7 @@ inline void sum_weights(const AttendArgs& args) {
     for (std::int64_t r = 0; r < args.rows; r += kQueryRows) {
       part.row_begin = args.row_begin + r;
       part.rows = args.rows - r < kQueryRows ? args.rows - r : kQueryRows;
-      add_tile(part, scratch, key, {scratch.k, nullptr, 0, 0});
+      add_tile(part, scratch, key, {scratch.k, nullptr, nullptr, 0, 0, nullptr});
     }
   }
   const std::int64_t left = args.sums_keys - key;

@@ -1,0 +1,138 @@
+// Keys and values of many growing sequences, in pages that are packed for the kernels.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "rapt/attention.hpp"
+#include "rapt/export.hpp"
+#include "rapt/mask.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// The sizes of a cache. A field left at 0 takes the value after the arrow.
+struct KvCacheConfig {
+  std::int64_t kv_heads = 0;   ///< required
+  std::int64_t head_dim = 0;   ///< required
+  std::int64_t value_dim = 0;  ///< -> head_dim
+  /// Tokens of a page: 32, 64, 128 or 256. 64: of a sequence at most 63 tokens of room lie idle,
+  /// and a page's keys of one head are still 32 KiB in a row (head_dim 128), 8 pages of memory.
+  std::int64_t page_tokens = 64;
+  std::int64_t max_pages = 0;  ///< the budget, of all sequences together; 0: as memory allows
+  /// kNoWindow, or the keys that stay in reach of a new token: append() frees the pages that lie
+  /// wholly more than `window` keys before the first token it appends.
+  std::int64_t window = kNoWindow;
+};
+
+/// What a cache holds, in pages and bytes.
+struct KvCacheUsage {
+  std::int64_t sequences;
+  std::int64_t pages_used;  ///< each once, however many sequences share it
+  std::int64_t pages_free;  ///< allocated, for sequences to come
+  std::int64_t max_pages;   ///< the budget; 0: none
+  std::int64_t page_bytes;
+};
+
+class CacheStore;
+struct CacheQueries;
+
+/// A cache of one attention layer. Sequences are known by numbers that are never given twice; each
+/// has tokens 0, 1, ..., length - 1.
+///
+/// Layout of a page: for each kv head its keys, then its values, in 32-bit floats:
+///   keys    [page_tokens / 32][head_dim][32]     32 keys side by side, as the kernels read them
+///   values  [page_tokens][value_dim rounded up to a multiple of 32]
+///
+/// Bits: attention over the cache equals attention over the same keys in one tensor, however they
+/// were appended, forked or rolled back and wherever the pages lie.
+///
+/// Threads: const functions, and attention over the cache, may run in many threads; so may
+/// functions that change different sequences. While a sequence is changed nobody may read it;
+/// sequences that were forked from it are not part of it. A failed call leaves everything
+/// unchanged.
+class RAPT_API KvCache {
+ public:
+  /// Throws Error{invalid_argument} naming the field.
+  explicit KvCache(const KvCacheConfig& config);
+  ~KvCache();
+  KvCache(KvCache&&) noexcept;
+  KvCache& operator=(KvCache&&) noexcept;
+
+  /// A new sequence without tokens.
+  std::int64_t add();
+
+  /// A new sequence with all tokens of `sequence`. They share their pages; a page that is not full
+  /// is copied when one of them appends to it.
+  std::int64_t fork(std::int64_t sequence);
+
+  /// Appends n tokens to a sequence.
+  ///   k  [kv_heads, n, head_dim]     any strides, last dimension dense (stride 1); copied
+  ///   v  [kv_heads, n, value_dim]    likewise
+  /// Throws Error{cache_full} when the budget has not enough pages, Error{out_of_memory}, and
+  /// Error{invalid_argument} for an unknown sequence or another shape.
+  void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
+
+  /// Appends to many sequences, all or none: the tokens [rows[s], rows[s + 1]) of k and v to
+  /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice.
+  void append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
+              TensorView<const float, 3> k, TensorView<const float, 3> v);
+
+  /// Takes the sequence back to its first `length` tokens: as if the later ones had never been
+  /// appended. Throws Error{invalid_argument} when it is shorter, or when the window has freed keys
+  /// that a token at `length` could reach.
+  void truncate(std::int64_t sequence, std::int64_t length);
+
+  /// Forgets a sequence; its pages that no other sequence shares become free.
+  void remove(std::int64_t sequence);
+
+  /// Forgets all sequences and keeps the memory. No other thread may use the cache meanwhile.
+  void clear();
+
+  /// Allocates what is missing until `pages` pages are free. Throws Error{cache_full} beyond the
+  /// budget.
+  void reserve(std::int64_t pages);
+
+  std::int64_t length(std::int64_t sequence) const;  ///< tokens; positions count from 0
+  /// The first token whose page has not been freed behind the window; 0 without a window.
+  std::int64_t first_token(std::int64_t sequence) const;
+  KvCacheUsage usage() const;
+  /// With every default filled in.
+  const KvCacheConfig& config() const noexcept;
+
+ private:
+  friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
+                        TensorView<float, 3>, const AttentionOptions&);
+  std::unique_ptr<CacheStore> store_;
+};
+
+/// The queries of a call over a cache, packed: the rows [rows[s], rows[s + 1]) of q are the last
+/// tokens of sequences[s]. Prefill chunks, decode rows and sequences of no row may be mixed, in any
+/// order, and a sequence may be named more than once.
+struct CacheQueries {
+  std::span<const std::int64_t> sequences;
+  std::span<const std::int64_t> rows;  ///< [sequences + 1], ascending
+};
+
+/// attention() over a cache, whose sequences already have the tokens of the queries: query i of
+/// the n of a sequence stands at position length - n + i.
+///
+///   q    [q_rows, heads, head_dim]     any strides, last dimension dense (stride 1)
+///   out  [q_rows, heads, value_dim]    likewise; overlaps no input and no other output. Rows that
+///                                      belong to no sequence are not written
+///
+/// The options are those of a ragged batch (rapt/ragged.hpp), where `keys` is the length of the
+/// longest sequence. A query's position is the one above: mask.query_offset and query_offsets must
+/// be left alone, bottom_right says the same again, and kv_lens cannot be given: a sequence has its
+/// length.
+///
+/// Throws Error{invalid_argument} naming the argument and its values before anything is written:
+/// unknown sequences, other heads, more queries than tokens, a query that may see keys which the
+/// window has freed. Throws Error{out_of_memory} when workspace cannot be had (out is then
+/// unspecified).
+RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
+                        const CacheQueries& queries, TensorView<float, 3> out,
+                        const AttentionOptions& options = {});
+
+}  // namespace rapt

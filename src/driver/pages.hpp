@@ -1,0 +1,24 @@
+// Keys and values in pages, as the drivers know them: how a page is laid out. Which pages a
+// sequence has stands in its SequencePlace.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernel_set.hpp"
+
+namespace rapt {
+
+/// How keys and values lie in a page, in floats from its beginning; the same for all pages.
+struct PageLayout {
+  std::int64_t keys = 0;  ///< per page
+  bool packed = false;    ///< keys in panels, see kernels::PageTable
+  std::int64_t k_head_stride = 0, v_head_stride = 0;
+  std::int64_t k_stride = 0, v_stride = 0;  ///< from token to token; no k_stride when packed
+  std::int64_t k_begin = 0, v_begin = 0;    ///< of kv head 0
+};
+
+/// Keys of a packed panel, and of the largest packed page.
+inline constexpr std::int64_t kPanelKeys = kernels::kPanel;
+inline constexpr std::int64_t kMostPageKeys = kernels::kKeyBlock;
+
+}  // namespace rapt

@@ -1,0 +1,129 @@
+#include "layer/cache_store.hpp"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "core/sizes.hpp"
+#include "core/views.hpp"
+#include "rapt/error.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+
+void check_positive(const char* field, std::int64_t value) {
+  if (value >= 1) return;
+  fail(std::string("config.") + field + ": " + std::to_string(value) + " is below 1");
+}
+
+KvCacheConfig with_defaults(KvCacheConfig config) {
+  check_positive("kv_heads", config.kv_heads);
+  check_positive("head_dim", config.head_dim);
+  if (config.value_dim == 0) config.value_dim = config.head_dim;
+  check_positive("value_dim", config.value_dim);
+  const std::int64_t tokens = config.page_tokens;
+  const bool power_of_two = tokens > 0 && (tokens & (tokens - 1)) == 0;
+  if (!power_of_two || tokens < kPanelKeys || tokens > kMostPageKeys) {
+    fail("config.page_tokens: " + std::to_string(tokens) + " is not 32, 64, 128 or 256");
+  }
+  if (config.max_pages < 0) {
+    fail("config.max_pages: " + std::to_string(config.max_pages) + " is below 0");
+  }
+  if (config.window < kNoWindow) {
+    fail("config.window: " + std::to_string(config.window) +
+         " is neither a number of keys nor kNoWindow");
+  }
+  return config;
+}
+
+std::int64_t padded(std::int64_t value_dim) {
+  return (value_dim + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
+}
+
+PageLayout layout_of(const KvCacheConfig& config) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  const auto too_large = [&config] {
+    fail("config: pages of " + std::to_string(config.page_tokens) + " tokens x kv_heads " +
+         std::to_string(config.kv_heads) + " x (head_dim " + std::to_string(config.head_dim) +
+         " + value_dim " + std::to_string(config.value_dim) + ") are too large");
+  };
+  if (config.head_dim > kMost || config.value_dim > kMost) too_large();
+  const std::int64_t width = config.head_dim + padded(config.value_dim);
+  const std::array factors{config.kv_heads, config.page_tokens, width};
+  if (const auto floats = checked_product(factors); !floats || *floats > kMost) too_large();
+  const std::int64_t head = config.page_tokens * width;
+  return {.keys = config.page_tokens,
+          .packed = true,
+          .k_head_stride = head,
+          .v_head_stride = head,
+          .k_stride = 0,
+          .v_stride = padded(config.value_dim),
+          .k_begin = 0,
+          .v_begin = config.page_tokens * config.head_dim};
+}
+
+}  // namespace
+
+CacheStore::CacheStore(const KvCacheConfig& config_)
+    : config(with_defaults(config_)),
+      layout(layout_of(config)),
+      page_floats(config.kv_heads * layout.k_head_stride),
+      pool(page_floats, config.max_pages) {}
+
+CachedSequence& CacheStore::find(std::int64_t sequence) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = sequences_.find(sequence);
+  if (found == sequences_.end()) {
+    fail("sequence: " + std::to_string(sequence) + " is not in the cache");
+  }
+  return *found->second;
+}
+
+std::int64_t CacheStore::insert(std::unique_ptr<CachedSequence> sequence) {
+  const std::unique_lock lock(mutex_);
+  sequences_.emplace(next_, std::move(sequence));
+  return next_++;
+}
+
+void CacheStore::erase(std::int64_t sequence) {
+  const std::unique_lock lock(mutex_);
+  sequences_.erase(sequence);
+}
+
+void CacheStore::clear() {
+  const std::unique_lock lock(mutex_);
+  for (const auto& [number, sequence] : sequences_) {
+    pool.release(
+        std::span(sequence->pages).subspan(static_cast<std::size_t>(sequence->first_page)));
+  }
+  sequences_.clear();
+}
+
+std::int64_t CacheStore::count() const {
+  const std::shared_lock lock(mutex_);
+  return static_cast<std::int64_t>(sequences_.size());
+}
+
+void write_page(const PageLayout& layout, TensorView<const float, 3> k,
+                TensorView<const float, 3> v, std::int64_t token, std::int64_t row, std::int64_t n,
+                float* page) {
+  const std::int64_t head_dim = k.shape[2], value_dim = v.shape[2];
+  for (std::int64_t h = 0; h < k.shape[0]; ++h) {
+    float* keys = page + layout.k_begin + h * layout.k_head_stride;
+    float* values = page + layout.v_begin + h * layout.v_head_stride;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t to = row + i;
+      const float* key = &k(h, token + i, 0);
+      float* lane = keys + to / kPanelKeys * kPanelKeys * head_dim + to % kPanelKeys;
+      for (std::int64_t d = 0; d < head_dim; ++d) lane[d * kPanelKeys] = key[d];
+      const float* value = &v(h, token + i, 0);
+      std::copy(value, value + value_dim, values + to * layout.v_stride);
+    }
+  }
+}
+
+}  // namespace rapt

@@ -1,0 +1,53 @@
+// What a KvCache consists of: its sequences, each a table of pages.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "driver/pages.hpp"
+#include "layer/page_pool.hpp"
+#include "rapt/kv_cache.hpp"
+
+namespace rapt {
+
+/// Token t lies in pages[t / page_tokens]; the pages before first_page have been freed behind the
+/// window.
+struct CachedSequence {
+  std::int64_t length = 0;
+  std::int64_t first_page = 0;
+  std::vector<Page*> pages;
+  std::vector<const float*> table;  ///< where their floats begin, for the kernels; null: freed
+};
+
+class CacheStore {
+ public:
+  explicit CacheStore(const KvCacheConfig& config);
+
+  /// Throws Error{invalid_argument} for a number that is no sequence's.
+  CachedSequence& find(std::int64_t sequence) const;
+  std::int64_t insert(std::unique_ptr<CachedSequence> sequence);
+  void erase(std::int64_t sequence);
+  void clear();
+  std::int64_t count() const;
+
+  const KvCacheConfig config;
+  const PageLayout layout;
+  const std::int64_t page_floats;
+  PagePool pool;
+
+ private:
+  mutable std::shared_mutex mutex_;  // of the table, not of what is in the sequences
+  std::unordered_map<std::int64_t, std::unique_ptr<CachedSequence>> sequences_;
+  std::int64_t next_ = 0;
+};
+
+/// Copies tokens of k [kv_heads, n, head_dim] and v into a page: n tokens from `token` on become
+/// those from `row` of the page on.
+void write_page(const PageLayout& layout, TensorView<const float, 3> k,
+                TensorView<const float, 3> v, std::int64_t token, std::int64_t row, std::int64_t n,
+                float* page);
+
+}  // namespace rapt

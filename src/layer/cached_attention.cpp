@@ -1,0 +1,108 @@
+// attention() over a KvCache: a ragged batch whose keys are in the sequences' pages.
+#include <algorithm>
+#include <array>
+#include <new>
+#include <string>
+
+#include "core/views.hpp"
+#include "driver/attend_sequences.hpp"
+#include "driver/score_callback.hpp"
+#include "driver/validate.hpp"
+#include "layer/cache_store.hpp"
+#include "rapt/error.hpp"
+#include "rapt/kv_cache.hpp"
+
+namespace rapt {
+namespace {
+
+using core::check_extent;
+using core::fail;
+using core::memory_range;
+
+/// What would move the queries from their places in the cache, or hide keys, cannot be said twice.
+void check_positions(const AttentionOptions& options) {
+  if (options.mask.query_offset != 0) {
+    fail("mask: query_offset " + std::to_string(options.mask.query_offset) +
+         " cannot be given with a cache, which knows the positions");
+  }
+  if (!options.mask.query_offsets.empty()) {
+    fail("mask: " + std::to_string(options.mask.query_offsets.size()) +
+         " query_offsets cannot be given with a cache, which knows the positions");
+  }
+  if (!options.kv_lens.empty()) {
+    fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
+         " lengths cannot be given with a cache, which knows them");
+  }
+}
+
+/// The keys that the window has freed must be out of sight of the sequence's first query.
+void check_sight(const CacheStore& store, const CachedSequence& cached, std::int64_t number,
+                 const PlanSequence& plan) {
+  const std::int64_t held = cached.first_page * store.config.page_tokens;
+  if (plan.q_len == 0 || std::max<std::int64_t>(plan.visible_begin, 0) >= held) return;
+  fail("mask: the first of " + std::to_string(plan.q_len) + " queries of sequence " +
+       std::to_string(number) + " may see key " +
+       std::to_string(std::max<std::int64_t>(plan.visible_begin, 0)) + ", and the cache's window " +
+       std::to_string(store.config.window) + " has freed the keys before " + std::to_string(held));
+}
+
+/// Finds the sequences and where their queries stand. Returns the length of the longest.
+std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, const Mask& mask,
+                        Sequences& sequences) {
+  Mask at_end = mask;
+  at_end.align = Mask::Align::bottom_right;
+  std::int64_t longest = 0;
+  for (std::size_t s = 0; s < queries.sequences.size(); ++s) {
+    const std::int64_t number = queries.sequences[s];
+    const CachedSequence& cached = store.find(number);
+    const std::int64_t q_len = queries.rows[s + 1] - queries.rows[s];
+    if (q_len > cached.length) {
+      fail("q: " + std::to_string(q_len) + " queries of sequence " + std::to_string(number) +
+           " are more than its " + std::to_string(cached.length) + " tokens");
+    }
+    sequences.add(
+        at_end,
+        {.q_row = queries.rows[s], .k_pages = cached.table.data(), .v_pages = cached.table.data()},
+        q_len, cached.length);
+    check_sight(store, cached, number, sequences.plan.back());
+    longest = std::max(longest, cached.length);
+  }
+  return longest;
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
+               TensorView<float, 3> out, const AttentionOptions& options) {
+  refuse_inside_callback();
+  const CacheStore& store = *cache.store_;
+  const KvCacheConfig& config = store.config;
+  AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &store.layout};
+  validate_queries(tensors.q, tensors.out, "the cache's", config.kv_heads, config.head_dim,
+                   config.value_dim);
+  validate_row_offsets("queries.rows", queries.rows, q.shape[0]);
+  const auto count = static_cast<std::int64_t>(queries.sequences.size());
+  check_extent("queries.rows: offsets", static_cast<std::int64_t>(queries.rows.size()),
+               "queries.sequences + 1 =", count + 1);
+  check_positions(options);
+  thread_local Sequences sequences;
+  sequences.clear();
+  std::int64_t longest = 0;
+  try {
+    longest = add_cached(store, queries, options.mask, sequences);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                "workspace: no memory for " + std::to_string(count) + " sequences");
+  }
+  validate_options(options, {1, q.shape[1], q.shape[0], longest}, count, config.value_dim,
+                   kNoWeightSums);
+  const std::array inputs{NamedMemory{"q", memory_range(q)},
+                          NamedMemory{"queries.sequences", memory_range(queries.sequences)},
+                          NamedMemory{"queries.rows", memory_range(queries.rows)}};
+  validate_apart(memory_range(out), inputs, options);
+  tensors.k.shape = {1, config.kv_heads, longest, config.head_dim};
+  tensors.v.shape = {1, config.kv_heads, longest, config.value_dim};
+  attend_sequences(tensors, options, sequences);
+}
+
+}  // namespace rapt

@@ -62,7 +62,8 @@ Shape any_shape(Random& random) {
   s.kv_len = any_keys(random);
   s.head_dim = std::max<std::int64_t>(any_size(random), 1);
   s.value_dim = any_size(random);
-  shrink(s, std::int64_t{1} << (one_in(random, 500) ? 22 : one_in(random, 30) ? 19 : 16));
+  // Some are large enough to be shared out over threads (kInlineWork).
+  shrink(s, std::int64_t{1} << (one_in(random, 100) ? 22 : one_in(random, 10) ? 21 : 15));
   return s;
 }
 

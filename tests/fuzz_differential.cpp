@@ -62,9 +62,12 @@ class Fuzzer {
     if (seed % 4 == 0 && can_be_ragged(problem.spec)) {
       Random random(seed);
       const Cuts cuts = random_cuts(problem.spec.shape, random);
-      same = compare(seed, problem, "ragged", run_ragged_statement(problem, cuts),
-                     [&] { return run_ragged(problem, cuts); }) &&
-             same;
+      const Outputs want = run_ragged_statement(problem, cuts);
+      same &= compare(seed, problem, "ragged", want, [&] { return run_ragged(problem, cuts); });
+      if (can_be_cached(problem.spec, cuts)) {
+        same &= compare(seed, problem, "cached", want,
+                        [&] { return run_cached(problem, cuts, random); });
+      }
     }
     return same;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "rapt/kv_cache.hpp"
 #include "rapt/ragged.hpp"
 #include "reference/scalar.hpp"
 
@@ -43,6 +44,16 @@ Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
   Spec spec = problem.spec;
   spec.shape.kv_len = most_keys(cuts);
   return Outputs(spec);
+}
+
+/// The options over the keys of the longest sequence.
+AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Outputs& outputs) {
+  AttentionOptions options = problem.options;
+  write_to(outputs, options);
+  const std::int64_t most = most_keys(cuts);
+  options.bias = part_of(options.bias, 3, 0, most);
+  options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
+  return options;
 }
 
 std::vector<std::int64_t> random_offsets(std::int64_t rows, std::int64_t sequences,
@@ -86,6 +97,13 @@ bool can_be_ragged(const Spec& spec) {
          !spec.offset_per_sequence && spec.weight_sums == WeightSums::none;
 }
 
+bool can_be_cached(const Spec& spec, const Cuts& cuts) {
+  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
+    if (cuts.q[s + 1] - cuts.q[s] > cuts.kv[s + 1] - cuts.kv[s]) return false;
+  }
+  return spec.mask.align == Mask::Align::bottom_right && spec.shape.value_dim > 0;
+}
+
 Cuts random_cuts(const Shape& shape, Random& random) {
   const std::int64_t sequences = 1 + random.below(4);
   return {random_offsets(shape.q_len, sequences, random),
@@ -94,13 +112,34 @@ Cuts random_cuts(const Shape& shape, Random& random) {
 
 Outputs run_ragged(const Problem& problem, const Cuts& cuts) {
   Outputs got = outputs_of(problem, cuts);
-  AttentionOptions options = problem.options;
-  write_to(got, options);
-  const std::int64_t most = most_keys(cuts);
-  options.bias = part_of(options.bias, 3, 0, most);
-  options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
   attention(packed(problem.q), packed(problem.k), packed(problem.v), packed(got.out),
-            {.q = cuts.q, .kv = cuts.kv}, options);
+            {.q = cuts.q, .kv = cuts.kv}, cut_options(problem, cuts, got));
+  return got;
+}
+
+Outputs run_cached(const Problem& problem, const Cuts& cuts, Random& random) {
+  const Shape& s = problem.spec.shape;
+  KvCache cache({.kv_heads = s.kv_heads,
+                 .head_dim = s.head_dim,
+                 .value_dim = s.value_dim,
+                 .page_tokens = std::int64_t{32} << random.below(4)});
+  std::vector<std::int64_t> sequences;
+  for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
+    sequences.push_back(cache.add());
+    for (std::int64_t key = cuts.kv[n]; key < cuts.kv[n + 1];) {
+      const std::int64_t left = cuts.kv[n + 1] - key, count = 1 + random.below(left);
+      const auto tokens = [&](const TensorView<float, 4>& view) {
+        const TensorView<float, 4> part = view.sliced(2, key, count);
+        return TensorView<float, 3>(part.data, {part.shape[1], part.shape[2], part.shape[3]},
+                                    {part.strides[1], part.strides[2], part.strides[3]});
+      };
+      cache.append(sequences.back(), tokens(problem.k), tokens(problem.v));
+      key += count;
+    }
+  }
+  Outputs got = outputs_of(problem, cuts);
+  attention(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
+            cut_options(problem, cuts, got));
   return got;
 }
 

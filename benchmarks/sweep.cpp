@@ -81,6 +81,7 @@ class Contest {
 struct Samples {
   std::vector<double> fused, unfused, shared;
   std::vector<double> ratios, speedups;  ///< of neighbours
+  std::vector<double> scaling;           ///< of the FMA peak, every core over one, in between
 
   void add(double fused_, double unfused_, double shared_) {
     fused.push_back(fused_);
@@ -92,9 +93,9 @@ struct Samples {
 };
 
 /// In turns, and which is first changes.
-Samples sampled(Contest& contest, int cores) {
+Samples sampled(Contest& contest, Isa isa, int cores) {
   constexpr double kSeconds = 0.1;
-  constexpr int kLeast = 7, kMost = 101;
+  constexpr int kLeast = 7, kMost = 101, kPeaks = 3;
   oneapi::tbb::task_arena alone(1), all(cores);
   std::int64_t calls = 1;
   const auto time = [&calls](oneapi::tbb::task_arena& arena, const std::function<void()>& call) {
@@ -114,6 +115,12 @@ Samples sampled(Contest& contest, int cores) {
     const double a = time(alone, fused);
     if (!unfused_first) b = time(alone, unfused);
     samples.add(a, b, time(all, fused));
+    if (round < kPeaks) {
+      double one = 0, every = 0;
+      alone.execute([&] { one = tools::measure_fma_peak(isa); });
+      all.execute([&] { every = tools::measure_fma_peak(isa); });
+      samples.scaling.push_back(every / one);
+    }
     spent += (a + b) * static_cast<double>(calls);
   }
   return samples;
@@ -124,7 +131,7 @@ nlohmann::json measured(const UnfusedShape& shape, Isa isa, int cores) {
   contest.fused();
   contest.unfused();
   if (!contest.same_bits()) throw std::runtime_error("fused and unfused bits differ");
-  const Samples samples = sampled(contest, cores);
+  const Samples samples = sampled(contest, isa, cores);
   const double flops = 4.0 * static_cast<double>(shape.heads * shape.q_len * shape.kv_len) *
                        static_cast<double>(shape.head_dim);
   return {{"isa", isa_name(isa)},
@@ -138,6 +145,7 @@ nlohmann::json measured(const UnfusedShape& shape, Isa isa, int cores) {
           {"fused_gflops", flops / tools::median(samples.fused) * 1e-9},
           {"ratio", tools::median(samples.ratios)},
           {"speedup", tools::median(samples.speedups)},
+          {"fma_scaling", tools::median(samples.scaling)},
           {"rounds", samples.ratios.size()}};
 }
 

@@ -139,12 +139,14 @@ TEST_CASE("a call that runs inline is not cut for more threads than its own") {
 TEST_CASE("few rows against many keys are shared out by their keys, each packed once") {
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     CAPTURE(row.kernels->name);
-    const AttentionShape shape{1, 1, 1, 16, 16384, 64, false};
-    const auto phases = phases_of(shape, row.kernels->tiles, 2);
-    CHECK(phases.size() == 2);  // the second folds
-    CHECK(phases[0].sum().packing <=
-          1.01 * phases_of(shape, row.kernels->tiles, 1)[0].sum().packing);
-    CHECK(efficiency(shape, row.kernels->tiles, 2) >= 0.95);
+    for (const std::int64_t q_len : {16, 64}) {
+      const AttentionShape shape{1, 1, 1, q_len, 16384, 64, false};
+      const auto phases = phases_of(shape, row.kernels->tiles, 2);
+      CHECK(phases.size() == 2);  // the second folds
+      CHECK(phases[0].sum().packing <=
+            1.05 * phases_of(shape, row.kernels->tiles, 1)[0].sum().packing);
+      CHECK(efficiency(shape, row.kernels->tiles, 2) >= 0.95);
+    }
   }
 }
 

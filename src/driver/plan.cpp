@@ -155,6 +155,8 @@ std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles&
   const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
   const std::int64_t least = least_rows(problem, tiles, totals);
   if (threads > 1 && rows > tiles.rows && is_even(problem, totals)) {
+    // Two chunks of unlike size would not balance, and their keys would not be shared out.
+    if (least > tiles.rows && rows < 2 * least) return most;
     return even_rows(streams, rows, most, least, tiles.rows, threads);
   }
   if (streams * ceil_div(rows, most) >= wanted) return most;

@@ -9,6 +9,7 @@
 #include "rapt/linear.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/multi_head_attention.hpp"
+#include "rapt/paged.hpp"
 #include "rapt/ragged.hpp"
 #include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"

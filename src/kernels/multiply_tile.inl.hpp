@@ -64,11 +64,7 @@ RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int
       multiply_lane<3>(factors, b + 3 * b_stride, acc);
     }
   } else {
-    for (int k = 0; k < kLanes; k += kSteps, b += kSteps * b_stride) {
-      RAPT_UNROLL for (int i = 0; i < kSteps; ++i) {
-        multiply_step<R, C>(a + k + i, b + i * b_stride, acc);
-      }
-    }
+    for (int k = 0; k < kLanes; ++k, b += b_stride) multiply_step<R, C>(a + k, b, acc);
   }
   return b;
 }

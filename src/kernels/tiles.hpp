@@ -11,33 +11,26 @@ namespace {
 // broadcast:
 //   R * C + C + 1 <= registers;      R * C >= latency * FMAs per cycle (4 * 2), so that chains
 //   overlap; R + C loads per R * C multiply-adds <= loads per cycle / FMAs per cycle = 1.
-// kFewRows: rows whose accumulators fit beside a transposed square of keys (few_rows.inl.hpp).
-// kSteps: steps between two jumps of the inner loop. 12 multiply-adds a step leave the front end
-// little room with AVX2 (Zen 4: P1 2 % and G1 4 % faster with 4 than with 1); 24 leave enough.
 #if defined(RAPT_KERNEL_ISA_AVX512)
 constexpr int kRegisters = 32;
 constexpr int kRows = 12, kVectors = 2;
 constexpr int kQueryRows = 192;
 constexpr int kFewRows = 8;
-constexpr int kSteps = 1;
 #elif defined(RAPT_KERNEL_ISA_AVX2)
 constexpr int kRegisters = 16;
 constexpr int kRows = 6, kVectors = 2;
 constexpr int kQueryRows = 192;
 constexpr int kFewRows = 6;
-constexpr int kSteps = 4;
 #elif defined(RAPT_KERNEL_ISA_NEON)
 constexpr int kRegisters = 32;
 constexpr int kRows = 8, kVectors = 2;
 constexpr int kQueryRows = 192;
 constexpr int kFewRows = 8;
-constexpr int kSteps = 1;
 #else
 constexpr int kRegisters = 16;
 constexpr int kRows = 2, kVectors = 4;
 constexpr int kQueryRows = 32;
 constexpr int kFewRows = 2;
-constexpr int kSteps = 1;
 #endif
 
 constexpr int kColumns = kVectors * kVecLanes;

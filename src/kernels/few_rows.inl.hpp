@@ -139,15 +139,16 @@ inline void add_run(const ValueChunk& chunk, std::int64_t rows, std::int64_t c,
 
 /// Weighted values of few rows, V as it lies: keys in chunks, and every row of V from end to end;
 /// half a row of each key and then the other half no prefetcher follows. value_dim is a multiple of
-/// kVecLanes.
-inline void few_rows_values(const float* p, const float* v, std::int64_t v_stride,
-                            std::int64_t first, std::int64_t last, std::int64_t rows,
-                            std::int64_t value_dim, float* sums, const FoldInto& fold) {
+/// kVecLanes. value_row(j) is where the values of key j lie; those of a chunk are v_stride apart.
+template <class ValueRow>
+RAPT_INLINE void few_rows_values(const float* p, const ValueRow& value_row, std::int64_t v_stride,
+                                 std::int64_t first, std::int64_t last, std::int64_t rows,
+                                 std::int64_t value_dim, float* sums, const FoldInto& fold) {
   for (std::int64_t j = first; j < last;) {
     const std::int64_t chunk_end = j / kChunkKeys * kChunkKeys + kChunkKeys;
     const std::int64_t stop = chunk_end < last ? chunk_end : last;
     const ValueChunk chunk{p + j / kLanes * kTileChunk + j % kLanes,
-                           v + (j - first) * v_stride,
+                           value_row(j),
                            v_stride,
                            stop - j,
                            sums,

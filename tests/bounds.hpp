@@ -45,6 +45,20 @@ inline double linear_bound(std::int64_t depth, double magnitude) {
 /// rounding of its argument count at most 0.7 times, the sum, difference and quotient one u each.
 inline double tanh_bound(double exact) { return 3.0 * ulp(exact); }
 
+/// cos and sin of a table of angles, times `length`: half a ULP of a result of at most `length`;
+/// and the roundings of the frequency (2^-49, its exponent is below 32) and of the angle.
+inline double rope_table_bound(double position, double length) {
+  return std::exp2(std::ceil(std::log2(length)) - 25.0) + length * position * 0x1p-48;
+}
+
+/// rms_norm: half of width / 16 + 4 roundings of the sum of squares (each is relative to it), of
+/// the mean and the sum with epsilon; the root, its inverse and the two products; where a product
+/// is subnormal, two more units.
+inline double rms_norm_bound(std::int64_t width, double exact) {
+  const double roundings = (static_cast<double>(width) / 16.0 + 1.0 + 4.0 + 2.0) / 2.0 + 4.0;
+  return gamma(roundings) * std::abs(exact) + 2.0 * kSmallest;
+}
+
 // --- attention, the published bound (docs/arithmetic.md)
 // S is reference/naive64.hpp's: the magnitudes that make a score. 16 u covers exp2 (2 ULP are 4 u),
 // in numerator and denominator, the fold, 1 / l and the sums, whose roundings are as often up as
@@ -72,13 +86,16 @@ struct AttentionSizes {
 /// Relative error of one p_j against exp(t_j - t_max), as an absolute error e of the exponent in
 /// natural units, then exp(e) - 1:
 ///   score: head_dim chain roundings, one of q', one of c, two of the bias,
-///   three of ALiBi (slope, distance, sum)                                   gamma(head_dim + 7) S
-///   soft cap: two roundings and tanh, 4 u: within the 8 soft_cap of S
-///   s_j - m_b and, folded, m_b - m: each one rounding of at most 2 S        gamma(4) S
-///   exp2 of both: 2 ULP = 4 u each                                          gamma(8)
+///   three of ALiBi (slope, distance, sum), two of RoPE on each side         gamma(head_dim + 11) S
+///   QK-norm, on each side: half of the head_dim / 16 + 4 roundings of the sum of squares and of
+///   the mean and the sum with epsilon; the root, its inverse, two products     gamma(head_dim / 16
+///   + 16) soft cap: two roundings and tanh, 4 u: within the 8 soft_cap of S s_j - m_b and, folded,
+///   m_b - m: each one rounding of at most 2 S        gamma(4) S exp2 of both: 2 ULP = 4 u each
+///   gamma(8)
 inline double weight_error(AttentionSizes sizes, double score_sum) {
   const double exponent =
-      (gamma(static_cast<double>(sizes.head_dim) + 7.0) + gamma(4.0)) * score_sum + gamma(8.0);
+      (gamma(static_cast<double>(sizes.head_dim) * 17.0 / 16.0 + 27.0) + gamma(4.0)) * score_sum +
+      gamma(8.0);
   return std::expm1(exponent);
 }
 

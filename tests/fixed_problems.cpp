@@ -110,7 +110,10 @@ enum Extra : unsigned {
   kPeaked = 64,  ///< scores far apart: most weights are 0
   kCallback = 128,
   kWeightSums = 256,
-  kStates = 512,  ///< goes on from one, and passes one on
+  kStates = 512,     ///< goes on from one, and passes one on
+  kRopeHalf = 1024,  ///< of about three quarters of the head_dim
+  kRopeInterleaved = 2048,
+  kQkNorm = 4096,  ///< with weights
 };
 
 struct AttentionCase {
@@ -174,6 +177,11 @@ const AttentionCase kAttentionCases[] = {
      kBias | kCallback | kAllOutputs},
     {"attention.weight_sums", 1, 4, 2, 33, 290, 24, 24, causal_bottom_right(), kWeightSums},
     {"attention.states", 2, 2, 1, 9, 300, 24, 24, causal_bottom_right(), kStates | kAllOutputs},
+    {"attention.rope_half", 1, 4, 2, 30, 300, 64, 64, causal_bottom_right(),
+     kRopeHalf | kAllOutputs},
+    {"attention.rope_interleaved", 2, 2, 1, 20, 290, 40, 40, causal(7), kRopeInterleaved | kKvLens},
+    {"attention.qk_norm_rope", 1, 4, 2, 25, 300, 72, 24, causal_bottom_right(),
+     kQkNorm | kRopeHalf | kAllOutputs},
 };
 
 /// Everything that one case reads and writes.
@@ -202,9 +210,11 @@ struct AttentionData {
       if (p.alibi_slope) alibi_slopes.push_back(std::ldexp(*p.alibi_slope, -h));
       if (p.sink) sinks.push_back(*p.sink + 0.5f * static_cast<float>(h));
     }
+    if (p.extra & kQkNorm) q_weight = normals(p.head_dim, random);
+    if (p.extra & kQkNorm) k_weight = normals(p.head_dim, random);
   }
 
-  std::vector<float> q, k, v, bias, alibi_slopes, sinks;
+  std::vector<float> q, k, v, bias, alibi_slopes, sinks, q_weight, k_weight;
   std::unique_ptr<bool[]> mask;
   std::vector<std::int64_t> kv_lens;
 };
@@ -248,6 +258,10 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
     options.state_in = state_at(earlier.data());
     options.state_out = state_at(outputs.data() + whole + sums);
   }
+  const RopeTable table(p.extra & kRopeHalf ? Rope::half : Rope::interleaved,
+                        {.rotary_dims = p.head_dim * 3 / 8 * 2 + 2, .positions = 3000});
+  if (p.extra & (kRopeHalf | kRopeInterleaved)) options.rope.table = table;
+  if (p.extra & kQkNorm) options.qk_norm = {.q_weight = data.q_weight, .k_weight = data.k_weight};
   auto* const attend = engine.statement ? &reference::attention : &attention;
   attend(view<4>(data.q, {p.batch, p.heads, p.q_len, p.head_dim}),
          view<4>(data.k, {p.batch, p.kv_heads, p.kv_len, p.head_dim}),

@@ -6,6 +6,8 @@
 #include <initializer_list>
 #include <limits>
 
+#include "problem_rows.hpp"
+
 namespace rapt::test {
 namespace {
 
@@ -270,6 +272,13 @@ std::string describe(const Spec& spec) {
     text += std::to_string(spec.bool_mask_broadcast);
   }
   if (spec.bias) text += " bias/" + std::to_string(spec.bias_broadcast);
+  if (spec.rope) text += *spec.rope == Rope::half ? " rope half" : " rope interleaved";
+  if (spec.rope_whole) text += " of all dims";
+  if (spec.rope_positions) text += " own positions";
+  if (!spec.rope_rotate_keys) text += " keys rotated";
+  if (spec.qk_norm) text += " qk_norm " + std::to_string(*spec.qk_norm);
+  if (spec.qk_norm_weights) text += " by weights";
+  if (!spec.qk_norm_keys) text += " of q alone";
   if (spec.soft_cap) text += " soft_cap " + std::to_string(*spec.soft_cap);
   if (spec.alibi_slope) text += " alibi " + std::to_string(*spec.alibi_slope);
   if (spec.sink) text += " sink " + std::to_string(*spec.sink);
@@ -303,6 +312,7 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   if (spec.kv_lens) options.kv_lens = kv_lens;
   if (spec.offset_per_sequence) options.mask.query_offsets = query_offsets;
   make_head_options(*this);
+  make_row_options(*this);
   if (spec.bool_mask) make_bool_mask(*this);
   if (spec.bias) make_bias(*this);
   if (spec.state_in) make_state(*this);

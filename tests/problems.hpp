@@ -69,6 +69,13 @@ struct Spec {
   unsigned bool_mask_broadcast = kNoBroadcast;
   bool bias = false;
   unsigned bias_broadcast = kNoBroadcast;
+  std::optional<Rope> rope{};  ///< over half of the head_dim, or over all of it: `rope_whole`
+  bool rope_whole = false;
+  bool rope_positions = false;  ///< own positions for q and k, descending in the batch
+  bool rope_rotate_keys = true;
+  std::optional<float> qk_norm{};  ///< its epsilon
+  bool qk_norm_weights = false;
+  bool qk_norm_keys = true;
   std::optional<float> soft_cap{};
   std::optional<float> alibi_slope{};  ///< of head 0; half as steep for each further head
   std::optional<float> sink{};         ///< of head 0 and, one more each time, every other head
@@ -96,7 +103,8 @@ struct Problem {
   std::vector<unsigned char> mask_storage;
   std::vector<std::int64_t> kv_lens, query_offsets, weights_rows;
   StateStorage state_storage;
-  std::vector<float> alibi_slopes, sinks;
+  std::vector<float> alibi_slopes, sinks, cos, sin, q_weight, k_weight;
+  std::vector<std::int64_t> q_positions, k_positions;
   TensorView<float, 4> q, k, v;
   AttentionOptions options;  ///< inputs only
 };

@@ -128,6 +128,34 @@ TEST_CASE("attention keeps the published bound with a soft cap, a window, ALiBi 
   }
 }
 
+TEST_CASE("attention keeps the published bound with normalised queries and keys") {
+  for (const std::int64_t kv_len : {40, 257, 600}) {
+    for (const float factor : {0.001f, 1.0f, 1e6f}) {
+      Spec spec = bounds_spec(kv_len);
+      spec.qk_norm = 1e-6f;
+      spec.qk_norm_weights = kv_len != 257;
+      if (kv_len == 600) spec.rope = Rope::half;
+      const Problem problem(spec);
+      scale(problem.q, factor);
+      scale(problem.k, factor);
+      check_published(problem);
+    }
+  }
+}
+
+TEST_CASE("attention keeps the published bound with rotated queries and keys") {
+  for (const std::int64_t kv_len : {40, 257, 600}) {
+    for (const Rope style : {Rope::half, Rope::interleaved}) {
+      Spec spec = bounds_spec(kv_len);
+      spec.rope = style;
+      spec.rope_whole = kv_len == 257;
+      const Problem problem(spec);
+      scale(problem.q, 3.0f);
+      check_published(problem);
+    }
+  }
+}
+
 TEST_CASE("attention keeps the published bound where one key takes nearly all the weight") {
   for (const float factor : {5.0f, 30.0f, 300.0f}) {
     const Problem problem(bounds_spec(600));

@@ -119,6 +119,35 @@ std::vector<Feature> score_features() {
          s.mask = s.mask.windowed(5, 0);
          s.offset_per_sequence = s.mask.align == Mask::Align::offset;
        }},
+      {"rope", "RoPE half", [](Spec& s) { s.rope = Rope::half; }},
+      {"rope", "RoPE interleaved",
+       [](Spec& s) {
+         s.rope = Rope::interleaved;
+         s.rope_positions = true;
+       }},
+      {"rope", "RoPE half, all dims, keys rotated",
+       [](Spec& s) {
+         s.rope = Rope::half;
+         s.rope_whole = true;
+         s.rope_rotate_keys = false;
+       }},
+      {"rope", "RoPE interleaved, all dims",
+       [](Spec& s) {
+         s.rope = Rope::interleaved;
+         s.rope_whole = true;
+       }},
+      {"norm", "QK-norm", [](Spec& s) { s.qk_norm = 1e-6f; }},
+      {"norm", "QK-norm with weights",
+       [](Spec& s) {
+         s.qk_norm = 0.25f;
+         s.qk_norm_weights = true;
+       }},
+      {"norm", "QK-norm of queries with weights",
+       [](Spec& s) {
+         s.qk_norm = 0.0f;
+         s.qk_norm_weights = true;
+         s.qk_norm_keys = false;
+       }},
       {"cap", "soft cap 0.5", [](Spec& s) { s.soft_cap = 0.5f; }},
       {"cap", "soft cap 30", [](Spec& s) { s.soft_cap = 30.0f; }},
       {"alibi", "ALiBi 0.5", [](Spec& s) { s.alibi_slope = 0.5f; }},
@@ -190,6 +219,11 @@ TEST_CASE("every ISA gives the bits of the scalar statement with every feature a
     spec.mask = seed % 3 == 0 ? causal_bottom_right() : causal(random.below(600) - 50);
     if (seed % 4 == 1) spec.mask.kind = Mask::Kind::none;
     if (seed % 4 != 2) spec.mask = spec.mask.windowed(random.below(500), random.below(90) - 1);
+    if (seed % 5 != 1) spec.qk_norm = 0.01f;
+    spec.qk_norm_weights = seed % 2 == 0 && spec.qk_norm;
+    if (seed % 3 != 1) spec.rope = seed % 2 == 0 ? Rope::half : Rope::interleaved;
+    spec.rope_whole = seed % 4 < 2;
+    spec.rope_positions = true;
     if (seed % 5 != 3) spec.soft_cap = 0.5f + 30.0f * std::abs(random.uniform());
     if (seed % 5 != 4) spec.alibi_slope = random.normal();
     if (seed % 5 != 2) spec.sink = 3.0f * random.normal();

@@ -178,11 +178,10 @@ TEST_CASE("a case is skipped by the name of every option that is missing, found 
         Names{"qk_matmul_output_mode 4"});
 
   CaseFolder extras = small_case();
-  extras.add("input", "rope_cos", std::vector<float>{1}, {1, 1});
   extras.add("input", "sinks", std::vector<std::uint16_t>{0x3c00}, {1});
   extras.add("input", "dropout", std::vector<float>{1}, {1});
   extras.add("output", "entropy", std::vector<float>{1}, {1});
-  CHECK(needs(extras) == Names{"RoPE", "f16 storage", "input dropout", "output entropy"});
+  CHECK(needs(extras) == Names{"f16 storage", "input dropout", "output entropy"});
 
   CaseFolder half("AttentionX", json::object());
   for (const char* role : {"Q", "K", "V"}) {

@@ -63,6 +63,10 @@ struct RaggedProblem {
     if (problem.spec.bool_mask) {
       options.bool_mask.values = options.bool_mask.values.sliced(2, first, count);
     }
+    if (RopeOptions& rope = options.rope; problem.spec.rope_positions) {
+      rope.q_positions = rope.q_positions.sliced(1, first, count);
+      rope.k_positions = rope.k_positions.sliced(1, kv_rows[s], length);
+    }
     options.lse = want.lse.sliced(2, first, count);
     if (problem.spec.weights) options.weights = want.weights.sliced(2, first, count);
     reference::attention(problem.q.sliced(2, first, count), problem.k.sliced(2, kv_rows[s], length),
@@ -134,6 +138,18 @@ TEST_CASE("a sequence of a ragged batch has the bits of a call of its own") {
   spec.alibi_slope = 0.125f;
   spec.sink = 0.5f;
   check_every_isa_and_threads(RaggedProblem(spec));
+}
+
+TEST_CASE("positions of a ragged batch are per packed row, or each sequence's own") {
+  Spec spec = base_spec();
+  spec.mask = causal(5);
+  for (const Rope style : {Rope::half, Rope::interleaved}) {
+    spec.rope = style;
+    spec.rope_positions = style == Rope::interleaved;
+    RaggedProblem ragged(spec);
+    ragged.offsets.clear();
+    check_every_isa_and_threads(ragged);
+  }
 }
 
 TEST_CASE("masks, biases, weights, lengths and offsets of a ragged batch are per packed row") {

@@ -47,10 +47,10 @@ std::vector<Engine> engines_of(const std::vector<Isa>& isas) {
   std::vector<Engine> engines;
   for (const Isa isa : isas) {
     engines.push_back({std::string(isa_name(isa)),
-                       [isa](const auto&... arguments) -> decltype(attention(arguments...)) {
-                         const ForcedIsa forced(isa);
+                       [](const auto&... arguments) -> decltype(attention(arguments...)) {
                          attention(arguments...);
-                       }});
+                       },
+                       isa});
   }
   return engines;
 }

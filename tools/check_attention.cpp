@@ -35,6 +35,7 @@ std::unique_ptr<T[]> padded_rows(const std::vector<U>& values, std::int64_t from
 Outcome run_case(const Case& facts, const Attention& attention) {
   if (facts.op == "Attention") return run_onnx_attention(facts, attention);
   if (facts.op == "AttentionX") return run_attentionx(facts, attention);
+  if (facts.op == "RotaryEmbedding") return run_rotary_embedding(facts);
   return {.needs = {"operator " + facts.op}, .comparisons = {}};
 }
 

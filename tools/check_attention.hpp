@@ -52,7 +52,10 @@ Outcome run_onnx_attention(const Case& facts, const Attention& attention);
 /// The suite's own operator AttentionX.
 Outcome run_attentionx(const Case& facts, const Attention& attention);
 
-// --- parts of the two ---------------------------------------------------------------------------
+/// ONNX RotaryEmbedding, opset 23, by apply_rope() on the active ISA.
+Outcome run_rotary_embedding(const Case& facts);
+
+// --- parts of these ---------------------------------------------------------------------------
 
 /// Collects the options that a case needs and Rapt lacks, in the order of discovery, each once.
 class Needs {

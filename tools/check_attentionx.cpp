@@ -1,6 +1,7 @@
 // The suite's operator AttentionX expressed in attention(): layouts are views, packed sequences a
 // ragged batch.
 #include <algorithm>
+#include <array>
 
 #include "check_attention.hpp"
 #include "rapt/error.hpp"
@@ -17,7 +18,9 @@ std::vector<std::string> missing_options(const Case& facts) {
   Needs needs;
   needs.add(facts.find_input("K_i8") != nullptr || facts.find_input("V_i8") != nullptr,
             "int8 keys and values");
-  needs.add(facts.find_input("rope_cos") != nullptr, "RoPE");
+  for (const char* role : {"rope_cos", "rope_sin"}) {
+    needs.add_storage(facts.find_input(role), {DType::f32});
+  }
   for (const char* role : {"Q", "K", "V", "QKV"}) {
     needs.add_storage(facts.find_input(role), {DType::f32});
   }
@@ -61,6 +64,9 @@ struct Inputs {
   std::vector<std::int64_t> kv_lens;
   std::vector<float> alibi_slopes, sinks;
   std::optional<ElementMask> element_mask;
+  std::vector<float> rope_cos, rope_sin;
+  std::vector<std::int64_t> rope_pos_q, rope_pos_k;
+  RopeOptions rope;
 };
 
 /// [batch, heads, tokens, dim] of a layout with separate q, k and v; packed rows are one sequence.
@@ -72,6 +78,36 @@ Heads separate(const CaseTensor& tensor, const std::string& layout) {
   }
   require_rank(tensor, 4);
   return heads_of(tensor, {shape[0], shape[1], shape[2], shape[3]}, layout == "BSHD");
+}
+
+/// Positions of the tokens, the same in every sequence.
+TensorView<const std::int64_t, 2> read_positions(const CaseTensor& tensor, std::int64_t tokens,
+                                                 std::vector<std::int64_t>& positions) {
+  require_shape(tensor, {tokens});
+  positions = tensor.integers();
+  return {positions.data(), {1, tokens}};
+}
+
+void read_rope(const Case& facts, Inputs& in) {
+  if (facts.find_input("rope_cos") == nullptr) return;
+  const CaseTensor& cos = facts.input("rope_cos");
+  require_rank(cos, 2);
+  require_shape(facts.input("rope_sin"), cos.shape);
+  if (facts.integer("rope_dim", 2 * cos.shape[1]) != 2 * cos.shape[1]) {
+    throw Error(ErrorCode::malformed_file, "rope_dim does not match the tables");
+  }
+  const std::string style = facts.word("rope_style", "half");
+  if (style != "half" && style != "interleaved") {
+    throw Error(ErrorCode::malformed_file, "rope_style '" + style + "' is unknown");
+  }
+  in.rope_cos = cos.floats();
+  in.rope_sin = facts.input("rope_sin").floats();
+  const std::array table{cos.shape[0], cos.shape[1]};
+  in.rope.table = {style == "half" ? Rope::half : Rope::interleaved,
+                   {in.rope_cos.data(), table},
+                   {in.rope_sin.data(), table}};
+  in.rope.q_positions = read_positions(facts.input("rope_pos_q"), in.q.shape[2], in.rope_pos_q);
+  in.rope.k_positions = read_positions(facts.input("rope_pos_k"), in.k.shape[2], in.rope_pos_k);
 }
 
 /// The values of an input with one for each head; none when the case lacks it.
@@ -113,6 +149,7 @@ Inputs read_inputs(const Case& facts, const std::string& layout) {
   }
   in.alibi_slopes = per_head(facts, "alibi_slopes", in.q.shape[1]);
   in.sinks = per_head(facts, "sinks", in.q.shape[1]);
+  read_rope(facts, in);
   return in;
 }
 
@@ -133,6 +170,7 @@ AttentionOptions options_of(const Case& facts, const Inputs& in) {
   options.alibi_slopes = in.alibi_slopes;
   options.sinks = in.sinks;
   options.kv_lens = in.kv_lens;
+  options.rope = in.rope;
   if (in.element_mask) in.element_mask->apply_to(options);
   return options;
 }

@@ -13,6 +13,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Forces the engine's ISA, for the operators that are functions of their own.
+class EngineIsa {
+ public:
+  explicit EngineIsa(const Engine& engine) : forced_(engine.isa.has_value()) {
+    if (forced_) force_isa(*engine.isa);
+  }
+  ~EngineIsa() {
+    if (forced_) reset_isa();
+  }
+  EngineIsa(const EngineIsa&) = delete;
+  EngineIsa& operator=(const EngineIsa&) = delete;
+
+ private:
+  bool forced_;
+};
+
 /// Adds what came of the case on one engine.
 void add_outcome(CaseReport& report, const Engine& engine, Outcome outcome) {
   report.needs = std::move(outcome.needs);
@@ -57,6 +73,7 @@ CaseReport check_case(const fs::path& folder, std::span<const Engine> engines) {
     report.op = facts.op;
     for (const Engine& engine : engines) {
       try {
+        const EngineIsa forced(engine);
         add_outcome(report, engine, run_case(facts, engine.attention));
       } catch (const std::exception& error) {
         report.failures.push_back({engine.name, "", std::nullopt, error.what()});

@@ -9,6 +9,7 @@
 
 #include "check_attention.hpp"
 #include "check_compare.hpp"
+#include "rapt/isa.hpp"
 
 namespace rapt::conformance {
 
@@ -16,6 +17,7 @@ namespace rapt::conformance {
 struct Engine {
   std::string name;
   Attention attention;
+  std::optional<Isa> isa{};  ///< forced while a case runs; unset: the active one
 };
 
 /// One output that is wrong, or a case that could not be run.

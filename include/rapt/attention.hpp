@@ -8,17 +8,26 @@
 #include "rapt/attention_state.hpp"
 #include "rapt/export.hpp"
 #include "rapt/mask.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
 #include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"
 
 namespace rapt {
 
 /// What a call of attention() may add to the plain formula. Every default does nothing.
-/// The order is: scale, soft cap, bias, ALiBi, score callback, mask, softmax; a sink joins the
-/// softmax last.
+/// The order is: norm and rotation of q and k, scale, soft cap, bias, ALiBi, score callback, mask,
+/// softmax; a sink joins the softmax last.
 struct AttentionOptions {
   Mask
       mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right(), each .windowed(...)
+
+  /// QK-norm: each row of q and k is divided by its root mean square. Unset: not.
+  std::optional<QkNorm> qk_norm{};
+
+  /// RoPE: q and k are rotated by position before they are multiplied, as apply_rope() would.
+  /// rope.table empty: not. Source: Su et al., "RoFormer", 2021.
+  RopeOptions rope{};
 
   /// [batch]: keys at or beyond kv_lens[b] do not exist for sequence b and are never read.
   /// Empty: every sequence has all kv_len keys.

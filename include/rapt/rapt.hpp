@@ -11,6 +11,8 @@
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/paged.hpp"
 #include "rapt/ragged.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
 #include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"
 #include "rapt/version.hpp"

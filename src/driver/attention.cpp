@@ -14,8 +14,11 @@
 #include "driver/output_rows.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
+#include "driver/rms_norm.hpp"
+#include "driver/rotation.hpp"
 #include "driver/score_callback.hpp"
 #include "driver/validate.hpp"
+#include "driver/validate_rope.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -73,6 +76,19 @@ const T* first_of(const TensorView<const T, 4>& view, const SequencePlace& at, s
 template <class T>
 MaskStrides mask_strides(const TensorView<const T, 4>& view) {
   return {broadcast_stride(view, 2), broadcast_stride(view, 1), broadcast_stride(view, 3)};
+}
+
+/// What happens to rows of q and k before they are multiplied.
+void set_row_options(const Call& call, const SequencePlace& at, AttendArgs& args) {
+  if (const auto& norm = call.options.qk_norm) {
+    args.norm_q = row_norm(norm->q_weight, norm->epsilon);
+    if (norm->normalize_keys) args.norm_k = row_norm(norm->k_weight, norm->epsilon);
+  }
+  const RopeOptions& rope = call.options.rope;
+  args.rotate_q = rotation_of(rope.table, rope.q_positions, at.batch, at.q_row, at.query_offset);
+  if (rope.rotate_keys) {
+    args.rotate_k = rotation_of(rope.table, rope.k_positions, at.batch, at.kv_row, 0);
+  }
 }
 
 void set_score_options(const Call& call, const SequencePlace& at, std::int64_t head,
@@ -191,6 +207,7 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.out = rows_of(out, at.batch, head, at.q_row);
   args.out_token_stride = out.strides[2];
   args.out_head_stride = out.strides[1];
+  set_row_options(call, at, args);
   set_score_options(call, at, head, args);
   set_score_outputs(call, at, head, args);
   set_row_ends(call, item.sequence, item.kv_head, args);
@@ -309,6 +326,9 @@ void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& o
                       const Sequences& sequences) {
   if (tensors.q.shape[1] == 0) return;
   const CallbackOfCall callback(options.score_callback);
+  if (options.qk_norm) check_qk_norm(*options.qk_norm, tensors.q.shape[3]);
+  if (tensors.pages != nullptr) check_keys_are_ready(options);
+  validate_positions(tensors.q, tensors.k, options.rope, sequences);
   try {
     plan_and_run(tensors, options, sequences, callback);
   } catch (const std::bad_alloc&) {

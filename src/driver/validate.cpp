@@ -8,6 +8,7 @@
 #include "core/views.hpp"
 #include "driver/base_2.hpp"
 #include "driver/validate_outputs.hpp"
+#include "driver/validate_rope.hpp"
 
 namespace rapt {
 namespace {
@@ -93,10 +94,12 @@ void check_mask(const Mask& mask, std::int64_t sequences) {
 /// ignored.
 void check_offsets_are_used(const AttentionOptions& options) {
   const Mask& mask = options.mask;
-  const bool used = mask.kind == Mask::Kind::causal || mask.window_left != kNoWindow ||
-                    mask.window_right != kNoWindow || !options.alibi_slopes.empty();
+  const bool used =
+      mask.kind == Mask::Kind::causal || mask.window_left != kNoWindow ||
+      mask.window_right != kNoWindow || !options.alibi_slopes.empty() ||
+      (options.rope.table.cos.data != nullptr && options.rope.q_positions.data == nullptr);
   if (!mask.query_offsets.empty() && !used) {
-    fail("mask: query_offsets mean nothing without a causal mask, a window or alibi_slopes");
+    fail("mask: query_offsets mean nothing without a causal mask, a window, alibi_slopes or rope");
   }
 }
 
@@ -187,6 +190,10 @@ void check_aliasing(const char* output, const MemoryRange& written,
   check_disjoint(output, written, "state_in: m", memory_range(options.state_in.m));
   check_disjoint(output, written, "state_in: l", memory_range(options.state_in.l));
   check_disjoint(output, written, "state_in: o", memory_range(options.state_in.o));
+  check_rope_apart(output, written, options.rope);
+  if (!options.qk_norm) return;
+  check_disjoint(output, written, "qk_norm.q_weight", memory_range(options.qk_norm->q_weight));
+  check_disjoint(output, written, "qk_norm.k_weight", memory_range(options.qk_norm->k_weight));
 }
 
 }  // namespace
@@ -237,6 +244,7 @@ void validate_options(const AttentionOptions& options, const ScoresShape& scores
   check_soft_cap(options);
   check_per_head("alibi_slopes", options.alibi_slopes, scores[1], false);
   check_per_head("sinks", options.sinks, scores[1], true);
+  check_rope_options(options.rope);
   if (options.softmax_scale && !std::isfinite(*options.softmax_scale)) {
     fail("softmax_scale: " + std::to_string(*options.softmax_scale) + " is not finite");
   }

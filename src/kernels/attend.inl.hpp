@@ -3,6 +3,7 @@
 //   -> weighted values, folded into the running state;  then the outputs (finish.inl.hpp).
 #pragma once
 
+#include "kernels/attend_rows.inl.hpp"
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
 #include "kernels/few_rows.inl.hpp"
@@ -78,8 +79,7 @@ struct QueryTile {
 inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
   for (std::int64_t r = 0; r < args.rows; ++r) {
     const RowPosition at = position_of(args, args.row_begin + r);
-    pack_scaled_row(args.q + at.query * args.q_token_stride + at.head * args.q_head_stride,
-                    args.head_dim, args.scale,
+    pack_scaled_row(query_row(args, scratch, at), args.head_dim, args.scale,
                     scratch.q + r / kRows * scratch.q_tile + r % kRows * kLanes);
   }
 }
@@ -87,9 +87,9 @@ inline void pack_queries(const AttendArgs& args, const AttendScratch& scratch) {
 RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
   if (args.pages.k != nullptr) return pack_paged_block(args, scratch, block, keys);
-  const float* k = args.k + block * kKeyBlock * args.k_stride;
   const float* v = args.v + block * kKeyBlock * args.v_stride;
-  pack_keys(k, args.k_stride, keys.begin, keys.end, args.head_dim, scratch.k);
+  const KeyRows k = key_rows(args, scratch, block, keys);
+  pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
   // Few rows do not repay the copy; a value_dim that is no whole number of tiles needs the padding.
   if (args.rows < kPackValuesRows && args.value_dim % kColumns == 0) {
     return {scratch.k, nullptr, v, args.v_stride, kPanel, nullptr};
@@ -102,15 +102,15 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
 /// packed panels.
 inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
                             const QueryTile& tile) {
-  const float* k = args.k + tile.block * kKeyBlock * args.k_stride;
+  const KeyRows k = key_rows(args, scratch, tile.block, tile.keys);
   const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
   const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
   if (keys > 0) {
-    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k + tile.keys.begin * args.k_stride,
-                                    args.k_stride, keys, args.head_dim, scratch.v);
+    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k.first + tile.keys.begin * k.stride,
+                                    k.stride, keys, args.head_dim, scratch.v);
   }
   if (rest < tile.keys.end) {
-    pack_keys(k, args.k_stride, rest, tile.keys.end, args.head_dim, scratch.k);
+    pack_keys(k.first, k.stride, rest, tile.keys.end, args.head_dim, scratch.k);
     for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
       const float* panel = scratch.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
       with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);

@@ -18,17 +18,28 @@ RAPT_INLINE std::int64_t blocks_of(const AttendArgs& args) {
   return (args.kv_len + kKeyBlock - 1) / kKeyBlock;
 }
 
+RAPT_INLINE bool changes_queries(const AttendArgs& args) {
+  return args.norm_q.on != 0 || args.rotate_q.cos != nullptr;
+}
+
+RAPT_INLINE bool changes_keys(const AttendArgs& args) {
+  return args.norm_k.on != 0 || args.rotate_k.cos != nullptr;
+}
+
 /// Everything is a multiple of 16 floats, so that every part starts on a cache line.
 struct AttendScratch {
   std::int64_t rows, blocks;
-  std::int64_t q_tile;    // floats of a row tile of queries
-  std::int64_t o_stride;  // value_dim in whole panels
-  float* q;               // row tiles of depth head_dim
-  float* k;               // panels of one block
-  float* v;               // panels of one block
-  float* s;               // row tiles of depth kKeyBlock, for kQueryRows rows
-  float* top;             // [kQueryRows][kLanes]: maxima collected while the scores are computed
-  float* o;               // [rows][o_stride], with m and l the running state
+  std::int64_t q_tile;      // floats of a row tile of queries
+  std::int64_t o_stride;    // value_dim in whole panels
+  std::int64_t key_stride;  // of changed keys
+  float* row;               // [head_dim] when queries are normalised or rotated
+  float* keys;              // [kKeyBlock][key_stride] when keys are
+  float* q;                 // row tiles of depth head_dim
+  float* k;                 // panels of one block
+  float* v;                 // panels of one block
+  float* s;                 // row tiles of depth kKeyBlock, for kQueryRows rows
+  float* top;               // [kQueryRows][kLanes]: maxima collected while the scores are computed
+  float* o;                 // [rows][o_stride], with m and l the running state
   float* m;
   float* l;
   float* block_m;  // [kQueryRows], the block's own state and its fold coefficients
@@ -46,6 +57,9 @@ struct AttendScratch {
     q_tile = tile_floats(args.head_dim);
     o_stride = round_up(args.value_dim, kPanel);
     floats = 0;
+    key_stride = round_up(args.head_dim, kLanes);
+    row = take(args.scratch, changes_queries(args) ? key_stride : 0);
+    keys = take(args.scratch, changes_keys(args) ? kKeyBlock * key_stride : 0);
     q = take(args.scratch, (args.rows + kRows - 1) / kRows * q_tile);
     k = take(args.scratch, kKeyBlock * args.head_dim);
     v = take(args.scratch, kKeyBlock * o_stride);

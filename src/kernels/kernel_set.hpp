@@ -67,6 +67,25 @@ struct PageTable {
   int packed;
 };
 
+/// RMS normalisation of a row of queries or keys.
+struct RowNorm {
+  int on;  ///< 0: none
+  float epsilon;
+  const float* weight;  ///< null: all 1
+};
+
+/// RoPE: which row of a table of angles turns a row of queries or keys.
+struct Rotation {
+  const float* cos;  ///< null: no rotation; else [position][cos_stride]
+  const float* sin;
+  std::int64_t cos_stride, sin_stride;
+  std::int64_t pairs;             ///< half of the rotary dims
+  int interleaved;                ///< pairs (2 d, 2 d + 1), else (d, d + pairs)
+  const std::int64_t* positions;  ///< null: row i is at first_position + i
+  std::int64_t position_stride;   ///< else at positions[i * position_stride]
+  std::int64_t first_position;
+};
+
 /// One work item of attention: rows [row_begin, row_begin + rows) of one sequence and one kv head
 /// over the key blocks [block_begin, block_end). Row r is query r / group of head r % group of the
 /// kv head's group.
@@ -90,6 +109,9 @@ struct AttendArgs {
   /// visible_end).
   std::int64_t kv_len;
   std::int64_t visible_begin, visible_end;
+
+  RowNorm norm_q, norm_k;       ///< before the rotation
+  Rotation rotate_q, rotate_k;  ///< rows are query numbers and key numbers of the sequence
 
   float soft_cap;             ///< in base 2: cap * log2(e); 0: none
   const float* alibi_slopes;  ///< null: none; else of the group's heads, times log2(e)
@@ -137,6 +159,28 @@ struct AttendArgs {
   const AttendArgs* next;
 
   float* scratch;  ///< attend_scratch(...) floats, aligned to 64 bytes
+};
+
+/// y = rows [row_begin, row_end) of x, rotated. y may be x.
+struct RotateArgs {
+  const float* x;  ///< row 0
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t row_begin, row_end;
+  std::int64_t head_dim;
+  Rotation rotation;
+};
+
+/// y = rows of x, normalised. y may be x.
+struct NormArgs {
+  const float* x;
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t rows;
+  std::int64_t width;
+  RowNorm norm;
 };
 
 /// One block of rows times a panel range of packed weights: y = x W^T + b.
@@ -238,6 +282,8 @@ struct KernelSet {
   void (*merge_results)(const MergeArgs&);
   std::int64_t (*linear_scratch)(const LinearArgs&);
   void (*linear)(const LinearArgs&);
+  void (*normalize)(const NormArgs&);
+  void (*rotate)(const RotateArgs&);
 
   void (*exp2)(const float* x, float* y, std::int64_t count);
   void (*pack_rows)(const PackRowsArgs&);

@@ -3,6 +3,8 @@
 #include "kernels/attend.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/linear.inl.hpp"
+#include "kernels/rms_norm.inl.hpp"
+#include "kernels/rope.inl.hpp"
 #include "kernels/state.inl.hpp"
 #include "kernels/weight_sums.inl.hpp"
 
@@ -83,6 +85,8 @@ const KernelSet RAPT_KERNEL_SET = {
     .merge_results = RAPT_KERNEL_ISA::merge_results,
     .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
     .linear = RAPT_KERNEL_ISA::linear,
+    .normalize = RAPT_KERNEL_ISA::normalize_rows,
+    .rotate = RAPT_KERNEL_ISA::rotate_rows,
     .exp2 = RAPT_KERNEL_ISA::exp2_array,
     .pack_rows = RAPT_KERNEL_ISA::pack_row_tile,
     .pack_keys = RAPT_KERNEL_ISA::pack_key_panels,

@@ -55,8 +55,8 @@ inline void sum_weights(const AttendArgs& args) {
   KeyRange keys{0, 0};
   if (args.rows > 0) keys = visible_to_rows(args, args.row_begin, args.rows, args.block_begin);
   if (keys.begin < keys.end) {
-    pack_keys(args.k + key * args.k_stride, args.k_stride, keys.begin, keys.end, args.head_dim,
-              scratch.k);
+    const KeyRows k = key_rows(args, scratch, args.block_begin, keys);
+    pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
     for (std::int64_t r = 0; r < args.rows; r += kQueryRows) {
       part.row_begin = args.row_begin + r;
       part.rows = args.rows - r < kQueryRows ? args.rows - r : kQueryRows;

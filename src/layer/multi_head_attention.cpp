@@ -101,6 +101,7 @@ void check_overlaps(TensorView<const float, 3> x, TensorView<const float, 3> con
     const char* name;
     MemoryRange range;
   };
+  const QkNorm norm = options.qk_norm.value_or(QkNorm{});
   const Named outputs[] = {{"y", memory_range(y)},
                            {"lse", memory_range(options.lse)},
                            {"weights", memory_range(options.weights)},
@@ -117,7 +118,13 @@ void check_overlaps(TensorView<const float, 3> x, TensorView<const float, 3> con
                           {"weights_rows", memory_range(options.weights_rows)},
                           {"state_in: m", memory_range(options.state_in.m)},
                           {"state_in: l", memory_range(options.state_in.l)},
-                          {"state_in: o", memory_range(options.state_in.o)}};
+                          {"state_in: o", memory_range(options.state_in.o)},
+                          {"qk_norm.q_weight", memory_range(norm.q_weight)},
+                          {"qk_norm.k_weight", memory_range(norm.k_weight)},
+                          {"rope.table.cos", memory_range(options.rope.table.cos)},
+                          {"rope.table.sin", memory_range(options.rope.table.sin)},
+                          {"rope.q_positions", memory_range(options.rope.q_positions)},
+                          {"rope.k_positions", memory_range(options.rope.k_positions)}};
   for (const Named& output : outputs) {
     for (const Named& input : inputs) {
       check_disjoint(output.name, output.range, input.name, input.range);

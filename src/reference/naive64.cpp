@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <limits>
 
+#include "reference/rows.hpp"
 #include "reference/visibility.hpp"
 
 namespace rapt::reference {
@@ -66,6 +67,8 @@ std::vector<double> scores(const Row& row, double& largest) {
   const std::int64_t kv_len = row.k.shape[2];
   const std::int64_t keys = sequence_keys(row.options, row.batch, kv_len);
   std::vector<double> s(static_cast<std::size_t>(kv_len), -kInfinity);
+  const Row64 q = query_row64(row.options, &row.q(row.batch, row.head, row.query, 0),
+                              row.q.shape[3], {row.batch, row.query, row.position});
   for (std::int64_t j = 0; j < keys; ++j) {
     if (!in_range(row.options.mask, row.position, j, keys)) continue;
     if (!kept(row.options.bool_mask, row.batch, row.head, row.query, j)) continue;
@@ -76,11 +79,11 @@ std::vector<double> scores(const Row& row, double& largest) {
     if (bias == -kInfinity) continue;
     double dot = 0.0;
     double magnitude = 0.0;
-    for (std::int64_t d = 0; d < row.q.shape[3]; ++d) {
-      const double product = double{row.q(row.batch, row.head, row.query, d)} *
-                             double{row.k(row.batch, row.kv_head, j, d)};
-      dot += product;
-      magnitude += std::abs(product);
+    const Row64 k = key_row64(row.options, &row.k(row.batch, row.kv_head, j, 0), row.k.shape[3],
+                              {row.batch, j, j});
+    for (std::size_t d = 0; d < q.value.size(); ++d) {
+      dot += q.value[d] * k.value[d];
+      magnitude += q.magnitude[d] * k.magnitude[d];
     }
     const Score plain{row.scale * dot, std::abs(row.scale) * magnitude};
     const Score score = called_back(row, with_options(row, plain, bias, j), j);

@@ -23,11 +23,12 @@ struct Attention64 {
 };
 
 /// What rapt::attention computes, in float64, without bias sums that stop at the lowest float.
-///   S = max_j softmax_scale sum_d |q_d k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, and |sink|
-/// where that is larger; 8 u soft_cap is what the division, tanh and product of the soft cap lose;
-/// a score callback adds 4 |s| before and after it, for what its conversions and its own float
-/// lose. `out`, `lse` and `weights` of the options are ignored as outputs. Nothing is checked. Keys
-/// whose bias is -inf are masked.
+///   S = max_j softmax_scale sum_d |q_d| |k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, and
+/// |sink| where that is larger; |q_d| and |k_jd| of a rotated row are |u cos| + |w sin|; 8 u
+/// soft_cap is what the division, tanh and product of the soft cap lose; a score callback adds
+/// 4 |s| before and after it, for what its conversions and its own float lose. `out`, `lse` and
+/// `weights` of the options are ignored as outputs. Nothing is checked. Keys whose bias is -inf are
+/// masked.
 Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
                         TensorView<const float, 4> v, const AttentionOptions& options = {});
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/arithmetic.hpp"
+#include "reference/rows.hpp"
 #include "reference/visibility.hpp"
 
 namespace rapt::reference {
@@ -41,16 +42,16 @@ struct State {
   std::vector<float> o;
 };
 
-// 1. q' = q * c, with c = softmax_scale * log2(e) rounded once.
+// 1. The query, normalised and rotated, then q' = q * c, with c = softmax_scale * log2(e) rounded
+// once.
 std::vector<float> scaled_query(TensorView<const float, 4> q, const Row& row) {
   const std::int64_t head_dim = q.shape[3];
   const std::optional<float> set = row.options.softmax_scale;
   const double scale = set ? double{*set} : 1.0 / std::sqrt(static_cast<double>(head_dim));
   const float c = static_cast<float>(scale * kernels::kLog2E);
-  std::vector<float> scaled;
-  for (std::int64_t d = 0; d < head_dim; ++d) {
-    scaled.push_back(q(row.batch, row.head, row.query, d) * c);
-  }
+  std::vector<float> scaled = query_row(row.options, &q(row.batch, row.head, row.query, 0),
+                                        head_dim, {row.batch, row.query, row.position});
+  for (float& component : scaled) component *= c;
   return scaled;
 }
 
@@ -96,8 +97,8 @@ float called_back(const Row& row, float s, std::int64_t j) {
   return s < kLowest ? kLowest : s;  // a NaN stays
 }
 
-// 2. s_j = <q', k_j> by a chain over ascending d, then the options. -inf: the row does not attend
-// to the key, whose memory is not read when a mask says so.
+// 2. s_j = <q', k_j>, the key normalised and rotated, by a chain over ascending d, then the
+// options. -inf: the row does not attend to the key, whose memory is not read when a mask says so.
 float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   const AttentionOptions& options = row.options;
   if (!in_range(options.mask, row.position, j, row.keys)) return -kInfinity;
@@ -107,7 +108,8 @@ float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   if (bias == -kInfinity) return -kInfinity;
 
   float s = 0.0f;
-  const float* k = &row.k(row.batch, row.kv_head, j, 0);
+  const std::vector<float> k =
+      key_row(options, &row.k(row.batch, row.kv_head, j, 0), row.k.shape[3], {row.batch, j, j});
   for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
   return called_back(row, with_options(row, s, bias, j), j);
 }

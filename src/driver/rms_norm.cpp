@@ -1,0 +1,70 @@
+// rms_norm(): validate, then normalise the rows in parallel.
+#include "driver/rms_norm.hpp"
+
+#include <algorithm>
+
+#include "dispatch/dispatch.hpp"
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+
+namespace rapt {
+namespace {
+
+using core::memory_range;
+
+/// Rows that an item normalises.
+constexpr std::int64_t kItemRows = 256;
+
+template <int Rank>
+void check_tensors(const TensorView<const float, Rank>& x, const TensorView<float, Rank>& y,
+                   std::span<const float> weight, float epsilon) {
+  core::check_input("x", x);
+  core::check_output("y", y);
+  for (std::size_t i = 0; i < x.shape.size(); ++i) {
+    core::check_extent(("y: extent of dimension " + std::to_string(i)).c_str(), y.shape[i], "x's",
+                       x.shape[i]);
+  }
+  check_norm_weight("weight", weight, "x's width", x.shape.back());
+  check_epsilon("epsilon", epsilon);
+  const bool in_place = y.data == x.data && y.strides == x.strides;
+  if (!in_place) core::check_disjoint("y", memory_range(y), "x", memory_range(x));
+  core::check_disjoint("y", memory_range(y), "weight", memory_range(weight));
+}
+
+}  // namespace
+
+void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<const float> weight,
+              float epsilon) {
+  check_tensors(x, y, weight, epsilon);
+  if (x.size() == 0) return;
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const auto [batch, heads, tokens, width] = x.shape;
+  const std::int64_t parts = (tokens + kItemRows - 1) / kItemRows;
+  const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(width);
+  for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
+    const std::int64_t begin = item % parts * kItemRows;
+    const std::int64_t h = item / parts % heads;
+    const std::int64_t b = item / parts / heads;
+    kernels.normalize({.x = x.data + b * x.strides[0] + h * x.strides[1] + begin * x.strides[2],
+                       .x_stride = x.strides[2],
+                       .y = y.data + b * y.strides[0] + h * y.strides[1] + begin * y.strides[2],
+                       .y_stride = y.strides[2],
+                       .rows = std::min(kItemRows, tokens - begin),
+                       .width = width,
+                       .norm = row_norm(weight, epsilon)});
+  });
+}
+
+void rms_norm(TensorView<const float, 2> x, TensorView<float, 2> y, std::span<const float> weight,
+              float epsilon) {
+  check_tensors(x, y, weight, epsilon);
+  const auto rows_of = [](const auto& view) {
+    return std::array<std::array<std::int64_t, 4>, 2>{
+        {{1, 1, view.shape[0], view.shape[1]}, {0, 0, view.strides[0], view.strides[1]}}};
+  };
+  const auto [x_shape, x_strides] = rows_of(x);
+  const auto [y_shape, y_strides] = rows_of(y);
+  rms_norm({x.data, x_shape, x_strides}, {y.data, y_shape, y_strides}, weight, epsilon);
+}
+
+}  // namespace rapt

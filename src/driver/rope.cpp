@@ -1,0 +1,87 @@
+// apply_rope(): validate, then rotate the rows of each head in parallel.
+#include <algorithm>
+#include <string>
+
+#include "core/views.hpp"
+#include "dispatch/dispatch.hpp"
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+#include "driver/rotation.hpp"
+#include "driver/validate_rope.hpp"
+#include "rapt/rope.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+using core::memory_range;
+using Positions = TensorView<const std::int64_t, 2>;
+
+constexpr const char* kDimensions[] = {"batch", "heads", "tokens", "head_dim"};
+/// Tokens of one head that an item rotates.
+constexpr std::int64_t kItemTokens = 256;
+
+void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
+                   const RopeView& table) {
+  core::check_input("x", x);
+  core::check_output("y", y);
+  for (std::size_t i = 0; i < 4; ++i) {
+    core::check_extent((std::string("y: ") + kDimensions[i]).c_str(), y.shape[i], "x's",
+                       x.shape[i]);
+  }
+  if (table.cos.data == nullptr && table.sin.data == nullptr) fail("table: is empty");
+  check_rope_table("table", table, x.shape[3]);
+  const bool in_place = y.data == x.data && y.strides == x.strides;
+  if (!in_place) core::check_disjoint("y", memory_range(y), "x", memory_range(x));
+  core::check_disjoint("y", memory_range(y), "table.cos", memory_range(table.cos));
+  core::check_disjoint("y", memory_range(y), "table.sin", memory_range(table.sin));
+}
+
+void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
+            const RopeView& table, const Positions& positions, std::int64_t first_position) {
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const auto [batch, heads, tokens, head_dim] = x.shape;
+  const std::int64_t parts = (tokens + kItemTokens - 1) / kItemTokens;
+  const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(head_dim);
+  for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
+    const std::int64_t begin = item % parts * kItemTokens;
+    const std::int64_t h = item / parts % heads;
+    const std::int64_t b = item / parts / heads;
+    kernels.rotate({.x = x.data + b * x.strides[0] + h * x.strides[1],
+                    .x_stride = x.strides[2],
+                    .y = y.data + b * y.strides[0] + h * y.strides[1],
+                    .y_stride = y.strides[2],
+                    .row_begin = begin,
+                    .row_end = std::min(begin + kItemTokens, tokens),
+                    .head_dim = head_dim,
+                    .rotation = rotation_of(table, positions, b, 0, first_position)});
+  });
+}
+
+}  // namespace
+
+void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const RopeView& table,
+                std::int64_t first_position) {
+  check_tensors(x, y, table);
+  const std::int64_t tokens = x.shape[2], rows = table.cos.shape[0];
+  if (x.size() == 0) return;
+  if (first_position < 0 || tokens > rows || first_position > rows - tokens) {
+    fail("first_position: " + std::to_string(first_position) + " and " + std::to_string(tokens) +
+         " tokens do not lie within the table's " + std::to_string(rows) + " rows");
+  }
+  rotate(x, y, table, {}, first_position);
+}
+
+void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const RopeView& table,
+                TensorView<const std::int64_t, 2> positions) {
+  check_tensors(x, y, table);
+  check_positions_shape("positions", positions, x.shape[0], x.shape[2]);
+  for (std::int64_t b = 0; b < x.shape[0]; ++b) {
+    check_positions("positions", positions, {b, 0, x.shape[2]}, b, table.cos.shape[0]);
+  }
+  core::check_disjoint("y", memory_range(y), "positions", memory_range(positions));
+  if (x.size() == 0) return;
+  rotate(x, y, table, positions, 0);
+}
+
+}  // namespace rapt

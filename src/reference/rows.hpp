@@ -1,0 +1,47 @@
+// Rows of queries and keys as they are multiplied, stated plainly: normalised, then rotated to a
+// position.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rapt/attention.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
+
+namespace rapt::reference {
+
+/// The components of x after rms_norm(); weight [x.size()] or empty.
+std::vector<float> normalized(std::vector<float> x, std::span<const float> weight, float epsilon);
+
+/// The components of x after the rotation at `position`; x as it is without a table.
+std::vector<float> rotated(std::vector<float> x, const RopeView& table, std::int64_t position);
+
+/// The same in float64, and beside each component the magnitudes that made it: for a rotated one
+/// |u cos| + |w sin|.
+struct Row64 {
+  std::vector<double> value, magnitude;
+};
+Row64 row64(const float* x, std::int64_t width);
+Row64 normalized64(Row64 x, std::span<const float> weight, float epsilon);
+Row64 rotated64(Row64 x, const RopeView& table, std::int64_t position);
+
+/// Which sequence and row of the options a row of q or k is.
+struct RowPlace {
+  std::int64_t batch;
+  std::int64_t row;       ///< query or key of the sequence
+  std::int64_t position;  ///< where it stands among the keys; the row itself for a key
+};
+
+/// A query and a key of head_dim components as attention() multiplies them.
+std::vector<float> query_row(const AttentionOptions& options, const float* q, std::int64_t head_dim,
+                             const RowPlace& at);
+std::vector<float> key_row(const AttentionOptions& options, const float* k, std::int64_t head_dim,
+                           const RowPlace& at);
+Row64 query_row64(const AttentionOptions& options, const float* q, std::int64_t head_dim,
+                  const RowPlace& at);
+Row64 key_row64(const AttentionOptions& options, const float* k, std::int64_t head_dim,
+                const RowPlace& at);
+
+}  // namespace rapt::reference

@@ -1,0 +1,210 @@
+// RopeTable: its angles against long double and against published formulas, and wrong
+// configurations.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include "bounds.hpp"
+#include "core/exact_math.hpp"
+#include "fixed_problems.hpp"
+#include "rapt/error.hpp"
+#include "rapt/rope.hpp"
+#include "test_level.hpp"
+
+namespace rapt::test {
+namespace {
+
+using Real = long double;
+using Kind = RopeScaling::Kind;
+
+constexpr Real kPi = std::numbers::pi_v<Real>;
+
+Real plain_frequency(const RopeConfig& config, std::int64_t d) {
+  return std::pow(static_cast<Real>(config.base),
+                  -2.0L * static_cast<Real>(d) / static_cast<Real>(config.rotary_dims));
+}
+
+/// The frequency of pair d by the formulas that the models' authors published.
+Real frequency(const RopeConfig& config, std::int64_t d) {
+  const RopeScaling& s = config.scaling;
+  const Real plain = plain_frequency(config, d);
+  const auto dims = static_cast<Real>(config.rotary_dims);
+  const Real factor = s.factor;
+  const auto length = static_cast<Real>(s.original_positions);
+  switch (s.kind) {
+    case Kind::none:
+      return plain;
+    case Kind::linear:
+      return plain / factor;
+    case Kind::ntk:
+      return std::pow(static_cast<Real>(config.base) * std::pow(factor, dims / (dims - 2)),
+                      -2.0L * static_cast<Real>(d) / dims);
+    case Kind::yarn: {
+      const auto dim_of = [&](Real rotations) {
+        return dims * std::log(length / (rotations * 2 * kPi)) /
+               (2 * std::log(static_cast<Real>(config.base)));
+      };
+      const Real low = std::max(std::floor(dim_of(s.beta_fast)), 0.0L);
+      const Real high = std::min(std::ceil(dim_of(s.beta_slow)), dims - 1);
+      const Real ramp = std::clamp((static_cast<Real>(d) - low) / (high - low), 0.0L, 1.0L);
+      return plain / factor * ramp + plain * (1 - ramp);
+    }
+    case Kind::llama3: {
+      const Real wavelength = 2 * kPi / plain;
+      const Real low = s.low_freq_factor, high = s.high_freq_factor;
+      if (wavelength < length / high) return plain;
+      if (wavelength > length / low) return plain / factor;
+      const Real smooth = (length / wavelength - low) / (high - low);
+      return (1 - smooth) * plain / factor + smooth * plain;
+    }
+  }
+  return 0;
+}
+
+Real length_of(const RopeScaling& s) {
+  if (s.kind != Kind::yarn) return 1;
+  return s.attention_factor ? static_cast<Real>(*s.attention_factor)
+                            : 0.1L * std::log(static_cast<Real>(s.factor)) + 1;
+}
+
+std::vector<RopeConfig> configurations() {
+  const std::int64_t positions = quick() ? 600 : 20'000;
+  return {
+      {.rotary_dims = 128, .positions = positions},
+      {.rotary_dims = 2, .positions = 5},
+      {.rotary_dims = 64, .positions = positions, .base = 500'000.0},
+      {.rotary_dims = 96, .positions = positions, .scaling = {.kind = Kind::linear, .factor = 4.0}},
+      {.rotary_dims = 128, .positions = positions, .scaling = {.kind = Kind::ntk, .factor = 8.0}},
+      {.rotary_dims = 128,
+       .positions = positions,
+       .scaling = {.kind = Kind::yarn, .factor = 16.0, .original_positions = 4096}},
+      {.rotary_dims = 64,
+       .positions = positions,
+       .scaling = {.kind = Kind::yarn,
+                   .factor = 40.0,
+                   .original_positions = 4096,
+                   .attention_factor = 1.0}},
+      {.rotary_dims = 128,
+       .positions = positions,
+       .base = 500'000.0,
+       .scaling = {.kind = Kind::llama3, .factor = 8.0, .original_positions = 8192}},
+  };
+}
+
+std::string error_of(const std::function<void(RopeConfig&)>& spoil) {
+  RopeConfig config{.rotary_dims = 8, .positions = 10};
+  spoil(config);
+  try {
+    const RopeTable table(Rope::half, config);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::invalid_argument);
+    return error.what();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a table of angles is within half a ULP of 1 of long double, with every scaling") {
+  for (const RopeConfig& config : configurations()) {
+    CAPTURE(static_cast<int>(config.scaling.kind));
+    const RopeTable table(Rope::half, config);
+    const RopeView view = table.view();
+    const Real length = length_of(config.scaling);
+    Real worst = 0;
+    for (std::int64_t d = 0; d < config.rotary_dims / 2; ++d) {
+      const Real step = frequency(config, d);
+      for (std::int64_t p = 0; p < config.positions; p += p < 300 ? 1 : 37) {
+        const Real angle = static_cast<Real>(p) * step;
+        const Real bound = rope_table_bound(static_cast<double>(p), static_cast<double>(length));
+        worst = std::max(worst, std::abs(view.cos(p, d) - length * std::cos(angle)) / bound);
+        worst = std::max(worst, std::abs(view.sin(p, d) - length * std::sin(angle)) / bound);
+      }
+    }
+    CHECK(worst <= 1);
+    CHECK(worst > 0.5L);  // The bound is no wider than it must be.
+  }
+}
+
+TEST_CASE("angles far from 0 are reduced as exactly as near ones") {
+  for (const double angle : {0.0, 0.5, 1.5707963267948966, 3.0, 1e3, 65535.0, 1048575.0, 1e9}) {
+    for (const double sign : {1.0, -1.0}) {
+      const auto [cos, sin] = core::exact_cos_sin(sign * angle);
+      CHECK(std::abs(cos - std::cos(static_cast<Real>(sign * angle))) <= 0x1p-50L);
+      CHECK(std::abs(sin - std::sin(static_cast<Real>(sign * angle))) <= 0x1p-50L);
+    }
+  }
+  CHECK(core::exact_log2(8.0) == 3.0);
+  CHECK(core::exact_exp2(-3.0) == 0.125);
+  for (double x = 1.01; x < 1e12; x *= 1.37) {
+    const Real log = std::log2(static_cast<Real>(x));
+    CHECK(std::abs(core::exact_log2(x) - log) <= 0x1p-51L * std::max<Real>(1, log));
+    const Real power = std::exp2(static_cast<Real>(-x / 1e10));
+    CHECK(std::abs(core::exact_exp2(-x / 1e10) - power) <= 4 * 0x1p-53L * power);
+  }
+}
+
+TEST_CASE("a table of angles has the same bits on every machine") {
+  std::uint64_t hash = 0;
+  for (RopeConfig config : configurations()) {
+    config.positions = 5;
+    const RopeTable table(Rope::half, config);
+    const auto size = static_cast<std::size_t>(5 * config.rotary_dims / 2);
+    hash = hash * 31 + hash_bits({table.view().cos.data, size});
+    hash = hash * 31 + hash_bits({table.view().sin.data, size});
+  }
+  CHECK(hash == 0x4fa3d6d46e85d836u);
+}
+
+TEST_CASE("a table outlives a move, and its copy stands on its own") {
+  RopeTable first(Rope::interleaved, {.rotary_dims = 4, .positions = 3});
+  const RopeTable copy = first;
+  const float* memory = first.view().cos.data;
+  const RopeTable moved = std::move(first);
+  CHECK(moved.view().cos.data == memory);
+  CHECK(copy.view().cos.data != memory);
+  CHECK(copy.view().cos(2, 1) == moved.view().cos(2, 1));
+  CHECK(moved.view().style == Rope::interleaved);
+}
+
+TEST_CASE("a wrong configuration of angles is an error that names the field and its value") {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  const auto check = [](const char* part, const std::function<void(RopeConfig&)>& spoil) {
+    const std::string sentence = error_of(spoil);
+    CHECK_MESSAGE(sentence.find(part) != std::string::npos, "\"", sentence, "\" lacks ", part);
+  };
+  check("rotary_dims: 7", [](RopeConfig& c) { c.rotary_dims = 7; });
+  check("rotary_dims: 0", [](RopeConfig& c) { c.rotary_dims = 0; });
+  check("positions: 0", [](RopeConfig& c) { c.positions = 0; });
+  check("positions: 1073741825", [](RopeConfig& c) { c.positions = (1 << 30) + 1; });
+  check("base: 1.0", [](RopeConfig& c) { c.base = 1.0; });
+  check("base: nan", [](RopeConfig& c) { c.base = kNaN; });
+  check("factor: 2.0", [](RopeConfig& c) { c.scaling.factor = 2.0; });
+  check("factor: 0.5", [](RopeConfig& c) { c.scaling = {.kind = Kind::linear, .factor = 0.5}; });
+  check("original_positions: 0", [](RopeConfig& c) { c.scaling.kind = Kind::yarn; });
+  check("original_positions: 9", [](RopeConfig& c) {
+    c.scaling = {.kind = Kind::linear, .factor = 2.0, .original_positions = 9};
+  });
+  check("attention_factor: 1.0", [](RopeConfig& c) { c.scaling.attention_factor = 1.0; });
+  check("attention_factor: 0.0", [](RopeConfig& c) {
+    c.scaling = {.kind = Kind::yarn, .original_positions = 9, .attention_factor = 0.0};
+  });
+  check("beta_fast 0.5", [](RopeConfig& c) {
+    c.scaling = {.kind = Kind::yarn, .original_positions = 9, .beta_fast = 0.5};
+  });
+  check("high_freq_factor 1.0", [](RopeConfig& c) {
+    c.scaling = {.kind = Kind::llama3, .original_positions = 9, .high_freq_factor = 1.0};
+  });
+  check("rotary_dims of at least 4", [](RopeConfig& c) {
+    c.rotary_dims = 2;
+    c.scaling = {.kind = Kind::ntk, .factor = 2.0};
+  });
+}
+
+}  // namespace rapt::test

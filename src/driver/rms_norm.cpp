@@ -38,7 +38,9 @@ void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<co
   check_tensors(x, y, weight, epsilon);
   if (x.size() == 0) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  const auto [batch, heads, tokens, width] = x.shape;
+  // Not a structured binding, which clang 14 lets no lambda use.
+  const std::int64_t batch = x.shape[0], heads = x.shape[1], tokens = x.shape[2],
+                     width = x.shape[3];
   const std::int64_t parts = (tokens + kItemRows - 1) / kItemRows;
   const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(width);
   for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {

@@ -246,8 +246,8 @@ void write_weights(const Row& row, const Weights& weights, const std::optional<S
   }
 }
 
-// 6, the state to pass on, without the sink. As in out, -0 would tell of keys that do not exist; and
-// which of -0 and +0 is the maximum is not said.
+// 6, the state to pass on, without the sink. As in out, -0 would tell of keys that do not exist;
+// and which of -0 and +0 is the maximum is not said.
 void write_state(const Row& row, const std::optional<State>& state) {
   const AttentionState<float>& out = row.options.state_out;
   if (!out) return;

@@ -40,7 +40,9 @@ void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 
 void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
             const RopeView& table, const Positions& positions, std::int64_t first_position) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  const auto [batch, heads, tokens, head_dim] = x.shape;
+  // Not a structured binding, which clang 14 lets no lambda use.
+  const std::int64_t batch = x.shape[0], heads = x.shape[1], tokens = x.shape[2];
+  const std::int64_t head_dim = x.shape[3];
   const std::int64_t parts = (tokens + kItemTokens - 1) / kItemTokens;
   const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(head_dim);
   for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {

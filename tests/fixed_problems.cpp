@@ -182,6 +182,7 @@ const AttentionCase kAttentionCases[] = {
     {"attention.rope_interleaved", 2, 2, 1, 20, 290, 40, 40, causal(7), kRopeInterleaved | kKvLens},
     {"attention.qk_norm_rope", 1, 4, 2, 25, 300, 72, 24, causal_bottom_right(),
      kQkNorm | kRopeHalf | kAllOutputs},
+    {"attention.prefix", 1, 4, 2, 300, 300, 24, 24, causal().with_prefix(70), kAllOutputs},
 };
 
 /// Everything that one case reads and writes.

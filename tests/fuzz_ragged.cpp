@@ -94,7 +94,8 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
 bool can_be_ragged(const Spec& spec) {
   const Shape& s = spec.shape;
   return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows &&
-         !spec.offset_per_sequence && spec.weight_sums == WeightSums::none;
+         !spec.offset_per_sequence && !spec.prefix_per_sequence &&
+         spec.weight_sums == WeightSums::none;
 }
 
 bool can_be_cached(const Spec& spec, const Cuts& cuts) {

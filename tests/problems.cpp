@@ -253,6 +253,7 @@ std::string describe_mask(const Mask& mask) {
     text += " window " + std::to_string(mask.window_left) + ", ";
     text += std::to_string(mask.window_right);
   }
+  if (mask.prefix_len != 0) text += " prefix " + std::to_string(mask.prefix_len);
   return text;
 }
 
@@ -266,6 +267,7 @@ std::string describe(const Spec& spec) {
                      "/" + std::to_string(s.value_dim) + " " + layout_name(spec.layout);
   text += describe_mask(spec.mask);
   if (spec.offset_per_sequence) text += " offset per sequence";
+  if (spec.prefix_per_sequence) text += " prefix per sequence";
   if (spec.kv_lens) text += " kv_lens";
   if (spec.bool_mask) {
     text += *spec.bool_mask == MaskMeaning::keep ? " keep/" : " drop/";
@@ -308,9 +310,11 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
     // The first sequence lacks some keys, the second has them all, the third none, and so on.
     kv_lens.push_back(b % 3 == 0 ? s.kv_len * 2 / 3 : b % 3 == 1 ? s.kv_len : 0);
     query_offsets.push_back(b % 2 == 0 ? s.kv_len / 2 : -1);
+    prefix_lens.push_back(b % 3 == 0 ? s.kv_len / 3 : b % 3 == 1 ? 0 : s.kv_len + 1);
   }
   if (spec.kv_lens) options.kv_lens = kv_lens;
   if (spec.offset_per_sequence) options.mask.query_offsets = query_offsets;
+  if (spec.prefix_per_sequence) options.mask.prefix_lens = prefix_lens;
   make_head_options(*this);
   make_row_options(*this);
   if (spec.bool_mask) make_bool_mask(*this);

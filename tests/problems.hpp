@@ -64,6 +64,7 @@ struct Spec {
   Layout layout = Layout::bhsd;
   Mask mask{};
   bool offset_per_sequence = false;  ///< query offsets that differ in the batch
+  bool prefix_per_sequence = false;  ///< prefixes that differ in the batch
   bool kv_lens = false;
   std::optional<MaskMeaning> bool_mask{};
   unsigned bool_mask_broadcast = kNoBroadcast;
@@ -101,7 +102,7 @@ struct Problem {
   Spec spec;
   std::vector<float> q_storage, k_storage, v_storage, bias_storage;
   std::vector<unsigned char> mask_storage;
-  std::vector<std::int64_t> kv_lens, query_offsets, weights_rows;
+  std::vector<std::int64_t> kv_lens, query_offsets, prefix_lens, weights_rows;
   StateStorage state_storage;
   std::vector<float> alibi_slopes, sinks, cos, sin, q_weight, k_weight;
   std::vector<std::int64_t> q_positions, k_positions;

@@ -164,6 +164,33 @@ std::vector<Mistake> option_mistakes() {
       {"query_offsets and bottom_right",
        [](Arguments& a) { a.options.mask.align = Mask::Align::bottom_right; },
        {"mask: ", "query_offsets"}},
+      {"prefix without causal",
+       [](Arguments& a) { a.options.mask = Mask{}.with_prefix(3); },
+       {"mask: prefix_len 3", "causal"}},
+      {"prefix and window",
+       [](Arguments& a) { a.options.mask = causal().windowed(4, kNoWindow).with_prefix(3); },
+       {"mask: prefix_len 3", "window"}},
+      {"negative prefix",
+       [](Arguments& a) { a.options.mask = causal().with_prefix(-2); },
+       {"mask: prefix_len -2"}},
+      {"prefix_len and prefix_lens",
+       [](Arguments& a) {
+         a.numbers = {1, 2};
+         a.options.mask = causal().with_prefix(7).with_prefix(a.numbers);
+       },
+       {"mask: prefix_len 7", "prefix_lens"}},
+      {"too many prefix_lens",
+       [](Arguments& a) {
+         a.numbers = {1, 2, 3};
+         a.options.mask = causal().with_prefix(a.numbers);
+       },
+       {"mask: 3 prefix_lens", "2"}},
+      {"negative length in prefix_lens",
+       [](Arguments& a) {
+         a.numbers = {1, -4};
+         a.options.mask = causal().with_prefix(a.numbers);
+       },
+       {"mask: length -4", "prefix_lens"}},
       {"scale NaN",
        [](Arguments& a) { a.options.softmax_scale = std::numeric_limits<float>::quiet_NaN(); },
        {"softmax_scale: ", "nan"}},

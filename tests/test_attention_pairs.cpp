@@ -119,6 +119,16 @@ std::vector<Feature> score_features() {
          s.mask = s.mask.windowed(5, 0);
          s.offset_per_sequence = s.mask.align == Mask::Align::offset;
        }},
+      {"window", "prefix 30",
+       [](Spec& s) {
+         s.mask.kind = Mask::Kind::causal;
+         s.mask = s.mask.with_prefix(30);
+       }},
+      {"window", "prefix per sequence",
+       [](Spec& s) {
+         s.mask.kind = Mask::Kind::causal;
+         s.prefix_per_sequence = true;
+       }},
       {"rope", "RoPE half", [](Spec& s) { s.rope = Rope::half; }},
       {"rope", "RoPE interleaved",
        [](Spec& s) {

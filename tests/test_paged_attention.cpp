@@ -77,7 +77,8 @@ TEST_CASE("the caller's pages of any size give the bits of one tensor") {
         Stream{.tokens = 300, .head_dim = 32, .value_dim = 64, .seed = 22}}) {
     const StreamTokens tokens(stream);
     for (const AttentionOptions& options :
-         {AttentionOptions{.mask = causal()}, AttentionOptions{.mask = causal().windowed(70, 0)}}) {
+         {AttentionOptions{.mask = causal()}, AttentionOptions{.mask = causal().windowed(70, 0)},
+          AttentionOptions{.mask = causal().with_prefix(200)}}) {
       const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
       for (const std::int64_t page_size : {1, 5, 16, 33, 64, 500}) {
         CAPTURE(page_size);

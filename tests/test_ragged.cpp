@@ -59,6 +59,8 @@ struct RaggedProblem {
     options.kv_lens = {};
     if (!offsets.empty()) options.mask.query_offset = offsets[s];
     options.mask.query_offsets = {};
+    if (!options.mask.prefix_lens.empty()) options.mask.prefix_len = options.mask.prefix_lens[s];
+    options.mask.prefix_lens = {};
     if (problem.spec.bias) options.bias = options.bias.sliced(2, first, count);
     if (problem.spec.bool_mask) {
       options.bool_mask.values = options.bool_mask.values.sliced(2, first, count);
@@ -164,6 +166,9 @@ TEST_CASE("masks, biases, weights, lengths and offsets of a ragged batch are per
   RaggedProblem ragged(spec);
   ragged.problem.options.kv_lens = ragged.kv_lens;
   ragged.problem.options.mask.query_offsets = ragged.offsets;
+  check_every_isa_and_threads(ragged);
+  const std::vector<std::int64_t> prefix_lens{2, 0, 400, 5, 1, 300};
+  ragged.problem.options.mask.prefix_lens = prefix_lens;
   check_every_isa_and_threads(ragged);
 }
 

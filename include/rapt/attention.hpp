@@ -19,8 +19,8 @@ namespace rapt {
 /// The order is: norm and rotation of q and k, scale, soft cap, bias, ALiBi, score callback, mask,
 /// softmax; a sink joins the softmax last.
 struct AttentionOptions {
-  Mask
-      mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right(), each .windowed(...)
+  Mask mask{};  ///< none, causal(...), causal_top_left(), causal_bottom_right(), each
+                ///< .windowed(...); causal ones .with_prefix(...)
 
   /// QK-norm: each row of q and k is divided by its root mean square. Unset: not.
   std::optional<QkNorm> qk_norm{};

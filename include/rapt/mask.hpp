@@ -15,10 +15,11 @@ inline constexpr std::int64_t kNoWindow = -1;
 
 /// A range mask. Query i stands at position p = i + offset among the keys of its sequence; key j is
 /// visible iff all of these hold:
-///   causal         j <= p
+///   causal         j <= p, or j < prefix_len
 ///   window_left    j >= p - window_left,  unless kNoWindow
 ///   window_right   j <= p + window_right, unless kNoWindow
-/// A window counts the extra keys on each side: (0, 0) is the key at p alone.
+/// A window counts the extra keys on each side: (0, 0) is the key at p alone. A prefix is for
+/// causal masks without a window: libraries disagree on whether a window cuts a prefix.
 struct Mask {
   enum class Kind { none, causal };
   /// Where query 0 stands among the keys.
@@ -33,12 +34,31 @@ struct Mask {
   std::span<const std::int64_t> query_offsets{};  ///< [batch], or empty
   std::int64_t window_left = kNoWindow;
   std::int64_t window_right = kNoWindow;
+  std::int64_t prefix_len = 0;  ///< keys from key 0 on that every query sees, those behind it too
+  std::span<const std::int64_t> prefix_lens{};  ///< [batch], instead of prefix_len; or empty
 
   /// The same mask with a window: `causal().windowed(127, 0)` sees the 128 latest keys.
   constexpr Mask windowed(std::int64_t left, std::int64_t right) const {
     Mask mask = *this;
     mask.window_left = left;
     mask.window_right = right;
+    return mask;
+  }
+
+  /// The same mask with a prefix (prefix-LM): `causal().with_prefix(64)` sees the 64 first keys, of
+  /// an image say, from every query. Keys of a prefix that a sequence does not have do not exist:
+  /// chunks of a prefill give the bits of the whole when the first one holds the prefix.
+  /// Source: Raffel et al., "Exploring the Limits of Transfer Learning" (T5), 2020, section 3.2.1.
+  constexpr Mask with_prefix(std::int64_t len) const {
+    Mask mask = *this;
+    mask.prefix_len = len;
+    return mask;
+  }
+
+  /// With a prefix per sequence. `lens`: [batch], must outlive the call.
+  constexpr Mask with_prefix(std::span<const std::int64_t> lens) const {
+    Mask mask = *this;
+    mask.prefix_lens = lens;
     return mask;
   }
 };

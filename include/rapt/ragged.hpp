@@ -30,7 +30,8 @@ struct RaggedRows {
 ///                                          that belong to no sequence are not written
 ///
 /// The options are those of attention(), with the sequences in the place of the batch:
-///   kv_lens, mask.query_offsets   [sequences]; a key length is at most the sequence's rows
+///   kv_lens, mask.query_offsets, mask.prefix_lens
+///                                 [sequences]; a key length is at most the sequence's rows
 ///   bool_mask, bias               [1, heads, q_rows, keys], with the rows of the sequence that has
 ///                                 most as `keys`; the row is that of q, a key counts from its
 ///                                 sequence's first

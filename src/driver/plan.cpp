@@ -33,7 +33,8 @@ Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int6
   const std::int64_t first = row / problem.group;
   const std::int64_t last = (row + rows - 1) / problem.group;
   const std::int64_t begin = std::max<std::int64_t>(first + sequence.visible_begin, 0);
-  const std::int64_t end = std::min(sequence.kv_len, last + sequence.visible_end);
+  const std::int64_t end =
+      std::min(sequence.kv_len, std::max(last + sequence.visible_end, sequence.visible_prefix));
   return {begin, std::max(begin, end)};
 }
 
@@ -103,11 +104,12 @@ Totals count_rows(const PlanProblem& problem) {
 
 /// Whether every row of every sequence sees the same number of keys.
 bool is_even(const PlanProblem& problem, const Totals& totals) {
-  return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
-                                     [](const PlanSequence& sequence) {
-                                       return sequence.visible_end >= sequence.kv_len &&
-                                              sequence.q_len - 1 + sequence.visible_begin <= 0;
-                                     });
+  return totals.alike &&
+         std::all_of(
+             problem.sequences.begin(), problem.sequences.end(), [](const PlanSequence& sequence) {
+               return std::max(sequence.visible_end, sequence.visible_prefix) >= sequence.kv_len &&
+                      sequence.q_len - 1 + sequence.visible_begin <= 0;
+             });
 }
 
 /// Rows of a chunk at least. Each chunk packs K and V anew, which few rows do not repay: where

@@ -15,6 +15,7 @@ struct PlanSequence {
   std::int64_t q_len;
   std::int64_t kv_len;
   std::int64_t visible_begin, visible_end;  ///< as in kernels::AttendArgs
+  std::int64_t visible_prefix = 0;          ///< likewise
 };
 
 struct PlanProblem {

@@ -25,15 +25,16 @@ std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
   return std::clamp(sum, -kUnlimited, kUnlimited);
 }
 
-/// The range mask of a sequence: query i sees keys [i + visible_begin, i + visible_end) of [0,
-/// kv_len).
-PlanSequence plan_sequence(const Mask& mask, std::int64_t offset, std::int64_t q_len,
+/// The range mask of sequence `s`: query i sees keys [i + visible_begin, max(i + visible_end,
+/// visible_prefix)) of [0, kv_len).
+PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset, std::int64_t q_len,
                            std::int64_t kv_len) {
   std::int64_t begin = -kUnlimited, end = kUnlimited;
   if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
   if (mask.window_right != kNoWindow) end = limited_sum(limited_sum(offset, mask.window_right), 1);
   if (mask.kind == Mask::Kind::causal) end = std::min(end, limited_sum(offset, 1));
-  return {q_len, kv_len, begin, end};
+  const std::int64_t prefix = mask.prefix_lens.empty() ? mask.prefix_len : mask.prefix_lens[s];
+  return {q_len, kv_len, begin, end, std::min(prefix, kv_len)};
 }
 
 }  // namespace
@@ -42,7 +43,7 @@ void Sequences::add(const Mask& mask, SequencePlace place, std::int64_t q_len,
                     std::int64_t kv_len) {
   place.query_offset = query_offset(mask, places.size(), q_len, kv_len);
   places.push_back(place);
-  plan.push_back(plan_sequence(mask, place.query_offset, q_len, kv_len));
+  plan.push_back(plan_sequence(mask, plan.size(), place.query_offset, q_len, kv_len));
 }
 
 void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,

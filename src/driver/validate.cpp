@@ -77,9 +77,30 @@ void check_window(const char* side, std::int64_t keys) {
        " is neither a number of keys nor kNoWindow");
 }
 
+void check_prefix(const Mask& mask, std::int64_t sequences) {
+  if (mask.prefix_len == 0 && mask.prefix_lens.empty()) return;
+  const std::string len = std::to_string(mask.prefix_len);
+  const std::string given = mask.prefix_lens.empty() ? "prefix_len " + len : "prefix_lens";
+  if (mask.kind != Mask::Kind::causal) fail("mask: " + given + " means nothing without causal");
+  if (mask.window_left != kNoWindow || mask.window_right != kNoWindow) {
+    fail("mask: " + given + " cannot be combined with a window");
+  }
+  if (mask.prefix_len < 0) fail("mask: prefix_len " + len + " is negative");
+  if (mask.prefix_lens.empty()) return;
+  if (mask.prefix_len > 0) fail("mask: prefix_len " + len + " cannot be given beside prefix_lens");
+  if (static_cast<std::int64_t>(mask.prefix_lens.size()) != sequences) {
+    fail("mask: " + std::to_string(mask.prefix_lens.size()) +
+         " prefix_lens do not match the batch's " + std::to_string(sequences) + " sequences");
+  }
+  for (const std::int64_t own : mask.prefix_lens) {
+    if (own < 0) fail("mask: length " + std::to_string(own) + " of prefix_lens is negative");
+  }
+}
+
 void check_mask(const Mask& mask, std::int64_t sequences) {
   check_window("window_left", mask.window_left);
   check_window("window_right", mask.window_right);
+  check_prefix(mask, sequences);
   if (mask.query_offsets.empty()) return;
   if (mask.align == Mask::Align::bottom_right) {
     fail("mask: query_offsets cannot be combined with bottom_right, which sets every offset");
@@ -184,6 +205,7 @@ void check_aliasing(const char* output, const MemoryRange& written,
   check_disjoint(output, written, "bool_mask", memory_range(options.bool_mask.values));
   check_disjoint(output, written, "kv_lens", memory_range(options.kv_lens));
   check_disjoint(output, written, "mask.query_offsets", memory_range(options.mask.query_offsets));
+  check_disjoint(output, written, "mask.prefix_lens", memory_range(options.mask.prefix_lens));
   check_disjoint(output, written, "alibi_slopes", memory_range(options.alibi_slopes));
   check_disjoint(output, written, "sinks", memory_range(options.sinks));
   check_disjoint(output, written, "weights_rows", memory_range(options.weights_rows));

@@ -28,6 +28,7 @@ RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_que
   const std::int64_t base = block * kKeyBlock;
   std::int64_t begin = first_query + args.visible_begin - base;
   std::int64_t end = last_query + args.visible_end;
+  end = end > args.visible_prefix ? end : args.visible_prefix;
   end = (end < args.kv_len ? end : args.kv_len) - base;
   begin = begin > 0 ? begin : 0;
   begin = begin < kKeyBlock ? begin : kKeyBlock;

@@ -115,6 +115,7 @@ void check_overlaps(TensorView<const float, 3> x, TensorView<const float, 3> con
                           {"bool_mask", memory_range(options.bool_mask.values)},
                           {"kv_lens", memory_range(options.kv_lens)},
                           {"query_offsets", memory_range(options.mask.query_offsets)},
+                          {"prefix_lens", memory_range(options.mask.prefix_lens)},
                           {"weights_rows", memory_range(options.weights_rows)},
                           {"state_in: m", memory_range(options.state_in.m)},
                           {"state_in: l", memory_range(options.state_in.l)},

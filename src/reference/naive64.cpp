@@ -70,7 +70,7 @@ std::vector<double> scores(const Row& row, double& largest) {
   const Row64 q = query_row64(row.options, &row.q(row.batch, row.head, row.query, 0),
                               row.q.shape[3], {row.batch, row.query, row.position});
   for (std::int64_t j = 0; j < keys; ++j) {
-    if (!in_range(row.options.mask, row.position, j, keys)) continue;
+    if (!in_range(row.options.mask, row.batch, row.position, j, keys)) continue;
     if (!kept(row.options.bool_mask, row.batch, row.head, row.query, j)) continue;
     double bias = 0.0;
     if (row.options.bias.data != nullptr) {

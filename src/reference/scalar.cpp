@@ -101,7 +101,7 @@ float called_back(const Row& row, float s, std::int64_t j) {
 // options. -inf: the row does not attend to the key, whose memory is not read when a mask says so.
 float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   const AttentionOptions& options = row.options;
-  if (!in_range(options.mask, row.position, j, row.keys)) return -kInfinity;
+  if (!in_range(options.mask, row.batch, row.position, j, row.keys)) return -kInfinity;
   if (!kept(options.bool_mask, row.batch, row.head, row.query, j)) return -kInfinity;
   const bool biased = options.bias.data != nullptr;
   const float bias = biased ? broadcast_at(options.bias, row.batch, row.head, row.query, j) : 0.0f;

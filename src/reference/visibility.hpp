@@ -38,10 +38,15 @@ inline std::int64_t query_position(const Mask& mask, std::int64_t batch, std::in
   return query + std::clamp(offset, -kFarthestOffset, kFarthestOffset);
 }
 
-/// Whether the range masks let a query at `position` of a sequence with `keys` keys see key `key`.
-inline bool in_range(const Mask& mask, std::int64_t position, std::int64_t key, std::int64_t keys) {
+/// Whether the range masks let a query at `position` of sequence `batch`, which has `keys` keys,
+/// see key `key`.
+inline bool in_range(const Mask& mask, std::int64_t batch, std::int64_t position, std::int64_t key,
+                     std::int64_t keys) {
   if (key >= keys) return false;
-  if (mask.kind == Mask::Kind::causal && key > position) return false;
+  const std::int64_t prefix = mask.prefix_lens.empty()
+                                  ? mask.prefix_len
+                                  : mask.prefix_lens[static_cast<std::size_t>(batch)];
+  if (mask.kind == Mask::Kind::causal && key > position && key >= prefix) return false;
   // Differences with the position, not sums: a window may be as wide as the integers.
   if (mask.window_left != kNoWindow && position - key > mask.window_left) return false;
   return mask.window_right == kNoWindow || key - position <= mask.window_right;

@@ -14,6 +14,7 @@
 #include "rapt/rms_norm.hpp"
 #include "rapt/rope.hpp"
 #include "rapt/score_callback.hpp"
+#include "rapt/t5_bias.hpp"
 #include "rapt/tensor.hpp"
 #include "rapt/version.hpp"
 #include "rapt/weights_file.hpp"

@@ -1,0 +1,74 @@
+#include "rapt/t5_bias.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/views.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+
+void check_buckets(const T5Buckets& config) {
+  const std::int64_t least = config.bidirectional ? 4 : 2;
+  if (config.buckets < least || (config.bidirectional && config.buckets % 2 != 0)) {
+    fail("config.buckets: " + std::to_string(config.buckets) + " is not " +
+         (config.bidirectional ? "an even number of at least 4" : "at least 2"));
+  }
+  const std::int64_t exact = config.buckets / least;
+  if (config.max_distance <= exact) {
+    fail("config.max_distance: " + std::to_string(config.max_distance) +
+         " is not above the distances with buckets of their own, " + std::to_string(exact));
+  }
+}
+
+}  // namespace
+
+std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) {
+  check_buckets(config);
+  const std::int64_t n = config.bidirectional ? config.buckets / 2 : config.buckets;
+  const std::int64_t exact = n / 2;
+  const std::int64_t first = config.bidirectional && distance > 0 ? n : 0;
+  if (!config.bidirectional) distance = std::min<std::int64_t>(distance, 0);
+  // As a double at once: the least integer has no opposite.
+  const double x = std::fabs(static_cast<double>(distance));
+  const auto e = static_cast<double>(exact);
+  if (x < e) return first + static_cast<std::int64_t>(x);
+  // A border that is a whole number is met in exact arithmetic; 1e-9 is beyond the error of any
+  // library's logarithm, so that it is met everywhere.
+  const double place = std::log(x / e) / std::log(static_cast<double>(config.max_distance) / e) *
+                           static_cast<double>(n - exact) +
+                       1e-9;
+  return first + std::min(n - 1, exact + static_cast<std::int64_t>(place));
+}
+
+void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int64_t q_len,
+             TensorView<float, 2> by_distance) {
+  check_buckets(config);
+  core::check_input("table", table);
+  core::check_output("by_distance", by_distance);
+  if (table.shape[0] != config.buckets) {
+    fail("table: " + std::to_string(table.shape[0]) + " rows do not match config.buckets " +
+         std::to_string(config.buckets));
+  }
+  if (by_distance.shape[0] != table.shape[1]) {
+    fail("by_distance: heads " + std::to_string(by_distance.shape[0]) +
+         " do not match the table's " + std::to_string(table.shape[1]));
+  }
+  if (q_len < 1 || q_len > by_distance.shape[1]) {
+    fail("q_len: " + std::to_string(q_len) + " is not within 1 and the " +
+         std::to_string(by_distance.shape[1]) + " distances of by_distance");
+  }
+  core::check_disjoint("by_distance", core::memory_range(by_distance), "table",
+                       core::memory_range(table));
+  for (std::int64_t i = 0; i < by_distance.shape[1]; ++i) {
+    const std::int64_t bucket = t5_bucket(i - (q_len - 1), config);
+    for (std::int64_t h = 0; h < by_distance.shape[0]; ++h) {
+      by_distance(h, i) = table(bucket, h);
+    }
+  }
+}
+
+}  // namespace rapt

@@ -1,0 +1,92 @@
+// A work item of few rows: one key block after the other, K and V as they lie (few_rows.inl.hpp).
+#pragma once
+
+#include "kernels/attend_rows.inl.hpp"
+#include "kernels/attend_scratch.inl.hpp"
+#include "kernels/few_rows.inl.hpp"
+#include "kernels/kernel_set.hpp"
+#include "kernels/pack.inl.hpp"
+#include "kernels/paged.inl.hpp"
+#include "kernels/query_tile.inl.hpp"
+#include "kernels/scores.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
+/// packed panels.
+inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
+                            const QueryTile& tile) {
+  const KeyRows k = key_rows(args, scratch, tile.block, tile.keys);
+  const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
+  const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
+  if (keys > 0) {
+    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k.first + tile.keys.begin * k.stride,
+                                    k.stride, keys, args.head_dim, scratch.v);
+  }
+  if (rest < tile.keys.end) {
+    pack_keys(k.first, k.stride, rest, tile.keys.end, args.head_dim, scratch.k);
+    for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
+      const float* panel = scratch.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
+      with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);
+    }
+  }
+  // After the column tile of the rest, which begins with keys of the streams.
+  if (keys > 0) store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
+}
+
+/// Whether the item takes K and V as they lie . Its scores pass through the
+/// memory of V's panels, which without values there is none of. A column tile that is a part of a
+/// panel needs the prefetches of the other path (8192 keys in pages, AVX2, Zen 4: 10 GB/s with, 7
+/// without; AVX-512 10 with, 13 without).
+RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
+  if (args.rows > kFewRows || args.value_dim <= 0 || args.value_dim % kVecLanes != 0) return false;
+  return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0
+                                 : args.pages.packed != 0 && kColumns == kPanel;
+}
+
+/// All rows of an item that has few against one block of packed pages.
+inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch& scratch,
+                                     std::int64_t block, KeyRange keys) {
+  const QueryTile tile(args, 0, block);
+  const PageTable& pages = args.pages;
+  Prefetcher nothing;  // panels and rows are read from end to end: the processor's own will do
+  tile_scores(args, scratch, tile, pack_paged_block(args, scratch, block, keys), nothing);
+  tile_weights(args, scratch, tile);
+  const auto value_row = [&](std::int64_t j) {
+    const std::int64_t key = block * kKeyBlock + j;
+    return pages.v[key / pages.keys] + pages.v_offset + key % pages.keys * args.v_stride;
+  };
+  few_rows_values(scratch.s, value_row, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
+                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
+}
+
+/// Asks for the first keys of what follows `block`: the item's next block or the next item's first.
+inline void start_next_keys(const AttendArgs& args, std::int64_t block) {
+  const bool last = block + 1 >= args.block_end;
+  if (last && args.next == nullptr) return;
+  const AttendArgs& then = last ? *args.next : args;
+  const std::int64_t next = last ? then.block_begin : block + 1;
+  const KeyRange keys = visible_to_rows(then, then.row_begin, then.rows, next);
+  if (keys.begin == keys.end) return;
+  start_keys(then.k + (next * kKeyBlock + keys.begin) * then.k_stride, then.k_stride,
+             keys.end - keys.begin);
+}
+
+/// All rows of an item that has few against one block.
+inline void attend_few_rows(const AttendArgs& args, const AttendScratch& scratch,
+                            std::int64_t block) {
+  QueryTile tile(args, 0, block);
+  tile.whole = false;  // no maxima are collected with these scores
+  const float* v = args.v + (block * kKeyBlock + tile.keys.begin) * args.v_stride;
+  few_rows_scores(args, scratch, tile);
+  start_values(v, args.v_stride, tile.keys.end - tile.keys.begin, args.value_dim);
+  tile_weights(args, scratch, tile);
+  start_next_keys(args, block);
+  const auto value_row = [&](std::int64_t j) { return v + (j - tile.keys.begin) * args.v_stride; };
+  few_rows_values(scratch.s, value_row, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
+                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

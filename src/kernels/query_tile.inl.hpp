@@ -1,0 +1,194 @@
+// Up to kQueryRows rows of a work item against one key block: scores, options, block softmax,
+// weighted values.
+#pragma once
+
+#include "kernels/attend_scratch.inl.hpp"
+#include "kernels/block_softmax.inl.hpp"
+#include "kernels/finish.inl.hpp"
+#include "kernels/kernel_set.hpp"
+#include "kernels/paged.inl.hpp"
+#include "kernels/prefetch.inl.hpp"
+#include "kernels/score_callback.inl.hpp"
+#include "kernels/score_options.inl.hpp"
+#include "kernels/scores.inl.hpp"
+#include "kernels/weighted_values.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// The keys of block `block` that queries [first_query, last_query] may see, relative to the block.
+/// Both ends of what a query sees ascend with the query.
+RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_query,
+                                  std::int64_t last_query, std::int64_t block) {
+  const std::int64_t base = block * kKeyBlock;
+  std::int64_t begin = first_query + args.visible_begin - base;
+  std::int64_t end = last_query + args.visible_end;
+  end = end > args.visible_prefix ? end : args.visible_prefix;
+  end = (end < args.kv_len ? end : args.kv_len) - base;
+  begin = begin > 0 ? begin : 0;
+  begin = begin < kKeyBlock ? begin : kKeyBlock;
+  end = end < kKeyBlock ? end : kKeyBlock;
+  return {begin, end > begin ? end : begin};
+}
+
+RAPT_INLINE KeyRange visible_to_rows(const AttendArgs& args, std::int64_t row, std::int64_t rows,
+                                     std::int64_t block) {
+  return visible_keys(args, position_of(args, row).query, position_of(args, row + rows - 1).query,
+                      block);
+}
+
+/// Up to kQueryRows rows of the item against one block, in row tiles of kRows.
+struct QueryTile {
+  std::int64_t row;  // of the item
+  std::int64_t rows;
+  std::int64_t block;
+  KeyRange keys;                       // what any of them may see
+  bool uniform;                        // they all see the same
+  bool whole;                          // ... whole column tiles of keys, with scores as they come
+  KeyRange spans[kQueryRows / kRows];  // what each row tile may see
+
+  QueryTile(const AttendArgs& args, std::int64_t row_, std::int64_t block_)
+      : row(row_),
+        rows(args.rows - row_ < kQueryRows ? args.rows - row_ : kQueryRows),
+        block(block_) {
+    keys = visible_to_rows(args, args.row_begin + row, rows, block);
+    const KeyRange first = visible_to_rows(args, args.row_begin + row, 1, block);
+    const KeyRange last = visible_to_rows(args, args.row_begin + row + rows - 1, 1, block);
+    uniform = first.begin == last.begin && first.end == last.end;
+    // Neither a column tile nor a line of scores may hold anything that is not a key of every row.
+    constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
+    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(args);
+    for (std::int64_t r = 0; r < rows; r += kRows) {
+      spans[r / kRows] =
+          uniform ? keys : visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
+    }
+  }
+
+  /// Rows of the row tile that starts at r.
+  std::int64_t rows_at(std::int64_t r) const { return rows - r < kRows ? rows - r : kRows; }
+
+  KeyRange seen_by(const AttendArgs& args, std::int64_t r) const {
+    return uniform ? keys : visible_to_rows(args, args.row_begin + row + r, 1, block);
+  }
+};
+
+/// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
+inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+                        const PackedBlock& packed, Prefetcher& prefetcher) {
+  const float* q = scratch.q + tile.row / kRows * scratch.q_tile;
+  for (std::int64_t i = 0; tile.whole && i < tile.rows * kLanes; i += kVecLanes) {
+    store(scratch.top + i, Vec(-kInfinity));
+  }
+  for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
+    const float* k = key_panel(args, packed, j) + j % kPanel;
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (j >= seen.end || j + kColumns <= seen.begin) continue;
+      float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
+      with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, args.head_dim, j,
+                           scratch.s + r * kKeyBlock, top);
+      prefetcher.step();
+    }
+  }
+}
+
+RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
+  return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
+}
+
+inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
+                               const QueryTile& tile) {
+  if (!changes_scores(args)) return;
+  const std::int64_t key = tile.block * kKeyBlock, row = args.row_begin + tile.row;
+  const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
+  const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const RowPosition at = position_of(args, row + r);
+    apply_score_options(args, at, key, seen_by(r), scores_of(r));
+    if (args.callback == nullptr) hide_keys(args, at, key, seen_by(r), scores_of(r));
+  }
+  if (args.callback == nullptr) return;
+  call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    hide_keys(args, position_of(args, row + r), key, seen_by(r), scores_of(r));
+  }
+}
+
+/// Weights of the tile in place of its scores; each row's m and l of the block. The maxima of a
+/// whole tile were collected with the scores. Two passes over the rows, so that the reductions of
+/// one row overlap the next row's work.
+inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    if (tile.whole) {
+      scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
+      continue;
+    }
+    const KeyRange seen = tile.seen_by(args, r);
+    scratch.block_m[r] =
+        seen.begin < seen.end ? block_max(scores_of_row(scratch, r), seen) : -kInfinity;
+  }
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(args, r),
+                                       tile.spans[r / kRows], scratch.block_m[r]);
+  }
+}
+
+/// The same from pages where they lie.
+inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile, Prefetcher& prefetcher) {
+  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (seen.begin == seen.end) continue;
+      const FoldInto fold{scratch.a + r, scratch.b + r,
+                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
+      with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
+                                scratch.s + r * kKeyBlock, fold);
+      prefetcher.step();
+    }
+  }
+}
+
+/// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
+inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+                        const PackedBlock& packed, Prefetcher& prefetcher) {
+  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, prefetcher);
+  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+    const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
+    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
+      const KeyRange seen = tile.spans[r / kRows];
+      if (seen.begin == seen.end) continue;
+      const FoldInto fold{scratch.a + r, scratch.b + r,
+                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
+      with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
+                           v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
+                           fold);
+      prefetcher.step();
+    }
+  }
+}
+
+/// Scores become weights, and what folding the block into the running state needs.
+inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
+  tile_score_options(args, scratch, tile);
+  tile_softmax(args, scratch, tile);
+  for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
+    keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),
+                 scores_of_row(scratch, r));
+  }
+  fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
+                    tile.rows, scratch.a, scratch.b);
+}
+
+inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
+                              const QueryTile& tile, const PackedBlock& packed,
+                              Prefetcher& prefetcher) {
+  tile_scores(args, scratch, tile, packed, prefetcher);
+  tile_weights(args, scratch, tile);
+  tile_values(args, scratch, tile, packed, prefetcher);
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

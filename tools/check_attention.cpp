@@ -36,6 +36,7 @@ Outcome run_case(const Case& facts, const Attention& attention) {
   if (facts.op == "Attention") return run_onnx_attention(facts, attention);
   if (facts.op == "AttentionX") return run_attentionx(facts, attention);
   if (facts.op == "RotaryEmbedding") return run_rotary_embedding(facts);
+  if (facts.op == "RMSNormalization") return run_rms_normalization(facts);
   return {.needs = {"operator " + facts.op}, .comparisons = {}};
 }
 

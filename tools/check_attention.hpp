@@ -54,6 +54,8 @@ Outcome run_attentionx(const Case& facts, const Attention& attention);
 
 /// ONNX RotaryEmbedding, opset 23, by apply_rope() on the active ISA.
 Outcome run_rotary_embedding(const Case& facts);
+/// ONNX RMSNormalization, opset 23, by rms_norm() on the active ISA.
+Outcome run_rms_normalization(const Case& facts);
 
 // --- parts of these ---------------------------------------------------------------------------
 

@@ -34,21 +34,23 @@ End end_of(const std::function<void()>& call) {
 }
 
 /// Fails the first, second, ... allocation of `call`, each time on a thread that has no workspace
-/// yet. `again` says whether the call is right afterwards.
+/// yet; no other takes part, which would keep a workspace of its own when the thread is gone.
+/// `again` says whether the call is right afterwards.
 void fail_each_allocation(const std::function<void()>& call, const std::function<bool()>& again) {
-  std::thread([&] { again(); }).join();  // what is made once for the program
+  const auto alone = [](const auto& work) { std::thread([&] { in_arena(1, work); }).join(); };
+  alone(again);  // what is made once for the program
   bool failed = true;
   for (std::int64_t n = 1; failed; ++n) {
     REQUIRE(n < 1000);
     End end = End::other;
     bool right = false;
     const std::int64_t before = live_allocations;
-    std::thread([&] {
+    alone([&] {
       fail_allocation(n);
       end = end_of(call);
       fail_allocation(0);
       right = again();
-    }).join();
+    });
     CAPTURE(n);
     CHECK(end != End::other);
     CHECK(right);

@@ -35,10 +35,10 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
   if (keys > 0) store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
-/// Whether the item takes K and V as they lie . Its scores pass through the
-/// memory of V's panels, which without values there is none of. A column tile that is a part of a
-/// panel needs the prefetches of the other path (8192 keys in pages, AVX2, Zen 4: 10 GB/s with, 7
-/// without; AVX-512 10 with, 13 without).
+/// Whether the item takes K and V as they lie. Its scores pass through the memory of V's panels,
+/// which without values there is none of. A column tile that is a part of a panel needs the
+/// prefetches of the other path (8192 keys in pages, AVX2, Zen 4: 10 GB/s with, 7 without; AVX-512
+/// 10 with, 13 without).
 RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
   if (args.rows > kFewRows || args.value_dim <= 0 || args.value_dim % kVecLanes != 0) return false;
   return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0

@@ -102,7 +102,8 @@ void for_calls(const std::function<void(const char*, const std::function<void()>
 }  // namespace
 
 TEST_CASE("the counter sees what is allocated") {
-  CHECK(allocations_of([] { std::vector<float>(100).data()[0] = 1.0f; }, 1) >= 1);
+  // Called by name: a compiler may leave out a new-expression whose memory nobody reads.
+  CHECK(allocations_of([] { ::operator delete(::operator new(100)); }, 1) == 1);
   CHECK(allocations_of([] { AlignedBuffer buffer(100); }, 1) >= 1);
 }
 

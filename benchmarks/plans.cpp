@@ -4,6 +4,7 @@
 #include "dispatch/dispatch.hpp"
 #include "driver/plan.hpp"
 #include "workload.hpp"
+#include "workload_plan.hpp"
 
 #include <string>
 #include <vector>
@@ -12,15 +13,8 @@ namespace rapt::benchmarks {
 namespace {
 
 void make_plans(benchmark::State& state, const tools::WorkShape& shape, int threads) {
-  const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kernels::kUnlimited;
-  const std::vector<PlanSequence> sequences(static_cast<std::size_t>(shape.batch),
-                                            {shape.q_len, shape.kv_len, -kernels::kUnlimited, end});
-  const PlanProblem problem{.kv_heads = shape.kv_heads,
-                            .group = shape.heads / shape.kv_heads,
-                            .head_dim = shape.head_dim,
-                            .value_dim = shape.value_dim,
-                            .can_split_keys = true,
-                            .sequences = sequences};
+  const std::vector<PlanSequence> sequences = tools::plan_sequences(shape);
+  const PlanProblem problem = tools::plan_problem(shape, sequences);
   const kernels::Tiles& tiles = dispatch::active_kernels().tiles;
   Plan plan;
   for ([[maybe_unused]] auto _ : state) {

@@ -236,6 +236,32 @@ class Measurements(Base):
                 done = result["gflops"] * result["median_ms"] * 1e6
                 self.assertAlmostEqual(done / flops[kind], 1)
 
+    def test_bench_counts_what_the_options_leave(self):
+        sizes = ["--heads", 2, "--q-len", 40, "--kv-len", 50, "--head-dim", 8, "--repeat", 1]
+        options = {"causal": True, "window_left": 12, "soft_cap": 30, "alibi": True}
+        flags = ["--causal", "--window-left", 12, "--soft-cap", 30, "--alibi"]
+        seen = 2 * sum(min(i + 11, 13) for i in range(40))
+        tensors = rapt_json("bench", "attention", *sizes, *flags)["results"][0]
+        self.assertAlmostEqual(tensors["gflops"] * tensors["median_ms"] * 1e6 / (2 * seen * 16), 1)
+        self.assertEqual({name: tensors["shape"][name] for name in options}, options)
+        plain = rapt_json("bench", "attention", *sizes)["results"][0]
+        self.assertAlmostEqual(plain["gflops"] * plain["median_ms"] * 1e6 / (4 * 2 * 40 * 400), 1)
+        hashes = {tensors["hash"], plain["hash"]}
+        for flag in (["--causal"], ["--window-left", 12], ["--soft-cap", 30], ["--alibi"]):
+            hashes.add(rapt_json("bench", "attention", *sizes, *flag)["results"][0]["hash"])
+        self.assertEqual(len(hashes), 6)
+
+    def test_decoding_from_a_cache_is_the_same_work(self):
+        sizes = ["decode", "--batch", 2, "--kv-len", 300, "--head-dim", 32, "--repeat", 1]
+        for flags, keys in ([], 300), (["--window-left", 99, "--alibi"], 100):
+            tensors, paged = (rapt_json("bench", *sizes, *flags, "--cache", cache)["results"][0]
+                              for cache in ("contiguous", "paged"))
+            self.assertEqual(paged["shape"]["cache"], "paged")
+            self.assertEqual(paged["hash"], tensors["hash"])
+            for result in (paged, tensors):
+                self.assertAlmostEqual(result["gbs"] * result["median_ms"] * 1e6 /
+                                       (4 * 2 * 8 * keys * 64), 1)
+
     def test_explain_says_what_runs_and_what_limits_it(self):
         for args, items in ((["--preset", "T1"], 4), (["mha", "--tokens", 200, "--batch", 2], 32),
                             (["decode", "--kv-len", 3000, "--threads", 2], 8)):
@@ -293,6 +319,12 @@ class WrongUse(Base):
                 (bench + ["--threads", -1], "--threads"), (bench + ["--preset", "P9"], "--preset"),
                 (bench + ["--preset", "D1"], "--preset"),
                 (["bench", "linear", "--causal"], "--causal"),
+                (["bench", "linear", "--alibi"], "--alibi"),
+                (["bench", "linear", "--soft-cap", 3], "--soft-cap"),
+                (["bench", "mha", "--cache", "paged"], "--cache"),
+                (bench + ["--window-left", -1], "--window-left"),
+                (bench + ["--soft-cap", 0], "--soft-cap"), (bench + ["--cache", "L2"], "--cache"),
+                (bench + ["--cache", "paged", "--kv-len", 9], "--kv-len"),
                 (["bench", "mha", "--heads", 5], "--heads"), (["compare", "P0"], "P0")):
             self.refused(2, args, word)
 

@@ -62,6 +62,7 @@ struct BenchFlags {
   std::string workload;
   std::string preset;
   WorkShape sizes;
+  std::string cache = "contiguous";
   std::string isa = "active";
   std::string dtype = "f32";
   int threads = 1;
@@ -73,7 +74,28 @@ struct BenchFlags {
 void refuse_unless(bool used, const char* flag, WorkKind kind) {
   if (used) return;
   const std::string name(flag, std::find(flag, flag + std::char_traits<char>::length(flag), ','));
-  throw UsageError(fmt::format("{}: the workload {} has no such size", name, kind_name(kind)));
+  throw UsageError(fmt::format("{}: the workload {} has no such thing", name, kind_name(kind)));
+}
+
+/// What the flags say about scores, and where keys and values are.
+void lay_options_over(const CLI::App& command, const BenchFlags& flags, WorkShape& shape) {
+  const bool has_scores = shape.kind != WorkKind::linear;
+  if (command.count("--window-left") > 0) {
+    refuse_unless(has_scores, "--window-left", shape.kind);
+    shape.window_left = flags.sizes.window_left;
+  }
+  if (command.count("--soft-cap") > 0) {
+    refuse_unless(has_scores, "--soft-cap", shape.kind);
+    shape.soft_cap = flags.sizes.soft_cap;
+  }
+  if (flags.sizes.alibi) {
+    refuse_unless(has_scores, "--alibi", shape.kind);
+    shape.alibi = true;
+  }
+  if (command.count("--cache") > 0) {
+    refuse_unless(has_scores && shape.kind != WorkKind::mha, "--cache", shape.kind);
+    shape.paged = flags.cache == "paged";
+  }
 }
 
 /// The preset or the kind's default, with the flags that were given laid over it.
@@ -104,6 +126,7 @@ WorkShape shape_of(const CLI::App& command, const BenchFlags& flags) {
     refuse_unless(shape.kind != WorkKind::mha, "--cold", shape.kind);
     shape.cold = true;
   }
+  lay_options_over(command, flags, shape);
   return shape;
 }
 
@@ -117,6 +140,11 @@ void check(const WorkShape& shape, bool heads_matter) {
   if (shape.kind == WorkKind::mha && shape.model_dim % shape.heads != 0) {
     throw UsageError(
         fmt::format("--heads: {} does not divide --model-dim {}", shape.heads, shape.model_dim));
+  }
+  const WorkShape whole = completed(shape);
+  if (whole.paged && whole.kv_len < whole.q_len) {
+    throw UsageError(fmt::format("--kv-len: {} tokens of a cache are fewer than the queries {}",
+                                 whole.kv_len, whole.q_len));
   }
 }
 
@@ -147,6 +175,25 @@ void add_sizes(CLI::App& command, BenchFlags& flags) {
       ->default_str("off; decode on");
 }
 
+void add_options(CLI::App& command, BenchFlags& flags) {
+  command
+      .add_option("--window-left,--window", flags.sizes.window_left,
+                  "keys that a query sees before its own position")
+      ->default_str("all")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
+  command.add_option("--soft-cap", flags.sizes.soft_cap, "cap of the scores, by tanh")
+      ->default_str("none")
+      ->check(CLI::Range(1e-3, 1e6));
+  command.add_flag("--alibi", flags.sizes.alibi, "ALiBi, slopes 2^(-8 (h + 1) / heads)")
+      ->default_str("off");
+  command
+      .add_option("--cache", flags.cache,
+                  "where attention and decode find keys and values: contiguous tensors, or the "
+                  "pages of a KvCache (paged)")
+      ->default_str("contiguous")
+      ->check(CLI::IsMember({"contiguous", "paged"}));
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app) {
@@ -160,6 +207,7 @@ void add_bench(CLI::App& app) {
           "G2 (linear), M1 (mha); flags change single ones")
       ->default_str("none");
   add_sizes(command, *flags);
+  add_options(command, *flags);
   command.add_option("--isa", flags->isa, "avx512, avx2, neon, scalar, active, or all");
   command.add_option("--threads", flags->threads, "threads; 0: one per core")
       ->check(CLI::Range(0, 1024));

@@ -5,6 +5,7 @@
 #include "dispatch/dispatch.hpp"
 #include "driver/linear_plan.hpp"
 #include "work_cost.hpp"
+#include "workload_plan.hpp"
 
 #include <fmt/format.h>
 
@@ -24,15 +25,8 @@ struct PlannedWork {
 
 void add_attention(const WorkShape& shape, const kernels::Tiles& tiles, int threads,
                    PlannedWork& work) {
-  const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kernels::kUnlimited;
-  const std::vector<PlanSequence> sequences(static_cast<std::size_t>(shape.batch),
-                                            {shape.q_len, shape.kv_len, -kernels::kUnlimited, end});
-  const PlanProblem problem{.kv_heads = shape.kv_heads,
-                            .group = shape.heads / shape.kv_heads,
-                            .head_dim = shape.head_dim,
-                            .value_dim = shape.value_dim,
-                            .can_split_keys = true,
-                            .sequences = sequences};
+  const std::vector<PlanSequence> sequences = plan_sequences(shape);
+  const PlanProblem problem = plan_problem(shape, sequences);
   Plan plan;
   make_plan(problem, tiles, threads, plan);
   for (Phase& phase : attention_phases(problem, plan)) work.phases.push_back(std::move(phase));

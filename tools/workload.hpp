@@ -1,6 +1,8 @@
 // The work that `rapt bench` and `rapt compare` time: its shape, its inputs, one call of it.
 #pragma once
 
+#include "rapt/mask.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -28,6 +30,11 @@ struct WorkShape {
   std::int64_t head_dim = 64;
   std::int64_t value_dim = 0;  ///< 0: head_dim
   bool causal = false;         ///< the last query sees every key
+
+  std::int64_t window_left = kNoWindow;  ///< keys that a query sees before its own position
+  double soft_cap = 0;                   ///< 0: none
+  bool alibi = false;                    ///< slopes 2^(-8 (h + 1) / heads)
+  bool paged = false;                    ///< keys and values in a KvCache
 
   std::int64_t rows = 512;  ///< linear
   std::int64_t in_features = 768;
@@ -69,10 +76,11 @@ class Workload {
   virtual std::span<const float> output() const = 0;
 
   /// Floating-point operations of a call: two per multiply-add of the products; causal attention
-  /// counts half.
+  /// counts half, a window the keys that each query sees.
   virtual double flops() const = 0;
 
-  /// Bytes that a call has to move: inputs and outputs once; K and V alone for decode.
+  /// Bytes that a call has to move: inputs and outputs once; for decode K and V alone, those that
+  /// the window leaves.
   virtual double bytes() const = 0;
 
   /// Copies that the calls rotate over.

@@ -113,6 +113,10 @@ std::string sentence(const WorkShape& shape) {
       }
   }
   if (shape.causal) text += ", causal";
+  if (shape.window_left != kNoWindow) text += fmt::format(", window_left {}", shape.window_left);
+  if (shape.soft_cap > 0) text += fmt::format(", soft_cap {}", shape.soft_cap);
+  if (shape.alibi) text += ", alibi";
+  if (shape.paged) text += ", paged cache";
   if (!shape.preset.empty()) text = shape.preset + ", " + text;
   return text;
 }
@@ -128,6 +132,10 @@ nlohmann::json to_json(const WorkShape& shape) {
                          {"kv_len", shape.kv_len},       {"head_dim", shape.head_dim},
                          {"value_dim", shape.value_dim}, {"causal", shape.causal}};
   if (shape.kind == WorkKind::mha) json["model_dim"] = shape.model_dim;
+  if (shape.window_left != kNoWindow) json["window_left"] = shape.window_left;
+  if (shape.soft_cap > 0) json["soft_cap"] = shape.soft_cap;
+  if (shape.alibi) json["alibi"] = true;
+  if (shape.paged) json["cache"] = "paged";
   return json;
 }
 

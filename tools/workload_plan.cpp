@@ -1,0 +1,42 @@
+// From the sizes and masks of a workload to ranges of keys.
+#include "workload_plan.hpp"
+
+#include <algorithm>
+
+namespace rapt::tools {
+
+std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
+  const std::int64_t offset = shape.kv_len - shape.q_len;
+  const std::int64_t begin =
+      shape.window_left == kNoWindow ? -kernels::kUnlimited : offset - shape.window_left;
+  const std::int64_t end = shape.causal ? offset + 1 : kernels::kUnlimited;
+  return std::vector<PlanSequence>(static_cast<std::size_t>(shape.batch),
+                                   {shape.q_len, shape.kv_len, begin, end});
+}
+
+PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> sequences) {
+  return {.kv_heads = shape.kv_heads,
+          .group = shape.heads / shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .value_dim = shape.value_dim,
+          .can_split_keys = true,
+          .sequences = sequences};
+}
+
+double products_flops(const WorkShape& shape) {
+  const auto queries = static_cast<double>(shape.q_len), keys = static_cast<double>(shape.kv_len);
+  double scores = (shape.causal ? 0.5 : 1.0) * queries * keys;
+  if (shape.window_left != kNoWindow) {
+    const PlanSequence sequence = plan_sequences(shape).front();
+    scores = 0;
+    for (std::int64_t i = 0; i < shape.q_len; ++i) {
+      const std::int64_t begin = std::max<std::int64_t>(0, i + sequence.visible_begin);
+      const std::int64_t end = std::min(shape.kv_len, i + sequence.visible_end);
+      scores += static_cast<double>(std::max<std::int64_t>(0, end - begin));
+    }
+  }
+  return 2.0 * static_cast<double>(shape.batch * shape.heads) * scores *
+         static_cast<double>(shape.head_dim + shape.value_dim);
+}
+
+}  // namespace rapt::tools

@@ -1,0 +1,22 @@
+// What a workload's shape asks of the plan, and its products.
+#pragma once
+
+#include "driver/plan.hpp"
+#include "workload.hpp"
+
+#include <span>
+#include <vector>
+
+namespace rapt::tools {
+
+/// The sequences that attention() plans for the shape.
+std::vector<PlanSequence> plan_sequences(const WorkShape& shape);
+
+/// The problem that it plans; `sequences` are those above.
+PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> sequences);
+
+/// Floating-point operations of the two products of attention. Causal counts half of them, as is
+/// usual; with a window it is the keys that each query sees.
+double products_flops(const WorkShape& shape);
+
+}  // namespace rapt::tools

@@ -286,11 +286,22 @@ class Measurements(Base):
         self.assertEqual([result["shape"][k] for k in ("heads", "q_len", "kv_len", "head_dim")],
                          [4, 5, 7, 4])
 
-    def test_compare_ends_with_a_line_on_the_bits(self):
-        result = rapt("compare", "T1", "--repeat", 1)
+    def test_compare_ends_with_lines_on_the_cache_and_the_bits(self):
+        quick = os.environ.get("RAPT_TEST_LEVEL") == "quick"
+        short = ["compare", "T1", "--repeat", 1, "--cache-tokens", 70]
+        result = rapt(*(short if quick else short[:-2]))
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(result.stdout.splitlines()[-1], "bits: equal on " + ", ".join(available()))
-        self.assertTrue(rapt_json("compare", "T1", "--repeat", 1)["bits_equal"])
+        self.assertEqual(result.stdout.splitlines()[-2:],
+                         [f"cache: equal on {', '.join(available())} ({70 if quick else 2048} "
+                          "tokens: one by one, 7, 64, 1000, whole; 1 and 2 threads)",
+                          f"bits: equal on {', '.join(available())}"])
+        report = rapt_json(*short)
+        cache = report["cache"]
+        self.assertTrue(report["bits_equal"] and cache["bits_equal"])
+        self.assertEqual((cache["isas"], cache["threads"], cache["tokens"], cache["different"]),
+                         (available(), [1, 2], 70, []))
+        self.assertEqual(cache["chunks"], [1, 7, 64, 1000, 70])
+        self.assertNotIn("cache", rapt_json("bench", "--preset", "T1", "--repeat", 1))
 
     def test_info_names_the_machine_and_the_isas(self):
         info = rapt_json("info")
@@ -325,7 +336,8 @@ class WrongUse(Base):
                 (bench + ["--window-left", -1], "--window-left"),
                 (bench + ["--soft-cap", 0], "--soft-cap"), (bench + ["--cache", "L2"], "--cache"),
                 (bench + ["--cache", "paged", "--kv-len", 9], "--kv-len"),
-                (["bench", "mha", "--heads", 5], "--heads"), (["compare", "P0"], "P0")):
+                (["bench", "mha", "--heads", 5], "--heads"), (["compare", "P0"], "P0"),
+                (["compare", "--cache-tokens", 0], "--cache-tokens")):
             self.refused(2, args, word)
 
     def test_failures_exit_with_1_and_write_nothing(self):

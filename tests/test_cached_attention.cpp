@@ -31,10 +31,6 @@ void on_every_isa(const Check& check) {
   }
 }
 
-AttentionOptions with_everything() {
-  return {.mask = causal().windowed(300, 0), .soft_cap = 20.0f};
-}
-
 StreamOutputs cached(const StreamTokens& tokens, const KvCacheConfig& config, std::int64_t chunk,
                      const AttentionOptions& options) {
   KvCache cache(config);
@@ -45,25 +41,6 @@ StreamOutputs cached(const StreamTokens& tokens, const KvCacheConfig& config, st
 }
 
 }  // namespace
-
-TEST_CASE("token by token, chunks and whole prefill through the cache are one tensor's bits") {
-  Stream stream;
-  stream.heads = quick() ? 8 : 32;
-  stream.kv_heads = quick() ? 2 : 8;
-  stream.tokens = quick() ? 600 : 2048;
-  stream.head_dim = stream.value_dim = 16;
-  const StreamTokens tokens(stream);
-  const AttentionOptions options = with_everything();
-  const StreamOutputs want = in_one_tensor(attention, tokens, options);
-  on_every_isa([&] {
-    CHECK(in_one_tensor(attention, tokens, options) == want);
-    for (const std::int64_t chunk :
-         {std::int64_t{1}, std::int64_t{7}, std::int64_t{64}, std::int64_t{1000}, stream.tokens}) {
-      CAPTURE(chunk);
-      CHECK(cached(tokens, config_of(stream), chunk, options) == want);
-    }
-  });
-}
 
 TEST_CASE("pages of every size, dimensions of every kind and windows give the statement's bits") {
   std::vector<std::int64_t> page_sizes{32, 256};

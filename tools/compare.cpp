@@ -1,4 +1,5 @@
 // `rapt compare`: the same work on every ISA of this machine: speed, share of the peak, bits.
+#include "cache_bits.hpp"
 #include "command.hpp"
 #include "rounds.hpp"
 
@@ -17,6 +18,7 @@ struct CompareFlags {
   std::vector<std::string> workloads;
   int threads = 1;
   std::int64_t repeat = 0;
+  std::int64_t cache_tokens = 2048;
   bool json = false;
 };
 
@@ -56,10 +58,14 @@ void run(const CLI::App& command, const CompareFlags& flags) {
   options.threads = flags.threads == 0 ? describe_machine().cores : flags.threads;
   options.seconds = 0.7;
   if (command.count("--repeat") > 0) options.repeat = flags.repeat;
-  const BenchReport report = measure_rounds(shapes, options);
+  BenchReport report = measure_rounds(shapes, options);
+  report.cache = compare_cache_bits({.tokens = flags.cache_tokens}, options.isas);
   print_out(flags.json ? to_json_text(report) : to_table(report));
   if (!report.bits_equal) {
     throw std::runtime_error("compare: the bits of a result differ between instruction sets");
+  }
+  if (!report.cache->different.empty()) {
+    throw std::runtime_error("compare: the bits of a cache differ from those of one tensor");
   }
 }
 
@@ -78,6 +84,10 @@ void add_compare(CLI::App& app) {
   command.add_option("--repeat", flags->repeat, "timed rounds")
       ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
+  command
+      .add_option("--cache-tokens", flags->cache_tokens,
+                  "tokens of the stream whose cache is held against one tensor")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });
 }

@@ -2,6 +2,7 @@
 // once; so a machine whose clock or neighbours change does so for all of them.
 #pragma once
 
+#include "cache_bits.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
 #include "rapt/isa.hpp"
@@ -57,16 +58,18 @@ struct BenchReport {
   bool bits_equal =
       false;               ///< on every workload every ISA, first and last call, gave the same bits
   bool explained = false;  ///< whether the reports say why a result is what it is
+  std::optional<CacheBits> cache;  ///< of `rapt compare`
   std::vector<WorkResult> results;
 };
 
 /// Measures the workloads one after the other with `threads` threads of one tbb::task_arena.
 BenchReport measure_rounds(const std::vector<WorkShape>& shapes, const RoundOptions& options);
 
-/// The report as JSON: machine, peak, bits_equal, results.
+/// The report as JSON: machine, peak, bits_equal, cache, results.
 std::string to_json_text(const BenchReport& report);
 
-/// The report as tables, one per workload, and a last line on the bits: "bits: equal on ...".
+/// The report as tables, one per workload, and last a line on the cache, where it was compared, and
+/// one on the bits: "bits: equal on ...".
 std::string to_table(const BenchReport& report);
 
 }  // namespace rapt::tools

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+#include <vector>
 
 namespace rapt::tools {
 namespace {
@@ -32,6 +34,32 @@ nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
           {"copies", result.copies},
           {"cold", result.cold},
           {"hash", result.hash}};
+}
+
+nlohmann::json to_json(const CacheBits& cache) {
+  const CacheStream& stream = cache.stream;
+  std::vector<std::string_view> isas;
+  for (const Isa isa : cache.isas) isas.push_back(isa_name(isa));
+  return {{"bits_equal", cache.different.empty()},
+          {"different", cache.different},
+          {"isas", isas},
+          {"threads", kCacheThreads},
+          {"tokens", stream.tokens},
+          {"chunks", promised_chunks(stream)},
+          {"heads", stream.heads},
+          {"kv_heads", stream.kv_heads},
+          {"head_dim", stream.head_dim},
+          {"rope", "half"},
+          {"window_left", stream.window},
+          {"soft_cap", stream.soft_cap},
+          {"hash", hash_of(cache.bits)}};
+}
+
+/// "equal on avx512, avx2, scalar (2048 tokens: one by one, 7, 64, 1000, whole; 1 and 2 threads)".
+std::string sentence(const CacheBits& cache) {
+  if (!cache.different.empty()) return "DIFFERENT: " + joined(cache.different);
+  return fmt::format("equal on {} ({} tokens: one by one, 7, 64, 1000, whole; 1 and 2 threads)",
+                     isa_list(cache.isas), cache.stream.tokens);
 }
 
 /// "equal on avx512, avx2, scalar", or where they differ.
@@ -91,6 +119,7 @@ std::string to_json_text(const BenchReport& report) {
                            {"read_loop", report.read_loop}}},
                          {"bits_equal", report.bits_equal},
                          {"results", nlohmann::json::array()}};
+  if (report.cache) json["cache"] = to_json(*report.cache);
   for (const WorkResult& result : report.results) {
     json["results"].push_back(to_json(result, report));
     if (report.explained) {
@@ -120,6 +149,7 @@ std::string to_table(const BenchReport& report) {
     previous = &result;
   }
   if (report.explained) text += explanations(report);
+  if (report.cache) text += "\ncache: " + sentence(*report.cache);
   return text + "\nbits: " + bits_sentence(report) + "\n";
 }
 

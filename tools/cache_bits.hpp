@@ -1,0 +1,74 @@
+// The promise of a cache on one stream of tokens: decoded one by one, in chunks or whole, alone or
+// with two threads, it has the bits of attention over one tensor.
+#pragma once
+
+#include "rapt/attention.hpp"
+#include "rapt/isa.hpp"
+#include "rapt/rope.hpp"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rapt::tools {
+
+/// A stream with what models of 2024 have: grouped heads, RoPE, a sliding window and a soft cap.
+struct CacheStream {
+  std::int64_t tokens = 2048;
+  std::int64_t heads = 32, kv_heads = 8;
+  std::int64_t head_dim = 16;
+  std::int64_t window = 63;  ///< keys to the left of a token; the cache frees those behind
+  float soft_cap = 20.0f;
+};
+
+/// out [heads, tokens, head_dim], then lse [heads, tokens].
+using StreamBits = std::vector<float>;
+
+/// The queries, keys and values of a stream, from a fixed seed.
+class CacheWork {
+ public:
+  explicit CacheWork(const CacheStream& stream);
+
+  using Attention = void(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                         TensorView<const float, 4> v, TensorView<float, 4> out,
+                         const AttentionOptions& options);
+
+  /// All tokens in one call of attention() or of the scalar statement, with keys and values in
+  /// tensors; queries and keys are rotated on the way.
+  StreamBits in_one_tensor(Attention& function = attention) const;
+
+  /// The tokens in chunks: each one's keys are rotated and appended to a KvCache, then its queries
+  /// attend.
+  StreamBits through_cache(std::int64_t chunk) const;
+
+ private:
+  StreamBits no_bits() const;
+  TensorView<const float, 4> queries() const;
+  TensorView<const float, 4> keys() const;
+  TensorView<const float, 4> values() const;
+  TensorView<float, 4> out_of(StreamBits& bits) const;
+  TensorView<float, 3> lse_of(StreamBits& bits) const;
+
+  CacheStream stream_;
+  RopeTable table_;
+  std::vector<float> q_, k_, v_;
+};
+
+/// The chunks of the promise: 1, 7, 64, 1000 and all tokens.
+std::vector<std::int64_t> promised_chunks(const CacheStream& stream);
+
+/// The sizes of the arenas that the promise is tried in.
+inline constexpr int kCacheThreads[] = {1, 2};
+
+/// What came out on each ISA with each number of threads.
+struct CacheBits {
+  CacheStream stream;
+  std::vector<Isa> isas;
+  std::vector<std::string> different;  ///< "chunks of 7 on avx2 with 2 threads"; empty: all equal
+  StreamBits bits;                     ///< of one tensor on the first ISA
+};
+
+CacheBits compare_cache_bits(const CacheStream& stream, std::span<const Isa> isas);
+
+}  // namespace rapt::tools

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "problems.hpp"
@@ -37,11 +38,14 @@ inline Projection make_projection(std::uint64_t seed, std::int64_t in, std::int6
 /// A layer with every size given, and its weights.
 struct LayerProblem {
   MultiHeadAttentionConfig config;
-  Projection query, key, value, output;  // output.out == 0: none
+  Projection query, key, value, output;         // output.out == 0: none
+  std::vector<float> query_norm{}, key_norm{};  // empty: none, or all 1
+  std::shared_ptr<const RopeTable> rope{};      // of config.rope
 
-  MultiHeadAttention layer() const {
-    return {config, {query.packed(), key.packed(), value.packed(), output.packed()}};
+  MultiHeadAttentionWeights weights() const {
+    return {query.packed(), key.packed(), value.packed(), output.packed(), query_norm, key_norm};
   }
+  MultiHeadAttention layer() const { return {config, weights()}; }
   std::int64_t output_features() const {
     return output.out == 0 ? config.num_heads * config.value_dim : output.out;
   }
@@ -62,6 +66,17 @@ inline LayerProblem make_layer(std::uint64_t seed, const MultiHeadAttentionConfi
   if (!switches.output) p.config.output_dim = 0;
   if (switches.output) p.output = make_projection(seed + 6, joined, c.output_dim, switches.bias);
   return p;
+}
+
+/// The same layer with a QK-norm of random weights and RoPE of part of each head.
+inline void add_norm_and_rope(LayerProblem& p, std::uint64_t seed) {
+  const std::int64_t head_dim = p.config.head_dim;
+  p.config.qk_norm_epsilon = 1e-5f;
+  p.query_norm = normal_floats(static_cast<std::size_t>(head_dim), seed);
+  p.key_norm = normal_floats(static_cast<std::size_t>(head_dim), seed + 1);
+  const RopeConfig config{.rotary_dims = (head_dim + 2) / 4 * 2, .positions = 4096};
+  p.rope = std::make_shared<const RopeTable>(Rope::half, config);
+  p.config.rope = *p.rope;
 }
 
 /// [batch * tokens, in] -> [batch * tokens, out] by the scalar statement.
@@ -85,6 +100,8 @@ inline std::vector<float> reference_layer(const LayerProblem& p, const std::vect
   const std::vector<float> v = reference_projection(p.value, context);
   std::vector<float> z(static_cast<std::size_t>(batch * tokens * c.num_heads * c.value_dim));
   if (!options.softmax_scale) options.softmax_scale = c.softmax_scale;
+  if (c.qk_norm_epsilon) options.qk_norm = QkNorm{p.query_norm, p.key_norm, *c.qk_norm_epsilon};
+  if (p.rope != nullptr) options.rope.table = *p.rope;
   using Input = TensorView<const float, 4>;
   reference::attention(
       Input(q.data(), {batch, tokens, c.num_heads, c.head_dim}).swapped(1, 2),

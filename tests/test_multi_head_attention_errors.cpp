@@ -11,6 +11,7 @@
 #include "layer_problem.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
+#include "sentence_of.hpp"
 
 namespace rapt::test {
 namespace {
@@ -22,17 +23,6 @@ const MultiHeadAttentionConfig kConfig{.model_dim = 24,
                                        .value_dim = 7,
                                        .kv_model_dim = 24,
                                        .output_dim = 12};
-
-/// The sentence of the error that `call` throws; "" when it throws none.
-std::string sentence_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return "";
-}
 
 /// The error of a layer whose configuration was changed.
 std::string refused(const std::function<void(MultiHeadAttentionConfig&)>& change,
@@ -199,7 +189,7 @@ TEST_CASE("an output that overlaps an input or another output is refused") {
   CHECK(spoilt([](Call& c) { c.y.data = c.memory.data() + 1024 - 71; }) == "y: overlaps context");
   CHECK(spoilt([](Call& c) {
           c.options.lse = {c.memory.data() + 2048 + 71, {2, 4, 3}};
-        }) == "lse: overlaps y");
+        }) == "y: overlaps lse");
   CHECK(spoilt([](Call& c) {
           c.options.weights = {c.memory.data() + 1024, {2, 4, 3, 5}};
         }) == "weights: overlaps context");

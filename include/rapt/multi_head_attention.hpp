@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "rapt/attention.hpp"
 #include "rapt/export.hpp"
 #include "rapt/linear.hpp"
+#include "rapt/rope.hpp"
 #include "rapt/tensor.hpp"
 
 namespace rapt {
@@ -24,6 +26,23 @@ struct MultiHeadAttentionConfig {
   std::int64_t output_dim = 0;    ///< features of an output token -> model_dim; without an output
                                   ///< projection -> num_heads * value_dim, which it must then be
   std::optional<float> softmax_scale{};  ///< unset: 1 / sqrt(head_dim)
+
+  /// QK-norm: each head of q and of k is normalised by rms_norm() with this epsilon, before it is
+  /// rotated. At least 0. Unset: not.
+  std::optional<float> qk_norm_epsilon{};
+
+  /// RoPE: each head of q and of k is rotated by its token's position, as apply_rope() would. The
+  /// table must outlive the layer; layers may share one. Empty: not.
+  RopeView rope{};
+};
+
+/// How the rows of one matrix of all three projections are ordered. There is no default: models
+/// disagree. A head of q or k has head_dim rows, one of v value_dim.
+enum class FusedRows {
+  q_k_v,       ///< all heads of q, then all of k, then all of v: GPT-2, Falcon 7B, MPT, Phi-3,
+               ///< in_proj_weight of PyTorch
+  by_kv_head,  ///< for each kv head: the heads of q that share it, then it in k, then it in v:
+               ///< GPT-NeoX, BLOOM, Falcon 40B, InternLM2
 };
 
 /// The four projections. Each is a Linear, made from one [out, in] matrix (PyTorch) or, for query,
@@ -34,10 +53,26 @@ struct MultiHeadAttentionWeights {
   Linear value;   ///< kv_model_dim -> num_kv_heads * value_dim
   Linear output;  ///< num_heads * value_dim -> output_dim; empty: the concatenated heads are the
                   ///< result
+
+  /// The weights of the QK-norm, [head_dim] each, or empty: all 1.
+  std::vector<float> query_norm{}, key_norm{};
+
+  /// Query, key and value from one matrix, as checkpoints with a fused projection ship them.
+  ///   qkv       [num_heads * head_dim + num_kv_heads * (head_dim + value_dim), model_dim], any
+  ///             strides (GPT-2 stores it transposed: swapped(0, 1)); copied
+  ///   qkv_bias  [qkv's rows], or empty for none; copied
+  /// The layer has the bits of one whose projections were given apart. Throws
+  /// Error{invalid_argument} naming the argument and both sizes.
+  RAPT_API static MultiHeadAttentionWeights from_fused(const MultiHeadAttentionConfig& config,
+                                                       FusedRows rows,
+                                                       TensorView<const float, 2> qkv,
+                                                       std::span<const float> qkv_bias = {},
+                                                       Linear output = {});
 };
 
 /// One layer: y = concat_h(attention(x Wq_h, c Wk_h, c Wv_h)) Wo, with c = x (self-attention) or
-/// another sequence (cross-attention). Immutable: may be used from many threads at once.
+/// another sequence (cross-attention); between projection and attention, QK-norm and RoPE where the
+/// configuration has them. Immutable: may be used from many threads at once.
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
 class RAPT_API MultiHeadAttention {
  public:
@@ -49,12 +84,14 @@ class RAPT_API MultiHeadAttention {
   ///   x  [batch, tokens, model_dim]   any strides, last dimension dense (stride 1)
   ///   y  [batch, tokens, output_dim]  likewise; overlaps nothing that is read, nor lse, nor
   ///   weights
-  /// options: as for attention(); softmax_scale set there wins over the configuration's. A token's
-  /// bits depend on no other sequence of the batch. Sizes of 0 are valid: without keys, y is the
-  /// bias of the output projection, or 0. Each calling thread keeps its workspace for its next
-  /// call. Throws Error{invalid_argument} naming the argument and its values: y is then unchanged,
-  /// and lse and weights too; and Error{out_of_memory} when workspace cannot be had: outputs are
-  /// then unspecified.
+  /// options: as for attention(); softmax_scale set there wins over the configuration's. A QK-norm
+  /// or a table of RoPE is given there or in the configuration, not in both; positions may be given
+  /// there (rope.q_positions, rope.k_positions) for the configuration's table. A token's bits
+  /// depend on no other sequence of the batch. Sizes of 0 are valid: without keys, y is the bias of
+  /// the output projection, or 0. Each calling thread keeps its workspace for its next call. Throws
+  /// Error{invalid_argument} naming the argument and its values: y is then unchanged, and lse and
+  /// weights too; and Error{out_of_memory} when workspace cannot be had: outputs are then
+  /// unspecified.
   void forward(TensorView<const float, 3> x, TensorView<float, 3> y,
                const AttentionOptions& options = {}) const;
 

@@ -283,9 +283,9 @@ void validate_options(const AttentionOptions& options, const ScoresShape& scores
   validate_weight_sums(options, scores, sums_heads);
 }
 
-void validate_apart(const MemoryRange& out, std::span<const NamedMemory> inputs,
+void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
                     const AttentionOptions& options) {
-  const std::array outputs{NamedMemory{"out", out},
+  const std::array outputs{out,
                            NamedMemory{"lse", memory_range(options.lse)},
                            NamedMemory{"weights", memory_range(options.weights)},
                            NamedMemory{"weight_sums", memory_range(options.weight_sums)},

@@ -48,8 +48,13 @@ void validate_row_offsets(const char* name, std::span<const std::int64_t> offset
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
                       std::int64_t sequences, std::int64_t value_dim, std::int64_t sums_heads);
 
-/// No output overlaps `inputs`, what the options read, or another output.
-void validate_apart(const core::MemoryRange& out, std::span<const NamedMemory> inputs,
+/// No output, of which `out` is the first, overlaps `inputs`, what the options read, or another
+/// output.
+void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
                     const AttentionOptions& options);
+inline void validate_apart(const core::MemoryRange& out, std::span<const NamedMemory> inputs,
+                           const AttentionOptions& options) {
+  validate_apart(NamedMemory{"out", out}, inputs, options);
+}
 
 }  // namespace rapt

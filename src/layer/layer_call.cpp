@@ -1,0 +1,90 @@
+#include "layer/layer_call.hpp"
+
+#include <string>
+
+#include "core/aligned_buffer.hpp"
+#include "core/views.hpp"
+#include "rapt/error.hpp"
+
+namespace rapt {
+namespace {
+
+using core::fail;
+
+/// Whether the rows of all sequences lie evenly spaced, as those of one matrix.
+template <class T>
+bool rows_are_even(const TensorView<T, 3>& view) {
+  const auto [batch, tokens, features] = view.shape;
+  return batch <= 1 || tokens <= 1 || view.strides[0] == tokens * view.strides[1];
+}
+
+/// [batch, tokens, features] with evenly spaced rows as [batch * tokens, features].
+template <class T>
+TensorView<T, 2> as_rows(const TensorView<T, 3>& view) {
+  const std::int64_t row_stride = view.shape[1] == 1 ? view.strides[0] : view.strides[1];
+  return {view.data, {view.shape[0] * view.shape[1], view.shape[2]}, {row_stride, 1}};
+}
+
+/// Floats of a cache line.
+constexpr std::int64_t kLine = 16;
+
+}  // namespace
+
+AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
+                                    const MultiHeadAttentionWeights& weights,
+                                    const AttentionOptions& options) {
+  AttentionOptions all = options;
+  if (!all.softmax_scale) all.softmax_scale = config.softmax_scale;
+  if (config.qk_norm_epsilon) {
+    if (options.qk_norm) fail("qk_norm: given, and the layer's configuration has one");
+    all.qk_norm = QkNorm{.q_weight = weights.query_norm,
+                         .k_weight = weights.key_norm,
+                         .epsilon = *config.qk_norm_epsilon};
+  }
+  if (config.rope.cos.data != nullptr) {
+    const RopeView& table = options.rope.table;
+    if (table.cos.data != nullptr || table.sin.data != nullptr) {
+      fail("rope.table: given, and the layer's configuration has one");
+    }
+    if (!options.rope.rotate_keys) {
+      fail("rope: rotate_keys = false contradicts the layer's configuration, which rotates them");
+    }
+    all.rope.table = config.rope;
+  }
+  return all;
+}
+
+void project(const Linear& projection, TensorView<const float, 3> x, TensorView<float, 3> y) {
+  if (rows_are_even(x) && rows_are_even(y)) {
+    projection.forward(as_rows(x), as_rows(y));
+    return;
+  }
+  for (std::int64_t b = 0; b < x.shape[0]; ++b) {
+    projection.forward(as_rows(x.sliced(0, b, 1)), as_rows(y.sliced(0, b, 1)));
+  }
+}
+
+std::int64_t LayerWorkspace::add(TensorView<const float, 3> like, std::int64_t features) {
+  const std::int64_t begin = size_;
+  std::int64_t count = 0;
+  bool overflow = __builtin_mul_overflow(like.shape[0], like.shape[1], &count);
+  overflow |= __builtin_mul_overflow(count, features, &count);
+  overflow |= __builtin_add_overflow(count, kLine - 1, &count);
+  overflow |= __builtin_add_overflow(size_, count / kLine * kLine, &size_);
+  if (overflow) {
+    throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + std::to_string(features) +
+                                              " features of " + std::to_string(like.shape[0]) +
+                                              " sequences of " + std::to_string(like.shape[1]) +
+                                              " tokens");
+  }
+  return begin;
+}
+
+TensorView<float, 3> LayerWorkspace::at(std::int64_t begin, TensorView<const float, 3> like,
+                                        std::int64_t features) const {
+  // One buffer is enough: while a thread waits in for_items() it starts no other forward().
+  thread_local AlignedBuffer buffer;
+  return {buffer.reserve(size_) + begin, {like.shape[0], like.shape[1], features}};
+}
+
+}  // namespace rapt

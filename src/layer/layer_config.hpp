@@ -1,0 +1,27 @@
+// The sizes of a multi-head attention layer: defaults, and weights that agree with them.
+#pragma once
+
+#include <cstdint>
+
+#include "rapt/multi_head_attention.hpp"
+
+namespace rapt {
+
+inline bool is_empty(const Linear& projection) { return projection.out_features() == 0; }
+
+/// Every default filled in. Throws Error{invalid_argument} naming the field.
+MultiHeadAttentionConfig with_defaults(MultiHeadAttentionConfig config, bool has_output);
+
+/// The features that the projections of a configuration with defaults give.
+struct ProjectedFeatures {
+  std::int64_t query, key, value;
+  std::int64_t joined;  ///< of all heads' results side by side
+};
+ProjectedFeatures projected_features(const MultiHeadAttentionConfig& config);
+
+/// Throws Error{invalid_argument} when the weights are not of the configuration, which has its
+/// defaults.
+void check_weights(const MultiHeadAttentionConfig& config,
+                   const MultiHeadAttentionWeights& weights);
+
+}  // namespace rapt

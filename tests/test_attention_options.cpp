@@ -111,6 +111,19 @@ TEST_CASE("windows and offsets at the ends of the integers see what the formula 
   }
 }
 
+TEST_CASE("ALiBi's distances are rounded once where floats no longer count them") {
+  constexpr std::int64_t kOdd = std::int64_t{1} << 24;  // from here on floats are even
+  for (const std::int64_t sign : {1, -1}) {
+    for (const std::int64_t beyond : {-700, -256, -255, 0, 1, 3, 256, 300, 555}) {
+      Spec spec = small_spec();
+      spec.shape.kv_len = 300;
+      spec.mask = {.query_offset = sign * (kOdd + beyond)};
+      spec.alibi_slope = 0.5f;
+      check_every_isa(spec);
+    }
+  }
+}
+
 TEST_CASE("an option that adds nothing changes no bit") {
   const Problem plain(small_spec());
   Spec spec = small_spec();

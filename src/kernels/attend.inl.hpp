@@ -100,7 +100,7 @@ inline void attend_block_exactly(const AttendArgs& args, const AttendScratch& sc
   if (packed.v_pages != nullptr) pack_paged_values(args, block, seen, scratch.v);
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
-  tile_score_options(args, scratch, tile);
+  if (changes_scores(args)) tile_score_options(args, scratch, tile);
   bool hidden[kKeyBlock];
   for (std::int64_t j = seen.begin; j < seen.end; ++j) {
     hidden[j] = *score_of(scratch.s, j) == -kInfinity;

@@ -96,29 +96,37 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
   return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
 }
 
+/// What the options make of the tile's scores, and each row's maximum of what is left.
 inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
                                const QueryTile& tile) {
-  if (!changes_scores(args)) return;
   const std::int64_t key = tile.block * kKeyBlock, row = args.row_begin + tile.row;
   const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
   const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
+  const auto hide = [&](std::int64_t r, KeyRange seen) {
+    hide_keys(args, position_of(args, row + r), key, seen, scores_of(r));
+    scratch.block_m[r] = block_max(scores_of(r), seen);
+  };
   for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const KeyRange seen = seen_by(r);
+    scratch.block_m[r] = -kInfinity;
+    if (seen.begin == seen.end) continue;
     const RowPosition at = position_of(args, row + r);
-    apply_score_options(args, at, key, seen_by(r), scores_of(r));
-    if (args.callback == nullptr) hide_keys(args, at, key, seen_by(r), scores_of(r));
+    scratch.block_m[r] = apply_score_options(args, at, key, seen, scores_of(r));
+    if (args.callback == nullptr && args.mask != nullptr) hide(r, seen);
   }
   if (args.callback == nullptr) return;
   call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    hide_keys(args, position_of(args, row + r), key, seen_by(r), scores_of(r));
+    const KeyRange seen = seen_by(r);
+    if (seen.begin < seen.end) hide(r, seen);
   }
 }
 
-/// Weights of the tile in place of its scores; each row's m and l of the block. The maxima of a
-/// whole tile were collected with the scores. Two passes over the rows, so that the reductions of
-/// one row overlap the next row's work.
-inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile) {
+/// Each row's maximum of what it sees, after the options. Those of a whole tile were collected with
+/// the scores.
+inline void tile_maxima(const AttendArgs& args, const AttendScratch& scratch,
+                        const QueryTile& tile) {
+  if (changes_scores(args)) return tile_score_options(args, scratch, tile);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     if (tile.whole) {
       scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
@@ -128,6 +136,12 @@ inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
     scratch.block_m[r] =
         seen.begin < seen.end ? block_max(scores_of_row(scratch, r), seen) : -kInfinity;
   }
+}
+
+/// Weights of the tile in place of its scores; each row's l of the block. A pass of its own over
+/// the rows, so that the reductions of one row overlap the next row's work.
+inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
+                         const QueryTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(args, r),
                                        tile.spans[r / kRows], scratch.block_m[r]);
@@ -172,7 +186,7 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
 /// Scores become weights, and what folding the block into the running state needs.
 inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
                          const QueryTile& tile) {
-  tile_score_options(args, scratch, tile);
+  tile_maxima(args, scratch, tile);
   tile_softmax(args, scratch, tile);
   for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
     keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),

@@ -42,20 +42,27 @@ RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
   }
 }
 
-/// s = cap2 * tanh(s / cap2) for whole lines of scores.
-inline void cap_scores(float* row, KeyRange seen, float cap2) {
-  const LineRange lines(seen);
-  const Vec cap(cap2);
-  for (std::int64_t line = lines.first; line < lines.last; ++line) {
-    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
-      float* at = row + line * kTileChunk + i * kVecLanes;
-      store(at, cap * tanh(divide(load(at), cap)));
-    }
+/// s = cap2 * tanh(s / cap2).
+struct SoftCap {
+  Vec cap;
+  RAPT_INLINE Vec operator()(Vec s, Vec) const { return cap * tanh(divide(s, cap)); }
+};
+
+/// s = fma(-slope, |distance - j|, s) for key j of a block that begins `distance` before the query.
+struct Alibi {
+  Vec minus_slope, distance;
+  RAPT_INLINE Vec operator()(Vec s, Vec j) const {
+    return fma(minus_slope, absolute(distance - j), s);
   }
+};
+
+/// Whether the distances of a block's keys are floats without rounding.
+RAPT_INLINE bool is_exact(std::int64_t distance) {
+  constexpr std::int64_t kMost = (std::int64_t{1} << 24) - kKeyBlock;
+  return -kMost < distance && distance < kMost;
 }
 
-/// s[j] = fma(-slope, |distance - j|, s[j]) for one line of scores whose first key is `distance`
-/// before the query.
+/// The same for any distance, on one line of scores whose first key is `distance` before the query.
 RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::int64_t count) {
   for (std::int64_t j = 0; j < count; ++j) {
     const std::int64_t d = distance - j;
@@ -63,16 +70,54 @@ RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::in
   }
 }
 
+/// s_j = change(s_j, j) for the scores `seen`, -inf for the others of their lines. Returns the
+/// maximum, NaNs ignored: in the same pass, since a score that is loaded again costs as much as
+/// ALiBi.
+template <class Change>
+RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change) {
+  const LineRange lines(seen);
+  Vec number[kLaneVectors], top[kLaneVectors];
+  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+    number[i] = lane_numbers(i * kVecLanes) + Vec(static_cast<float>(lines.first * kLanes));
+    top[i] = Vec(-kInfinity);
+  }
+  for (std::int64_t line = lines.first; line < lines.last; ++line) {
+    const std::int64_t key = line * kLanes;
+    const bool whole = seen.begin <= key && key + kLanes <= seen.end;
+    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+      float* at = row + line * kTileChunk + i * kVecLanes;
+      Vec s = change(load(at), number[i]);
+      if (!whole) s = keep_lanes(s, key + i * kVecLanes, seen.begin, seen.end, Vec(-kInfinity));
+      store(at, s);
+      top[i] = max_ignoring_nan(s, top[i]);
+      number[i] = number[i] + Vec(static_cast<float>(kLanes));
+    }
+  }
+  return reduce_max(top);
+}
+
 RAPT_INLINE bool changes_scores(const AttendArgs& args) {
   return args.bias != nullptr || args.mask != nullptr || args.alibi_slopes != nullptr ||
          args.soft_cap != 0.0f || args.callback != nullptr;
 }
 
-/// The options before the masks on the scores `seen` of one row of the block whose first key is
-/// `key`.
-inline void apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
-                                KeyRange seen, float* row) {
-  if (args.soft_cap != 0.0f) cap_scores(row, seen, args.soft_cap);
+/// The options before the masks on the scores `seen`, not none, of one row of the block whose first
+/// key is `key`. Returns their maximum, NaNs ignored.
+inline float apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
+                                 KeyRange seen, float* row) {
+  const SoftCap cap{Vec(args.soft_cap)};
+  const bool capped = args.soft_cap != 0.0f, sloped = args.alibi_slopes != nullptr;
+  const std::int64_t distance = at.query + args.query_offset - key;
+  const float slope = sloped ? args.alibi_slopes[at.head] : 0.0f;
+  const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance))};
+  if (args.bias == nullptr && (!sloped || is_exact(distance))) {
+    if (capped && sloped) {
+      return change_scores(row, seen, [&](Vec s, Vec j) { return alibi(cap(s, j), j); });
+    }
+    if (capped) return change_scores(row, seen, cap);
+    return sloped ? change_scores(row, seen, alibi) : block_max(row, seen);
+  }
+  if (capped) change_scores(row, seen, cap);
   if (args.bias != nullptr) {
     const MaskStrides& stride = args.bias_strides;
     const float* bias =
@@ -81,13 +126,13 @@ inline void apply_score_options(const AttendArgs& args, RowPosition at, std::int
       add_bias(s, bias + j * stride.key, stride.key, count);
     });
   }
-  if (args.alibi_slopes != nullptr) {
-    const float slope = args.alibi_slopes[at.head];
-    const std::int64_t distance = at.query + args.query_offset - key;
+  if (sloped && is_exact(distance)) return change_scores(row, seen, alibi);
+  if (sloped) {
     for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
       add_alibi(s, slope, distance - j, count);
     });
   }
+  return block_max(row, seen);
 }
 
 /// Hides what the element mask does not keep; and again, after a callback, what the bias hides.

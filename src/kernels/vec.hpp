@@ -41,6 +41,11 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), a, b);
 }
 
+/// Whether every lane of x is below its bound; not where x is NaN.
+RAPT_INLINE bool all_below(Vec x, Vec bound) {
+  return _mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ) == 0xffff;
+}
+
 /// Adds lanes t and t + half for half = 8, 4, 2, 1.
 RAPT_INLINE float sum_lanes(Vec x) {
   const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
@@ -97,6 +102,9 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
 RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), _mm256_mul_ps(a, b));
 }
+RAPT_INLINE bool all_below(Vec x, Vec bound) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_LT_OQ)) == 0xff;
+}
 
 RAPT_INLINE float sum_lanes(Vec x) {
   const __m128 z = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -145,6 +153,7 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return vreinterpretq_f32_u32(
       vbicq_u32(vreinterpretq_u32_f32(vmulq_f32(a, b)), vcltq_f32(x, bound)));
 }
+RAPT_INLINE bool all_below(Vec x, Vec bound) { return vminvq_u32(vcltq_f32(x, bound)) != 0; }
 
 /// x times one lane of `factors`, added to acc: one load of factors serves as many steps as it has
 /// lanes.
@@ -193,6 +202,7 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
 RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return x.value < bound.value ? 0.0f : a.value * b.value;
 }
+RAPT_INLINE bool all_below(Vec x, Vec bound) { return x.value < bound.value; }
 
 RAPT_INLINE float sum_lanes(Vec x) { return x.value; }
 RAPT_INLINE float max_lanes(Vec x) { return x.value; }
@@ -235,6 +245,13 @@ RAPT_INLINE Vec select_less(Vec x, Vec bound, Vec yes, Vec no) {
 }
 #endif
 
+/// 0, 1, 2, ... of a vector that is part `first` and on of a line of kLanes.
+RAPT_INLINE Vec lane_numbers(int first) {
+  alignas(64) static constexpr float kNumbers[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                     8, 9, 10, 11, 12, 13, 14, 15};
+  return Vec::load_unaligned(kNumbers + first);
+}
+
 /// x in lanes [begin, end) of a vector whose lane 0 counts as `first`, `other` in the rest.
 #if defined(RAPT_KERNEL_ISA_SCALAR)
 RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::int64_t end,
@@ -244,9 +261,7 @@ RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::i
 #else
 RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::int64_t end,
                            Vec other) {
-  alignas(64) static constexpr float kLaneNumbers[16] = {0, 1, 2,  3,  4,  5,  6,  7,
-                                                         8, 9, 10, 11, 12, 13, 14, 15};
-  const Vec lane = Vec::load_aligned(kLaneNumbers);
+  const Vec lane = lane_numbers(0);
   const Vec low(static_cast<float>(begin - first)), high(static_cast<float>(end - first));
   return xsimd::select((lane >= low) & (lane < high), x, other);
 }

@@ -32,7 +32,7 @@ inline void add_tile(const AttendArgs& args, const AttendScratch& scratch, std::
   pack_queries(args, scratch);
   Prefetcher nothing;
   tile_scores(args, scratch, tile, packed, nothing);
-  tile_score_options(args, scratch, tile);
+  if (changes_scores(args)) tile_score_options(args, scratch, tile);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const KeyRange seen = tile.seen_by(args, r);
     if (seen.begin == seen.end) continue;

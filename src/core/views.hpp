@@ -87,19 +87,20 @@ inline void check_disjoint(const char* output, const MemoryRange& written, const
 /// strides.
 template <class T, int Rank>
 void check_strided_input(const char* name, const TensorView<T, Rank>& view) {
-  const std::string prefix = std::string(name) + ": ";
+  // A call that is right makes no string: there may be no memory for one.
+  const auto refuse = [name](const std::string& why) { fail(std::string(name) + ": " + why); };
   bool has_elements = true;
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
     if (view.shape[i] < 0) {
-      fail(prefix + "extent " + std::to_string(view.shape[i]) + " of dimension " +
-           std::to_string(i) + " is below 0");
+      refuse("extent " + std::to_string(view.shape[i]) + " of dimension " + std::to_string(i) +
+             " is below 0");
     }
     has_elements = has_elements && view.shape[i] > 0;
   }
   if (!has_elements) return;
-  if (view.data == nullptr) fail(prefix + "no memory is given for a tensor that has elements");
+  if (view.data == nullptr) refuse("no memory is given for a tensor that has elements");
   MemoryRange range;
-  if (!find_memory_range(view, range)) fail(prefix + "shape and strides reach beyond all memory");
+  if (!find_memory_range(view, range)) refuse("shape and strides reach beyond all memory");
 }
 
 /// As check_strided_input; and a dense last dimension.

@@ -21,8 +21,9 @@ void check_tensors(const TensorView<const float, Rank>& x, const TensorView<floa
   core::check_input("x", x);
   core::check_output("y", y);
   for (std::size_t i = 0; i < x.shape.size(); ++i) {
-    core::check_extent(("y: extent of dimension " + std::to_string(i)).c_str(), y.shape[i], "x's",
-                       x.shape[i]);
+    if (y.shape[i] == x.shape[i]) continue;
+    core::fail("y: extent of dimension " + std::to_string(i) + " " + std::to_string(y.shape[i]) +
+               " does not match x's " + std::to_string(x.shape[i]));
   }
   check_norm_weight("weight", weight, "x's width", x.shape.back());
   check_epsilon("epsilon", epsilon);

@@ -23,9 +23,9 @@ inline void check_epsilon(const char* name, float epsilon) {
 
 inline void check_norm_weight(const char* name, std::span<const float> weight,
                               const char* width_name, std::int64_t width) {
-  if (weight.empty()) return;
-  core::check_extent((std::string(name) + ": length").c_str(),
-                     static_cast<std::int64_t>(weight.size()), width_name, width);
+  if (weight.empty() || static_cast<std::int64_t>(weight.size()) == width) return;
+  core::fail(std::string(name) + ": length " + std::to_string(weight.size()) + " does not match " +
+             width_name + " " + std::to_string(width));
 }
 
 inline void check_qk_norm(const QkNorm& norm, std::int64_t head_dim) {

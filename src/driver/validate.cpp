@@ -235,11 +235,15 @@ void validate_queries(const TensorView<const float, 4>& q, const TensorView<floa
                       std::int64_t value_dim) {
   core::check_input("q", q);
   core::check_output("out", out);
-  check_extent("q: head_dim", q.shape[3], (std::string(owner) + " head_dim").c_str(), head_dim);
+  if (q.shape[3] != head_dim) {
+    check_extent("q: head_dim", q.shape[3], (std::string(owner) + " head_dim").c_str(), head_dim);
+  }
   check_same("out", "heads", out.shape[1], "q", q.shape[1]);
   check_same("out", "rows", out.shape[2], "q", q.shape[2]);
-  check_extent("out: value_dim", out.shape[3], (std::string(owner) + " value_dim").c_str(),
-               value_dim);
+  if (out.shape[3] != value_dim) {
+    check_extent("out: value_dim", out.shape[3], (std::string(owner) + " value_dim").c_str(),
+                 value_dim);
+  }
   if (kv_heads == 0 ? q.shape[1] != 0 : q.shape[1] % kv_heads != 0) {
     fail("q: heads " + std::to_string(q.shape[1]) + " is not a multiple of " + owner +
          " kv_heads " + std::to_string(kv_heads));

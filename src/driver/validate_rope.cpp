@@ -44,23 +44,23 @@ void check_rope_table(const char* name, const RopeView& table, std::int64_t head
 void check_positions_shape(const char* name, const TensorView<const std::int64_t, 2>& positions,
                            std::int64_t batch, std::int64_t tokens) {
   core::check_strided_input(name, positions);
-  const std::string prefix = std::string(name) + ": ";
   if (positions.shape[0] != 1 && positions.shape[0] != batch) {
-    fail(prefix + "batch " + std::to_string(positions.shape[0]) + " is neither 1 nor " +
-         std::to_string(batch));
+    fail(std::string(name) + ": batch " + std::to_string(positions.shape[0]) +
+         " is neither 1 nor " + std::to_string(batch));
   }
   if (positions.shape[1] != tokens) {
-    fail(prefix + "tokens " + std::to_string(positions.shape[1]) + " does not match " +
+    fail(std::string(name) + ": tokens " + std::to_string(positions.shape[1]) + " does not match " +
          std::to_string(tokens));
   }
 }
 
 void check_positions(const char* name, const TensorView<const std::int64_t, 2>& positions,
                      const TokenRange& tokens, std::int64_t sequence, std::int64_t rows) {
-  const std::string what = std::string(name) + ": position";
   const std::int64_t b = positions.shape[0] == 1 ? 0 : tokens.batch;
   for (std::int64_t i = tokens.row; i < tokens.row + tokens.count; ++i) {
-    check_row(what.c_str(), positions(b, i), sequence, rows);
+    const std::int64_t position = positions(b, i);
+    if (position >= 0 && position < rows) continue;
+    check_row((std::string(name) + ": position").c_str(), position, sequence, rows);
   }
 }
 

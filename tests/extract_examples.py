@@ -21,6 +21,7 @@ REQUIRED = {
     "RopeOptions": "rope.hpp",
     "RopeConfig": "rope.hpp",
     "PagedKeyValues": "paged.hpp",
+    "MultiHeadAttentionConfig": "multi_head_attention.hpp",
 }
 BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -79,6 +79,33 @@ inline void add_norm_and_rope(LayerProblem& p, std::uint64_t seed) {
   p.config.rope = *p.rope;
 }
 
+/// The rows of the three projections in one matrix, in an order.
+struct Fused {
+  std::vector<float> weight, bias;
+  std::int64_t rows = 0;
+
+  void add(const Projection& p, std::int64_t begin, std::int64_t count) {
+    weight.insert(weight.end(), p.weight.begin() + begin * p.in,
+                  p.weight.begin() + (begin + count) * p.in);
+    if (!p.bias.empty()) {
+      bias.insert(bias.end(), p.bias.begin() + begin, p.bias.begin() + begin + count);
+    }
+    rows += count;
+  }
+};
+
+inline Fused fuse(const LayerProblem& p, FusedRows order) {
+  const MultiHeadAttentionConfig& c = p.config;
+  const std::int64_t blocks = order == FusedRows::by_kv_head ? c.num_kv_heads : 1;
+  Fused fused;
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    for (const Projection* part : {&p.query, &p.key, &p.value}) {
+      fused.add(*part, b * (part->out / blocks), part->out / blocks);
+    }
+  }
+  return fused;
+}
+
 /// [batch * tokens, in] -> [batch * tokens, out] by the scalar statement.
 inline std::vector<float> reference_projection(const Projection& p, const std::vector<float>& x) {
   const std::int64_t rows = static_cast<std::int64_t>(x.size()) / p.in;

@@ -106,33 +106,6 @@ TEST_CASE("a norm or table that does not fit the heads is refused") {
   }
 }
 
-/// The rows of the three projections in one matrix, in an order.
-struct Fused {
-  std::vector<float> weight, bias;
-  std::int64_t rows = 0;
-
-  void add(const Projection& p, std::int64_t begin, std::int64_t count) {
-    weight.insert(weight.end(), p.weight.begin() + begin * p.in,
-                  p.weight.begin() + (begin + count) * p.in);
-    if (!p.bias.empty()) {
-      bias.insert(bias.end(), p.bias.begin() + begin, p.bias.begin() + begin + count);
-    }
-    rows += count;
-  }
-};
-
-Fused fuse(const LayerProblem& p, FusedRows order) {
-  const MultiHeadAttentionConfig& c = p.config;
-  const std::int64_t blocks = order == FusedRows::by_kv_head ? c.num_kv_heads : 1;
-  Fused fused;
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    for (const Projection* part : {&p.query, &p.key, &p.value}) {
-      fused.add(*part, b * (part->out / blocks), part->out / blocks);
-    }
-  }
-  return fused;
-}
-
 TEST_CASE("fused projections are those that were given apart, in both orders of rows") {
   for (const bool bias : {true, false}) {
     CAPTURE(bias);

@@ -13,6 +13,7 @@
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
+#include "rapt/kv_cache.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
 
@@ -111,6 +112,47 @@ TEST_CASE(
   };
   fail_each_allocation([&] { forward(got); }, again);
   fail_each_allocation([&] { projection(); }, again);
+}
+
+TEST_CASE("an allocation that fails in a layer over a cache leaves the cache as it was") {
+  const std::vector<float> weight = normal_floats(64 * 64, 7), x = normal_floats(40 * 64, 8);
+  const TensorView<const float, 2> matrix(weight.data(), {64, 64});
+  const auto projection = [&] { return Linear(matrix); };
+  const RopeTable table(Rope::half, {.rotary_dims = 16, .positions = 100});
+  const MultiHeadAttention layer(
+      {.model_dim = 64, .num_heads = 4, .qk_norm_epsilon = 1e-6f, .rope = table},
+      {projection(), projection(), projection(), projection()});
+  KvCache cache({.kv_heads = 4, .head_dim = 16, .page_tokens = 32});
+  const std::int64_t sequences[] = {cache.add()}, first[] = {0, 20}, last[] = {0, 35};
+  std::vector<float> y(40 * 64);
+  const AttentionOptions options{.mask = causal()};
+  const auto forward = [&](std::span<const std::int64_t> rows) {
+    layer.forward({x.data(), {rows.back(), 64}}, cache, {.sequences = sequences, .rows = rows},
+                  {y.data(), {rows.back(), 64}}, options);
+  };
+  forward(first);
+  std::vector<float> want;
+  const auto again = [&] {
+    cache.truncate(sequences[0], 20);
+    forward(last);
+    if (want.empty()) want = y;
+    cache.truncate(sequences[0], 20);
+    return same_bits(y, want);
+  };
+  bool unchanged = true;
+  fail_each_allocation(
+      [&] {
+        const std::int64_t pages = cache.usage().pages_used;
+        try {
+          forward(last);
+        } catch (...) {
+          unchanged =
+              unchanged && cache.length(sequences[0]) == 20 && cache.usage().pages_used == pages;
+          throw;
+        }
+      },
+      again);
+  CHECK(unchanged);
 }
 
 }  // namespace rapt::test

@@ -36,6 +36,7 @@ struct KvCacheUsage {
 };
 
 class CacheStore;
+class MultiHeadAttention;
 struct CacheQueries;
 
 /// A cache of one attention layer. Sequences are known by numbers that are never given twice; each
@@ -102,6 +103,7 @@ class RAPT_API KvCache {
   const KvCacheConfig& config() const noexcept;
 
  private:
+  friend class MultiHeadAttention;
   friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                         TensorView<float, 3>, const AttentionOptions&);
   std::unique_ptr<CacheStore> store_;

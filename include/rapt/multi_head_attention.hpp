@@ -15,6 +15,9 @@
 
 namespace rapt {
 
+class KvCache;        // rapt/kv_cache.hpp
+struct CacheQueries;  // likewise
+
 /// The sizes of a layer. A field left at 0 takes the value after the arrow.
 struct MultiHeadAttentionConfig {
   std::int64_t model_dim = 0;     ///< features of a query token; required
@@ -99,6 +102,28 @@ class RAPT_API MultiHeadAttention {
   /// kv_model_dim].
   void forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
                TensorView<float, 3> y, const AttentionOptions& options = {}) const;
+
+  /// Self-attention over a cache, for prefill, its chunks and decoding, mixed in one call: the rows
+  /// [queries.rows[s], queries.rows[s + 1]) of x are the next tokens of queries.sequences[s]. Their
+  /// keys, normalised and rotated, and values are appended, then each row attends over its sequence
+  /// from its place in it, which is also its position for RoPE.
+  ///   x  [rows, model_dim]   any strides, last dimension dense (stride 1)
+  ///   y  [rows, output_dim]  likewise; overlaps nothing that is read. Rows that belong to no
+  ///                          sequence are not written
+  /// The cache has the layer's num_kv_heads, head_dim and value_dim; kv_model_dim must be
+  /// model_dim; a sequence is named once. options: as for attention() over a cache, where the
+  /// longest sequence has its new tokens; a chunk of several rows usually wants mask = causal().
+  /// QK-norm and RoPE are the configuration's only.
+  ///
+  /// Bits: a row's are those that it has in one plain forward() with all tokens of its sequence,
+  /// however they come in chunks and with whatever other rows.
+  ///
+  /// What is thrown leaves the cache as it was, also behind its window: Error{invalid_argument}, y
+  /// then unchanged too; Error{cache_full}, where pages behind a window are not free before the
+  /// call has succeeded; Error{out_of_memory}, and what a score callback throws, y then
+  /// unspecified.
+  void forward(TensorView<const float, 2> x, KvCache& cache, const CacheQueries& queries,
+               TensorView<float, 2> y, const AttentionOptions& options = {}) const;
 
   /// The configuration with every default filled in.
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }

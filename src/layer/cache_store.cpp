@@ -108,6 +108,10 @@ std::int64_t CacheStore::count() const {
   return static_cast<std::int64_t>(sequences_.size());
 }
 
+void fail_for_tables() {
+  throw Error(ErrorCode::out_of_memory, "cache: no memory for the tables of its sequences");
+}
+
 void write_page(const PageLayout& layout, TensorView<const float, 3> k,
                 TensorView<const float, 3> v, std::int64_t token, std::int64_t row, std::int64_t n,
                 float* page) {

@@ -44,6 +44,9 @@ class CacheStore {
   std::int64_t next_ = 0;
 };
 
+/// The error of a vector of pages or sequences that could not grow.
+[[noreturn]] void fail_for_tables();
+
 /// Copies tokens of k [kv_heads, n, head_dim] and v into a page: n tokens from `token` on become
 /// those from `row` of the page on.
 void write_page(const PageLayout& layout, TensorView<const float, 3> k,

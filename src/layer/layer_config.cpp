@@ -88,6 +88,13 @@ MultiHeadAttentionConfig with_defaults(MultiHeadAttentionConfig config, bool has
   return config;
 }
 
+void check_self_attention(const MultiHeadAttentionConfig& config) {
+  if (config.kv_model_dim == config.model_dim) return;
+  fail("context: the layer's kv_model_dim " + std::to_string(config.kv_model_dim) +
+       " does not match model_dim " + std::to_string(config.model_dim) +
+       ", which self-attention needs");
+}
+
 void check_weights(const MultiHeadAttentionConfig& c, const MultiHeadAttentionWeights& weights) {
   const ProjectedFeatures features = projected_features(c);
   check_projection("query", weights.query, "model_dim", c.model_dim, "num_heads * head_dim",

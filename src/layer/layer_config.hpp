@@ -19,6 +19,9 @@ struct ProjectedFeatures {
 };
 ProjectedFeatures projected_features(const MultiHeadAttentionConfig& config);
 
+/// Throws Error{invalid_argument} when keys and values cannot come from the tokens of the queries.
+void check_self_attention(const MultiHeadAttentionConfig& config);
+
 /// Throws Error{invalid_argument} when the weights are not of the configuration, which has its
 /// defaults.
 void check_weights(const MultiHeadAttentionConfig& config,

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
 #include <utility>
 
 #include "core/views.hpp"
@@ -18,7 +17,6 @@ namespace rapt {
 namespace {
 
 using core::check_extent;
-using core::fail;
 using core::memory_range;
 
 void check_forward(const MultiHeadAttentionConfig& config, TensorView<const float, 3> x,
@@ -45,11 +43,7 @@ MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionConfig& config,
 
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float, 3> y,
                                  const AttentionOptions& options) const {
-  if (config_.kv_model_dim != config_.model_dim) {
-    fail("context: the layer's kv_model_dim " + std::to_string(config_.kv_model_dim) +
-         " does not match model_dim " + std::to_string(config_.model_dim) +
-         ", which self-attention needs");
-  }
+  check_self_attention(config_);
   forward(x, x, y, options);
 }
 

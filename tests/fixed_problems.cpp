@@ -183,6 +183,8 @@ const AttentionCase kAttentionCases[] = {
     {"attention.qk_norm_rope", 1, 4, 2, 25, 300, 72, 24, causal_bottom_right(),
      kQkNorm | kRopeHalf | kAllOutputs},
     {"attention.prefix", 1, 4, 2, 300, 300, 24, 24, causal().with_prefix(70), kAllOutputs},
+    {"attention.prefix_window", 1, 4, 2, 300, 300, 24, 24,
+     causal().windowed(60, kNoWindow).with_prefix(270), kAllOutputs},
 };
 
 /// Everything that one case reads and writes.

@@ -43,7 +43,7 @@ std::int64_t most_keys(const Cuts& cuts) {
 Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
   Spec spec = problem.spec;
   spec.shape.kv_len = most_keys(cuts);
-  return Outputs(spec);
+  return Outputs(spec, std::ssize(cuts.q) - 1);
 }
 
 /// The options over the keys of the longest sequence.
@@ -75,6 +75,7 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
   write_to(want, options);
   options.lse = rows(options.lse);
   options.weights = rows(options.weights);
+  options.weight_sums = sums_of(want.weight_sums, s);
   options.state_in = rows_of(options.state_in, first, count);
   options.state_out = rows_of(options.state_out, first, count);
   options.bias = part_of(options.bias, 2, first, count);
@@ -94,8 +95,7 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
 bool can_be_ragged(const Spec& spec) {
   const Shape& s = spec.shape;
   return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows &&
-         !spec.offset_per_sequence && !spec.prefix_per_sequence &&
-         spec.weight_sums == WeightSums::none;
+         !spec.offset_per_sequence && !spec.prefix_per_sequence;
 }
 
 bool can_be_cached(const Spec& spec, const Cuts& cuts) {

@@ -323,7 +323,7 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   weights_rows = weights_rows_of(spec);
 }
 
-Outputs::Outputs(const Spec& spec) {
+Outputs::Outputs(const Spec& spec, std::int64_t sequences) {
   const Shape& s = spec.shape;
   out = allocate(out_storage, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, kUnwritten);
   if (spec.lse) lse = allocate_rows(lse_storage, s, spec.layout, kUnwritten);
@@ -337,9 +337,14 @@ Outputs::Outputs(const Spec& spec) {
     Shape sums = s;
     if (spec.weight_sums == WeightSums::per_kv_head) sums.heads = s.kv_heads;
     sums.q_len = s.kv_len;
+    sums.batch = sequences;
     weight_sums = allocate_rows(sums_storage, sums, spec.layout, kUnwritten);
   }
   if (spec.state_out) state = allocate_state(state_storage, spec, kUnwritten);
+}
+
+TensorView<float, 3> sums_of(const TensorView<float, 3>& sums, std::size_t s) {
+  return sums.data == nullptr ? sums : sums.sliced(0, static_cast<std::int64_t>(s), 1);
 }
 
 void write_to(const Outputs& outputs, AttentionOptions& options) {

@@ -113,7 +113,9 @@ struct Problem {
 /// Every output of one call. Filled before with a value that no result has, so that comparing the
 /// whole storage also finds a write outside the views.
 struct Outputs {
-  explicit Outputs(const Spec& spec);
+  explicit Outputs(const Spec& spec) : Outputs(spec, spec.shape.batch) {}
+  /// With sums of weights for that many sequences, whatever the batch.
+  Outputs(const Spec& spec, std::int64_t sequences);
 
   std::vector<float> out_storage, lse_storage, weights_storage, sums_storage;
   StateStorage state_storage;
@@ -128,6 +130,9 @@ struct Outputs {
 using AttentionFunction = void(TensorView<const float, 4>, TensorView<const float, 4>,
                                TensorView<const float, 4>, TensorView<float, 4>,
                                const AttentionOptions&);
+
+/// The sums of the weights of sequence s, where there are any.
+TensorView<float, 3> sums_of(const TensorView<float, 3>& sums, std::size_t s);
 
 /// Views of the outputs in the options.
 void write_to(const Outputs& outputs, AttentionOptions& options);

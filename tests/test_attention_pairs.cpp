@@ -124,6 +124,11 @@ std::vector<Feature> score_features() {
          s.mask.kind = Mask::Kind::causal;
          s.mask = s.mask.with_prefix(30);
        }},
+      {"window", "prefix 40, window 25 left",
+       [](Spec& s) {
+         s.mask.kind = Mask::Kind::causal;
+         s.mask = s.mask.windowed(25, kNoWindow).with_prefix(40);
+       }},
       {"window", "prefix per sequence",
        [](Spec& s) {
          s.mask.kind = Mask::Kind::causal;

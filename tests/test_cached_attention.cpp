@@ -9,6 +9,7 @@
 
 #include "arena.hpp"
 #include "cache_problem.hpp"
+#include "driver/attend_sequences.hpp"
 #include "problems.hpp"
 #include "reference/scalar.hpp"
 #include "test_level.hpp"
@@ -216,6 +217,46 @@ TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, give th
       }
     }
   });
+}
+
+TEST_CASE("sums of weights over a cache are those of one tensor, 0 behind a sequence's length") {
+  const StreamTokens tokens({.tokens = 600, .seed = 9});
+  const std::int64_t lengths[] = {600, 290}, rows[] = {0, 5, 45};
+  for (const std::int64_t heads : {4, 2}) {
+    std::vector<float> want(static_cast<std::size_t>(2 * heads * 600)), got(want.size());
+    const auto sums = [&](std::vector<float>& floats) {
+      return TensorView<float, 3>(floats.data(), {2, heads, 600});
+    };
+    for (std::size_t s = 0; s < 2; ++s) {
+      const std::int64_t count = rows[s + 1] - rows[s], first = lengths[s] - count;
+      std::vector<float> out(static_cast<std::size_t>(4 * count * 35));
+      reference::attention(as_batch(tokens.queries(first, count)),
+                           as_batch(tokens.keys(0, lengths[s]).swapped(0, 1)),
+                           as_batch(tokens.values_of(0, lengths[s]).swapped(0, 1)),
+                           {out.data(), {1, 4, count, 35}},
+                           {.mask = causal_bottom_right().windowed(350, kNoWindow),
+                            .weight_sums = sums_of(sums(want), s)});
+    }
+    on_every_isa([&] {
+      KvCache cache(config_of(tokens.stream));
+      const std::int64_t numbers[] = {cache.add(), cache.add()};
+      std::vector<float> q, out(45 * 4 * 35);
+      for (std::size_t s = 0; s < 2; ++s) {
+        cache.append(numbers[s], tokens.keys(0, lengths[s]), tokens.values_of(0, lengths[s]));
+        const std::int64_t count = rows[s + 1] - rows[s];
+        const auto view = tokens.queries(lengths[s] - count, count);
+        for (std::int64_t i = 0; i < count; ++i) {
+          for (std::int64_t h = 0; h < 4; ++h)
+            q.insert(q.end(), &view(i, h, 0), &view(i, h, 0) + 20);
+        }
+      }
+      std::fill(got.begin(), got.end(), kNaN);
+      attention({q.data(), {45, 4, 20}}, cache, {.sequences = numbers, .rows = rows},
+                {out.data(), {45, 4, 35}},
+                {.mask = causal().windowed(350, kNoWindow), .weight_sums = sums(got)});
+      CHECK(same_bits(got, want));
+    });
+  }
 }
 
 TEST_CASE("a NaN in a cached value makes exactly the rows NaN that see it") {

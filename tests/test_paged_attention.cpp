@@ -78,7 +78,8 @@ TEST_CASE("the caller's pages of any size give the bits of one tensor") {
     const StreamTokens tokens(stream);
     for (const AttentionOptions& options :
          {AttentionOptions{.mask = causal()}, AttentionOptions{.mask = causal().windowed(70, 0)},
-          AttentionOptions{.mask = causal().with_prefix(200)}}) {
+          AttentionOptions{.mask = causal().with_prefix(200)},
+          AttentionOptions{.mask = causal().windowed(90, kNoWindow).with_prefix(200)}}) {
       const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
       for (const std::int64_t page_size : {1, 5, 16, 33, 64, 500}) {
         CAPTURE(page_size);
@@ -95,6 +96,36 @@ TEST_CASE("the caller's pages of any size give the bits of one tensor") {
             other.wide.data(), {1, static_cast<std::int64_t>(other.wide.size())});
         CHECK(over_pages(tokens, other, options) == want);
       }
+    }
+  }
+}
+
+TEST_CASE("sums of weights over the caller's pages are those of one tensor") {
+  const StreamTokens tokens({.tokens = 330, .seed = 23});
+  const Stream& s = tokens.stream;
+  const auto sums_by = [&](const auto& attend) {
+    std::vector<float> out(static_cast<std::size_t>(s.tokens * s.heads * s.value_dim));
+    std::vector<float> sums(static_cast<std::size_t>(s.heads * s.tokens), kNaN);
+    attend(out, AttentionOptions{.mask = causal().windowed(200, kNoWindow),
+                                 .weight_sums = {sums.data(), {1, s.heads, s.tokens}}});
+    return sums;
+  };
+  const std::vector<float> want = sums_by([&](auto& out, const AttentionOptions& options) {
+    reference::attention({tokens.q.data(), {1, s.heads, s.tokens, s.head_dim}},
+                         {tokens.k.data(), {1, s.kv_heads, s.tokens, s.head_dim}},
+                         {tokens.v.data(), {1, s.kv_heads, s.tokens, s.value_dim}},
+                         {out.data(), {1, s.heads, s.tokens, s.value_dim}}, options);
+  });
+  for (const std::int64_t page_size : {5, 64}) {
+    const Pages pages(tokens, page_size);
+    for (const Isa isa : available_isas()) {
+      const ForcedIsa forced(isa);
+      const std::int64_t rows[] = {0, s.tokens};
+      CHECK(same_bits(sums_by([&](auto& out, const AttentionOptions& options) {
+                        attention(tokens.queries(0, s.tokens), pages.view, rows,
+                                  {out.data(), {s.tokens, s.heads, s.value_dim}}, options);
+                      }),
+                      want));
     }
   }
 }

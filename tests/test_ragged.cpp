@@ -65,38 +65,43 @@ struct RaggedProblem {
     if (problem.spec.bool_mask) {
       options.bool_mask.values = options.bool_mask.values.sliced(2, first, count);
     }
-    if (RopeOptions& rope = options.rope; problem.spec.rope_positions) {
+    RopeOptions& rope = options.rope;
+    if (rope.q_positions.data != nullptr) {
       rope.q_positions = rope.q_positions.sliced(1, first, count);
+    }
+    if (rope.k_positions.data != nullptr) {
       rope.k_positions = rope.k_positions.sliced(1, kv_rows[s], length);
     }
     options.lse = want.lse.sliced(2, first, count);
     if (problem.spec.weights) options.weights = want.weights.sliced(2, first, count);
+    options.weight_sums = sums_of(want.weight_sums, s);
     reference::attention(problem.q.sliced(2, first, count), problem.k.sliced(2, kv_rows[s], length),
                          problem.v.sliced(2, kv_rows[s], length), want.out.sliced(2, first, count),
                          options);
   }
 
   Outputs statement() const {
-    Outputs want(output_spec());
+    Outputs want = outputs();
     for (std::size_t s = 0; s + 1 < q_rows.size(); ++s) expect(s, want);
     return want;
   }
 
   Outputs library() const {
-    Outputs got(output_spec());
+    Outputs got = outputs();
     AttentionOptions options = problem.options;
     options.lse = got.lse;
     options.weights = got.weights;
+    options.weight_sums = got.weight_sums;
     attention(packed(problem.q), packed(problem.k), packed(problem.v), packed(got.out),
               {.q = q_rows, .kv = kv_rows}, options);
     return got;
   }
 
   /// The weights have as many keys as the longest sequence.
-  Spec output_spec() const {
+  Outputs outputs() const {
     Spec spec = problem.spec;
     spec.shape.kv_len = keys;
-    return spec;
+    return Outputs(spec, std::ssize(q_rows) - 1);
   }
 
   std::vector<std::int64_t> q_rows{1, 40, 40, 41, 48, 60, 63};
@@ -172,6 +177,20 @@ TEST_CASE("masks, biases, weights, lengths and offsets of a ragged batch are per
   check_every_isa_and_threads(ragged);
 }
 
+TEST_CASE("sums of weights of a ragged batch are per sequence") {
+  Spec spec = base_spec();
+  for (const WeightSums kind : {WeightSums::per_head, WeightSums::per_kv_head}) {
+    spec.weight_sums = kind;
+    spec.layout = kind == WeightSums::per_head ? Layout::bhsd : Layout::padded;
+    check_every_isa_and_threads(RaggedProblem(spec));
+    spec.mask = causal_bottom_right().windowed(70, kNoWindow);
+    spec.rope = Rope::half;
+    RaggedProblem ragged(spec);
+    ragged.problem.options.kv_lens = ragged.kv_lens;
+    check_every_isa_and_threads(ragged);
+  }
+}
+
 TEST_CASE("row offsets that cannot be are an error that names them, and nothing is written") {
   struct Mistake {
     std::function<void(RaggedProblem&)> make;
@@ -201,12 +220,17 @@ TEST_CASE("row offsets that cannot be are an error that names them, and nothing 
        },
        {"mask: ", "5", "6"}},
       {[](RaggedProblem& r) { r.problem.k.shape[1] = 1; }, {"v: ", "1", "2"}},
+      {[](RaggedProblem& r) {
+         static float sums[6 * 585];
+         r.problem.options.weight_sums = {sums, {1, 4, 585}};
+       },
+       {"weight_sums: batch 1", "sequences 6"}},
   };
   for (const Mistake& mistake : mistakes) {
     RaggedProblem ragged(base_spec());
     mistake.make(ragged);
-    const Outputs untouched(ragged.output_spec());
-    Outputs outputs(ragged.output_spec());
+    const Outputs untouched = ragged.outputs();
+    Outputs outputs = ragged.outputs();
     std::string sentence;
     try {
       AttentionOptions options = ragged.problem.options;
@@ -231,7 +255,7 @@ TEST_CASE("a ragged batch of no sequences, or of empty ones, writes nothing") {
        {std::vector<std::int64_t>{5}, std::vector<std::int64_t>{5, 5, 5}}) {
     ragged.q_rows = rows;
     ragged.kv_rows = rows;
-    CHECK(same_bits(ragged.library(), Outputs(ragged.output_spec())));
+    CHECK(same_bits(ragged.library(), ragged.outputs()));
   }
 }
 

@@ -73,7 +73,8 @@ struct AttentionOptions {
   /// weights_rows.size(), kv_len]. Empty: all of them.
   std::span<const std::int64_t> weights_rows{};
 
-  /// Output [batch, heads, kv_len]: for each key the sum of its weights over the queries; or
+  /// Output [batch, heads, kv_len] (of a ragged batch or sequences in pages [sequences, heads,
+  /// keys]): for each key the sum of its weights over the queries; or
   /// [batch, kv_heads, kv_len], over the queries and the heads that share it. What evicting keys
   /// from a cache asks for. Summed by ascending query (and head), so no thread or batch changes a
   /// bit. Nothing of size q_len * kv_len is stored: scores are computed again. Empty: not written.

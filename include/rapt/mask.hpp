@@ -19,7 +19,9 @@ inline constexpr std::int64_t kNoWindow = -1;
 ///   window_left    j >= p - window_left,  unless kNoWindow
 ///   window_right   j <= p + window_right, unless kNoWindow
 /// A window counts the extra keys on each side: (0, 0) is the key at p alone. A prefix is for
-/// causal masks without a window: libraries disagree on whether a window cuts a prefix.
+/// causal masks. window_left cuts it as it cuts everything, as in PaliGemma 2: a query sees the
+/// part of the prefix that is in its window. window_right cannot be given with it: (W - 1, 0),
+/// which without a prefix says no more than (W - 1, kNoWindow), would undo it.
 struct Mask {
   enum class Kind { none, causal };
   /// Where query 0 stands among the keys.
@@ -34,7 +36,7 @@ struct Mask {
   std::span<const std::int64_t> query_offsets{};  ///< [batch], or empty
   std::int64_t window_left = kNoWindow;
   std::int64_t window_right = kNoWindow;
-  std::int64_t prefix_len = 0;  ///< keys from key 0 on that every query sees, those behind it too
+  std::int64_t prefix_len = 0;  ///< keys from key 0 on that earlier queries see, too
   std::span<const std::int64_t> prefix_lens{};  ///< [batch], instead of prefix_len; or empty
 
   /// The same mask with a window: `causal().windowed(127, 0)` sees the 128 latest keys.
@@ -46,8 +48,9 @@ struct Mask {
   }
 
   /// The same mask with a prefix (prefix-LM): `causal().with_prefix(64)` sees the 64 first keys, of
-  /// an image say, from every query. Keys of a prefix that a sequence does not have do not exist:
-  /// chunks of a prefill give the bits of the whole when the first one holds the prefix.
+  /// an image say, from every query, and `causal().windowed(511, kNoWindow).with_prefix(64)` those
+  /// of them that are no more than 511 keys back. Keys of a prefix that a sequence does not have do
+  /// not exist: chunks of a prefill give the bits of the whole when the first one holds the prefix.
   /// Source: Raffel et al., "Exploring the Limits of Transfer Learning" (T5), 2020, section 3.2.1.
   constexpr Mask with_prefix(std::int64_t len) const {
     Mask mask = *this;

@@ -40,6 +40,9 @@ struct RaggedRows {
 ///   score_callback                is told the sequence as `batch`, and queries and keys counted
 ///                                 from its sequence's first
 ///   weights                       [1, heads, q_rows, keys], 0 behind a sequence's last key
+///   weight_sums                   [sequences, heads, keys] or [sequences, kv_heads, keys]: over
+///   the
+///                                 sequence's own queries, 0 behind its last key
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
 /// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).

@@ -139,10 +139,12 @@ void set_score_outputs(const Call& call, const SequencePlace& at, std::int64_t h
 }
 
 /// Where the rows of a kv head leave what the sums of their weights need.
-void set_row_ends(const Call& call, std::int64_t sequence, std::int64_t kv_head, AttendArgs& args) {
+void set_row_ends(const Call& call, const SequencePlace& at, std::int64_t kv_head,
+                  AttendArgs& args) {
   if (call.row_ends == nullptr) return;
-  const std::int64_t rows = call.tensors.q.shape[2] * call.group;
-  args.row_ends = call.row_ends + 2 * rows * (sequence * call.tensors.k.shape[1] + kv_head);
+  const std::int64_t q_rows = call.tensors.q.shape[2];
+  const std::int64_t row = (at.batch * call.tensors.k.shape[1] + kv_head) * q_rows + at.q_row;
+  args.row_ends = call.row_ends + 2 * call.group * row;
 }
 
 void set_sums(const TensorView<float, 3>& sums, const Call& call, const WorkItem& item,
@@ -211,7 +213,7 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   set_row_options(call, at, args);
   set_score_options(call, at, head, args);
   set_score_outputs(call, at, head, args);
-  set_row_ends(call, item.sequence, item.kv_head, args);
+  set_row_ends(call, at, item.kv_head, args);
   return args;
 }
 
@@ -262,10 +264,12 @@ void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool share
   const auto sum = [&](std::int64_t i) {
     if (call.callback.failed()) return;
     const std::int64_t block = i % blocks, head = i / blocks % kv_heads;
-    const WorkItem item{.sequence = i / (blocks * kv_heads),
+    const std::int64_t sequence = i / (blocks * kv_heads);
+    const std::int64_t q_len = call.sequences.plan[static_cast<std::size_t>(sequence)].q_len;
+    const WorkItem item{.sequence = sequence,
                         .kv_head = head,
                         .row_begin = 0,
-                        .rows = call.tensors.q.shape[2] * call.group,
+                        .rows = q_len * call.group,
                         .block_begin = block,
                         .block_end = block + 1,
                         .split = -1};

@@ -144,7 +144,7 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
   }
   const std::int64_t keys =
       pages.kv_lens.empty() ? 0 : std::max<std::int64_t>(0, std::ranges::max(pages.kv_lens));
-  validate_options(options, {1, q.shape[1], q.shape[0], keys}, count, value_dim, kNoWeightSums);
+  validate_options(options, {1, q.shape[1], q.shape[0], keys}, count, value_dim, kv_heads);
   const std::array inputs{NamedMemory{"q", memory_range(q)},
                           NamedMemory{"pages.k", memory_range(pages.k)},
                           NamedMemory{"pages.v", memory_range(pages.v)},

@@ -54,7 +54,7 @@ void validate(const AttentionTensors& tensors, const RaggedRows& rows,
   validate_tensors(q, k, v, out);
   check_rows(rows, q.shape[2], k.shape[2]);
   validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},
-                   static_cast<std::int64_t>(rows.q.size()) - 1, v.shape[3], kNoWeightSums);
+                   static_cast<std::int64_t>(rows.q.size()) - 1, v.shape[3], k.shape[1]);
   check_kv_lens(options.kv_lens, rows);
   const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
                           NamedMemory{"v", memory_range(v)},

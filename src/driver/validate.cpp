@@ -82,8 +82,10 @@ void check_prefix(const Mask& mask, std::int64_t sequences) {
   const std::string len = std::to_string(mask.prefix_len);
   const std::string given = mask.prefix_lens.empty() ? "prefix_len " + len : "prefix_lens";
   if (mask.kind != Mask::Kind::causal) fail("mask: " + given + " means nothing without causal");
-  if (mask.window_left != kNoWindow || mask.window_right != kNoWindow) {
-    fail("mask: " + given + " cannot be combined with a window");
+  if (mask.window_right != kNoWindow) {
+    fail("mask: " + given + " cannot be combined with window_right " +
+         std::to_string(mask.window_right) +
+         "; leave it at kNoWindow, causal hides the later keys outside the prefix");
   }
   if (mask.prefix_len < 0) fail("mask: prefix_len " + len + " is negative");
   if (mask.prefix_lens.empty()) return;
@@ -264,7 +266,7 @@ void validate_row_offsets(const char* name, std::span<const std::int64_t> offset
 }
 
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences, std::int64_t value_dim, std::int64_t sums_heads) {
+                      std::int64_t sequences, std::int64_t value_dim, std::int64_t kv_heads) {
   check_mask(options.mask, sequences);
   check_offsets_are_used(options);
   check_soft_cap(options);
@@ -281,10 +283,7 @@ void validate_options(const AttentionOptions& options, const ScoresShape& scores
   if (options.lse.data != nullptr) check_lse(options.lse, scores);
   validate_weights(options, scores);
   validate_states(options, scores, value_dim);
-  if (sums_heads == kNoWeightSums && options.weight_sums.data != nullptr) {
-    fail("weight_sums: are not available for this kind of batch");
-  }
-  validate_weight_sums(options, scores, sums_heads);
+  validate_weight_sums(options, scores, sequences, kv_heads);
 }
 
 void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,

@@ -26,9 +26,6 @@ struct NamedMemory {
   core::MemoryRange range;
 };
 
-/// For a call that cannot sum weights.
-inline constexpr std::int64_t kNoWeightSums = -1;
-
 /// The tensors by themselves and against each other.
 void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                       const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
@@ -43,10 +40,9 @@ void validate_queries(const TensorView<const float, 4>& q, const TensorView<floa
 void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
                           std::int64_t rows);
 
-/// Every option but kv_lens. sums_heads: the kv_heads of weight_sums, or kNoWeightSums, which
-/// refuses them.
+/// Every option but kv_lens.
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences, std::int64_t value_dim, std::int64_t sums_heads);
+                      std::int64_t sequences, std::int64_t value_dim, std::int64_t kv_heads);
 
 /// No output, of which `out` is the first, overlaps `inputs`, what the options read, or another
 /// output.

@@ -57,10 +57,10 @@ void validate_weights(const AttentionOptions& options, const ScoresShape& scores
 }
 
 void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
-                          std::int64_t kv_heads) {
+                          std::int64_t sequences, std::int64_t kv_heads) {
   const TensorView<float, 3>& sums = options.weight_sums;
   if (sums.data == nullptr) return;
-  check_extent("weight_sums: batch", sums.shape[0], "q's batch", scores[0]);
+  check_extent("weight_sums: batch", sums.shape[0], "the sequences", sequences);
   if (sums.shape[1] != scores[1] && sums.shape[1] != kv_heads) {
     fail("weight_sums: heads " + std::to_string(sums.shape[1]) + " is neither q's heads " +
          std::to_string(scores[1]) + " nor k's kv_heads " + std::to_string(kv_heads));

@@ -11,9 +11,9 @@ void validate_weights(const AttentionOptions& options, const ScoresShape& scores
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim);
 
-/// weight_sums: [batch, heads or kv_heads, kv_len].
+/// weight_sums: [sequences, heads or kv_heads, kv_len].
 void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
-                          std::int64_t kv_heads);
+                          std::int64_t sequences, std::int64_t kv_heads);
 
 /// A state and its parts in sentences.
 struct StateNames {

@@ -93,8 +93,9 @@ RAPT_INLINE bool values_stay_in_pages(const AttendArgs& args) {
   return args.pages.packed != 0 || args.value_dim % kColumns == 0;
 }
 
-RAPT_INLINE PackedBlock pack_paged_block(const AttendArgs& args, const AttendScratch& scratch,
-                                         std::int64_t block, KeyRange keys) {
+/// The keys of a block alone.
+RAPT_INLINE PackedBlock paged_keys(const AttendArgs& args, const AttendScratch& scratch,
+                                   std::int64_t block, KeyRange keys) {
   const PageTable& pages = args.pages;
   PackedBlock packed{scratch.k, nullptr, scratch.v, kPanel, kKeyBlock * kPanel, nullptr};
   if (pages.packed != 0) {
@@ -103,6 +104,13 @@ RAPT_INLINE PackedBlock pack_paged_block(const AttendArgs& args, const AttendScr
   } else {
     pack_paged_keys(args, block, keys, scratch.k);
   }
+  return packed;
+}
+
+RAPT_INLINE PackedBlock pack_paged_block(const AttendArgs& args, const AttendScratch& scratch,
+                                         std::int64_t block, KeyRange keys) {
+  const PageTable& pages = args.pages;
+  PackedBlock packed = paged_keys(args, scratch, block, keys);
   if (values_stay_in_pages(args)) {
     packed.v_pages = pages.v;
   } else {

@@ -43,6 +43,15 @@ inline void add_tile(const AttendArgs& args, const AttendScratch& scratch, std::
   }
 }
 
+/// The keys of a block, whose values are not wanted.
+inline PackedBlock pack_keys_alone(const AttendArgs& args, const AttendScratch& scratch,
+                                   std::int64_t block, KeyRange keys) {
+  if (args.pages.k != nullptr) return paged_keys(args, scratch, block, keys);
+  const KeyRows k = key_rows(args, scratch, block, keys);
+  pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
+  return {scratch.k, nullptr, nullptr, 0, 0, nullptr};
+}
+
 /// Writes the sums of the keys of block `block_begin` over all rows [row_begin, row_begin + rows),
 /// of each head of the group or, with sums_head_stride 0, of all of them.
 inline void sum_weights(const AttendArgs& args) {
@@ -55,12 +64,11 @@ inline void sum_weights(const AttendArgs& args) {
   KeyRange keys{0, 0};
   if (args.rows > 0) keys = visible_to_rows(args, args.row_begin, args.rows, args.block_begin);
   if (keys.begin < keys.end) {
-    const KeyRows k = key_rows(args, scratch, args.block_begin, keys);
-    pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
+    const PackedBlock packed = pack_keys_alone(args, scratch, args.block_begin, keys);
     for (std::int64_t r = 0; r < args.rows; r += kQueryRows) {
       part.row_begin = args.row_begin + r;
       part.rows = args.rows - r < kQueryRows ? args.rows - r : kQueryRows;
-      add_tile(part, scratch, key, {scratch.k, nullptr, nullptr, 0, 0, nullptr});
+      add_tile(part, scratch, key, packed);
     }
   }
   const std::int64_t left = args.sums_keys - key;

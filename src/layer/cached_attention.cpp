@@ -95,7 +95,7 @@ void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQu
                 "workspace: no memory for " + std::to_string(count) + " sequences");
   }
   validate_options(options, {1, q.shape[1], q.shape[0], longest}, count, config.value_dim,
-                   kNoWeightSums);
+                   config.kv_heads);
   const std::array inputs{NamedMemory{"q", memory_range(q)},
                           NamedMemory{"queries.sequences", memory_range(queries.sequences)},
                           NamedMemory{"queries.rows", memory_range(queries.rows)}};

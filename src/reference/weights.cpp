@@ -1,4 +1,5 @@
 // The scalar statement of what is made of weights: those of selected rows, and their sums.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -25,11 +26,11 @@ void select_rows(const TensorView<float, 4>& whole, const AttentionOptions& opti
 // 9. A chain over ascending queries and, when heads are summed together, over the heads of a query.
 void sum_rows(const TensorView<float, 4>& whole, const TensorView<float, 3>& sums) {
   if (sums.data == nullptr) return;
-  const auto [batches, heads, q_len, keys] = whole.shape;
+  const std::int64_t batches = whole.shape[0], heads = whole.shape[1], q_len = whole.shape[2];
   for (std::int64_t b = 0; b < batches; ++b) {
     for (std::int64_t n = 0; n < sums.shape[1]; ++n) {
       const std::int64_t together = heads / sums.shape[1];
-      for (std::int64_t j = 0; j < keys; ++j) {
+      for (std::int64_t j = 0; j < sums.shape[2]; ++j) {
         float sum = 0.0f;
         for (std::int64_t i = 0; i < q_len; ++i) {
           for (std::int64_t h = n * together; h < (n + 1) * together; ++h) {
@@ -51,7 +52,10 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
     attend_rows(q, k, v, out, options);
     return;
   }
-  const TensorView<float, 4>::Index shape{q.shape[0], q.shape[1], q.shape[2], k.shape[2]};
+  // Of a sequence of a ragged batch the outputs may have more keys than it has.
+  const std::int64_t keys =
+      std::max({k.shape[2], options.weights.shape[3], options.weight_sums.shape[2]});
+  const TensorView<float, 4>::Index shape{q.shape[0], q.shape[1], q.shape[2], keys};
   std::vector<float> storage(static_cast<std::size_t>(TensorView<float, 4>(nullptr, shape).size()));
   AttentionOptions whole = options;
   whole.weights = {storage.data(), shape};

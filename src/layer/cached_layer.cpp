@@ -2,7 +2,6 @@
 // and attends over those. What fails on the way takes the new tokens out of the cache again.
 #include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "core/views.hpp"
@@ -65,16 +64,6 @@ void check_row_options(const AttentionOptions& options) {
   }
 }
 
-/// The options of an attention whose keys are normalised and rotated.
-AttentionOptions keys_are_ready(AttentionOptions options) {
-  if (options.qk_norm) {
-    options.qk_norm->k_weight = {};
-    options.qk_norm->normalize_keys = false;
-  }
-  if (options.rope.table.cos.data != nullptr) options.rope.rotate_keys = false;
-  return options;
-}
-
 /// Packed rows as the tokens of a batch of one.
 template <class T>
 TensorView<T, 3> as_batch_of_one(const TensorView<T, 2>& view) {
@@ -87,15 +76,10 @@ TensorView<float, 3> tokens_of(TensorView<float, 3> view, std::int64_t heads, st
 }
 
 /// Keys as the cache keeps them, in place.
-void finish_keys(const MultiHeadAttentionConfig& c, std::span<const float> key_norm,
-                 TensorView<float, 3> k, const KvCache& cache, const CacheQueries& queries) {
-  const TensorView<float, 4> heads = heads_of(k, c.num_kv_heads, c.head_dim);
-  if (c.qk_norm_epsilon) {
-    const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
-    const TensorView<float, 4> used = heads.sliced(2, first, count);
-    rms_norm(used, used, key_norm, *c.qk_norm_epsilon);
-  }
+void rotate_keys(const MultiHeadAttentionConfig& c, TensorView<float, 3> k, const KvCache& cache,
+                 const CacheQueries& queries) {
   if (c.rope.cos.data == nullptr) return;
+  const TensorView<float, 4> heads = heads_of(k, c.num_kv_heads, c.head_dim);
   for (std::size_t s = 0; s < queries.sequences.size(); ++s) {
     const std::int64_t row = queries.rows[s];
     const TensorView<float, 4> own = heads.sliced(2, row, queries.rows[s + 1] - row);
@@ -114,32 +98,24 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   refuse_inside_callback();
   check_queries(c, cache, queries, x.shape[0]);
   check_row_options(options);
-  const AttentionOptions all = keys_are_ready(with_configuration(c, weights_, options));
+  AttentionOptions all = with_configuration(c, weights_, options);
+  if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;
   const std::array inputs{NamedMemory{"x", memory_range(x)},
                           NamedMemory{"queries.sequences", memory_range(queries.sequences)},
                           NamedMemory{"queries.rows", memory_range(queries.rows)}};
   validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
 
-  const ProjectedFeatures features = projected_features(c);
   const bool has_output = !is_empty(weights_.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);
-  LayerWorkspace workspace;
-  const std::int64_t q_begin = workspace.add(rows, features.query);
-  const std::int64_t k_begin = workspace.add(rows, features.key);
-  const std::int64_t v_begin = workspace.add(rows, features.value);
-  const std::int64_t z_begin = has_output ? workspace.add(rows, features.joined) : 0;
-  const TensorView<float, 3> q = workspace.at(q_begin, rows, features.query);
-  const TensorView<float, 3> k = workspace.at(k_begin, rows, features.key);
-  const TensorView<float, 3> v = workspace.at(v_begin, rows, features.value);
   const TensorView<float, 3> result = as_batch_of_one(y);
-  const TensorView<float, 3> z = has_output ? workspace.at(z_begin, rows, features.joined) : result;
-
+  const auto [q, k, v, z] = layer_tensors(c, has_output, rows, rows, result);
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
   project(weights_.query, used(rows), used(q));
   project(weights_.key, used(rows), used(k));
   project(weights_.value, used(rows), used(v));
-  finish_keys(c, weights_.key_norm, k, cache, queries);
+  normalize_keys(c, weights_.key_norm, used(k));
+  rotate_keys(c, k, cache, queries);
   PendingTokens tokens(*cache.store_, queries.sequences, queries.rows,
                        tokens_of(k, c.num_kv_heads, c.head_dim),
                        tokens_of(v, c.num_kv_heads, c.value_dim));

@@ -4,6 +4,7 @@
 
 #include "core/aligned_buffer.hpp"
 #include "core/views.hpp"
+#include "layer/layer_config.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -28,6 +29,38 @@ TensorView<T, 2> as_rows(const TensorView<T, 3>& view) {
 /// Floats of a cache line.
 constexpr std::int64_t kLine = 16;
 
+/// Tensors side by side in one buffer; each begins on a cache line.
+class Workspace {
+ public:
+  /// Adds room for [batch and tokens of `like`, features] and returns where it begins.
+  std::int64_t add(TensorView<const float, 3> like, std::int64_t features) {
+    const std::int64_t begin = size_;
+    std::int64_t count = 0;
+    bool overflow = __builtin_mul_overflow(like.shape[0], like.shape[1], &count);
+    overflow |= __builtin_mul_overflow(count, features, &count);
+    overflow |= __builtin_add_overflow(count, kLine - 1, &count);
+    overflow |= __builtin_add_overflow(size_, count / kLine * kLine, &size_);
+    if (overflow) {
+      throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + std::to_string(features) +
+                                                " features of " + std::to_string(like.shape[0]) +
+                                                " sequences of " + std::to_string(like.shape[1]) +
+                                                " tokens");
+    }
+    return begin;
+  }
+
+  /// The tensor that was added at `begin`, once all are added.
+  TensorView<float, 3> at(std::int64_t begin, TensorView<const float, 3> like,
+                          std::int64_t features) const {
+    // One buffer is enough: while a thread waits in for_items() it starts no other forward().
+    thread_local AlignedBuffer buffer;
+    return {buffer.reserve(size_) + begin, {like.shape[0], like.shape[1], features}};
+  }
+
+ private:
+  std::int64_t size_ = 0;
+};
+
 }  // namespace
 
 AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
@@ -38,8 +71,8 @@ AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
   if (config.qk_norm_epsilon) {
     if (options.qk_norm) fail("qk_norm: given, and the layer's configuration has one");
     all.qk_norm = QkNorm{.q_weight = weights.query_norm,
-                         .k_weight = weights.key_norm,
-                         .epsilon = *config.qk_norm_epsilon};
+                         .epsilon = *config.qk_norm_epsilon,
+                         .normalize_keys = false};
   }
   if (config.rope.cos.data != nullptr) {
     const RopeView& table = options.rope.table;
@@ -64,27 +97,26 @@ void project(const Linear& projection, TensorView<const float, 3> x, TensorView<
   }
 }
 
-std::int64_t LayerWorkspace::add(TensorView<const float, 3> like, std::int64_t features) {
-  const std::int64_t begin = size_;
-  std::int64_t count = 0;
-  bool overflow = __builtin_mul_overflow(like.shape[0], like.shape[1], &count);
-  overflow |= __builtin_mul_overflow(count, features, &count);
-  overflow |= __builtin_add_overflow(count, kLine - 1, &count);
-  overflow |= __builtin_add_overflow(size_, count / kLine * kLine, &size_);
-  if (overflow) {
-    throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + std::to_string(features) +
-                                              " features of " + std::to_string(like.shape[0]) +
-                                              " sequences of " + std::to_string(like.shape[1]) +
-                                              " tokens");
-  }
-  return begin;
+void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const float> weight,
+                    TensorView<float, 3> k) {
+  if (!config.qk_norm_epsilon) return;
+  const TensorView<float, 4> heads = heads_of(k, config.num_kv_heads, config.head_dim);
+  rms_norm(heads, heads, weight, *config.qk_norm_epsilon);
 }
 
-TensorView<float, 3> LayerWorkspace::at(std::int64_t begin, TensorView<const float, 3> like,
-                                        std::int64_t features) const {
-  // One buffer is enough: while a thread waits in for_items() it starts no other forward().
-  thread_local AlignedBuffer buffer;
-  return {buffer.reserve(size_) + begin, {like.shape[0], like.shape[1], features}};
+LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_output,
+                           TensorView<const float, 3> x, TensorView<const float, 3> context,
+                           TensorView<float, 3> y) {
+  const ProjectedFeatures features = projected_features(config);
+  Workspace workspace;
+  const std::int64_t q = workspace.add(x, features.query);
+  const std::int64_t k = workspace.add(context, features.key);
+  const std::int64_t v = workspace.add(context, features.value);
+  const std::int64_t z = has_output ? workspace.add(x, features.joined) : 0;
+  return {.q = workspace.at(q, x, features.query),
+          .k = workspace.at(k, context, features.key),
+          .v = workspace.at(v, context, features.value),
+          .z = has_output ? workspace.at(z, x, features.joined) : y};
 }
 
 }  // namespace rapt

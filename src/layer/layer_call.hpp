@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
@@ -10,8 +11,8 @@
 
 namespace rapt {
 
-/// The options of a call with the configuration's scale, norms and table of RoPE. Throws
-/// Error{invalid_argument} when the call gives a norm or a table too.
+/// The options of a call with the configuration's scale, norm of the queries and table of RoPE.
+/// Throws Error{invalid_argument} when the call gives a norm or a table too.
 AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
                                     const MultiHeadAttentionWeights& weights,
                                     const AttentionOptions& options);
@@ -28,19 +29,21 @@ TensorView<T, 4> heads_of(TensorView<T, 3> view, std::int64_t heads, std::int64_
           {view.strides[0], width, view.strides[1], 1}};
 }
 
-/// The results of the projections, side by side in memory that each thread keeps for its next call;
-/// each begins on a cache line.
-class LayerWorkspace {
- public:
-  /// Adds room for [batch and tokens of `like`, features] and returns where it begins.
-  std::int64_t add(TensorView<const float, 3> like, std::int64_t features);
+/// The configuration's norm of the keys [batch, tokens, num_kv_heads * head_dim], in place: once,
+/// where attention() would normalise them again for each block of queries.
+void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const float> weight,
+                    TensorView<float, 3> k);
 
-  /// The tensor that was added at `begin`, once all are added.
-  TensorView<float, 3> at(std::int64_t begin, TensorView<const float, 3> like,
-                          std::int64_t features) const;
-
- private:
-  std::int64_t size_ = 0;
+/// The results of the projections, in memory that each thread keeps for its next call.
+struct LayerTensors {
+  TensorView<float, 3> q, k, v;
+  TensorView<float, 3>
+      z;  ///< the heads' results side by side; y itself without an output projection
 };
+
+/// Room for the tokens of x and context. Throws Error{out_of_memory}.
+LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_output,
+                           TensorView<const float, 3> x, TensorView<const float, 3> context,
+                           TensorView<float, 3> y);
 
 }  // namespace rapt

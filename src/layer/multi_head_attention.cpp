@@ -56,22 +56,12 @@ void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const 
                           NamedMemory{"context", memory_range(context)}};
   validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
   const MultiHeadAttentionConfig& c = config_;
-  const ProjectedFeatures features = projected_features(c);
   const bool has_output = !is_empty(weights_.output);
-
-  LayerWorkspace workspace;
-  const std::int64_t q_begin = workspace.add(x, features.query);
-  const std::int64_t k_begin = workspace.add(context, features.key);
-  const std::int64_t v_begin = workspace.add(context, features.value);
-  const std::int64_t z_begin = has_output ? workspace.add(x, features.joined) : 0;
-  const TensorView<float, 3> q = workspace.at(q_begin, x, features.query);
-  const TensorView<float, 3> k = workspace.at(k_begin, context, features.key);
-  const TensorView<float, 3> v = workspace.at(v_begin, context, features.value);
-  const TensorView<float, 3> z = has_output ? workspace.at(z_begin, x, features.joined) : y;
-
+  const auto [q, k, v, z] = layer_tensors(c, has_output, x, context, y);
   project(weights_.query, x, q);
   project(weights_.key, context, k);
   project(weights_.value, context, v);
+  normalize_keys(c, weights_.key_norm, k);
   attention(heads_of<const float>(q, c.num_heads, c.head_dim),
             heads_of<const float>(k, c.num_kv_heads, c.head_dim),
             heads_of<const float>(v, c.num_kv_heads, c.value_dim),

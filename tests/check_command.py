@@ -163,13 +163,40 @@ class Layer(Base):
                   "encoder.0.out_proj.weight": layer[3][0],
                   "encoder.0.out_proj.bias": layer[3][1].values}
         write_safetensors(self.folder / "torch", packed)
-        for path in paths + [self.folder / "torch"]:
+        fused = packed["encoder.0.in_proj_weight"]
+        phi = {"encoder.0.self_attn.qkv_proj.weight": fused,
+               "encoder.0.self_attn.qkv_proj.bias": packed["encoder.0.in_proj_bias"],
+               "encoder.0.self_attn.o_proj.weight": layer[3][0],
+               "encoder.0.self_attn.o_proj.bias": layer[3][1].values}
+        gpt2 = {"encoder.0.attn.c_attn.weight": fused.transposed(),
+                "encoder.0.attn.c_attn.bias": packed["encoder.0.in_proj_bias"],
+                "encoder.0.attn.c_proj.weight": layer[3][0].transposed(),
+                "encoder.0.attn.c_proj.bias": layer[3][1].values}
+        write_safetensors(self.folder / "phi", phi)
+        write_safetensors(self.folder / "gpt2", gpt2)
+        for path in paths + [self.folder / name for name in ("torch", "phi", "gpt2")]:
             y = self.folder / "y.npy"
             result = rapt_json("run", "--weights", path, "--prefix", "encoder.0", "--heads", 2,
                                "--input", self.folder / "x.npy", "--output", y)
             shape, values = read_npy(y)
             self.assertEqual((shape, result["output_shape"]), ([5, 8], [5, 8]))
             self.close(values, want.values)
+
+    def test_a_fused_matrix_may_have_grouped_heads_but_no_odd_rows(self):
+        layer, x = self.layer(kv_rows=4), Matrix.drawn(5, 8, seed=7)
+        write_npy(self.folder / "x.npy", [5, 8], x.values)
+        fused = Matrix.stacked([w for w, _ in layer[:3]])
+        names = ("self_attn.qkv_proj", "self_attn.o_proj")
+        path = self.save("phi", [(fused, Matrix.stacked([b.transposed() for _, b in layer[:3]]).
+                                  transposed()), layer[3]], names)
+        args = ["run", "--weights", path, "--prefix", "encoder.0", "--heads", 4,
+                "--input", self.folder / "x.npy"]
+        result = rapt_json(*args)
+        self.assertEqual((result["heads"], result["kv_heads"]), (4, 2))
+        self.close(result["first"], attention_layer(x, layer, heads=4).values[:8])
+        odd = [(Matrix.drawn(15, 8, seed=1), Matrix.drawn(1, 15, seed=2)), layer[3]]
+        self.save("phi", odd, names)
+        self.refused(1, args, "15 rows")
 
     def test_grouped_heads_a_batch_and_the_heads_of_config_json(self):
         layer, x = self.layer(kv_rows=2), Matrix.drawn(6, 8, seed=5)

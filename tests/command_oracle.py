@@ -46,6 +46,10 @@ class Matrix:
         return Matrix(end - begin, self.columns,
                       self.values[begin * self.columns:end * self.columns])
 
+    def transposed(self):
+        return Matrix(self.columns, self.rows,
+                      [v for j in range(self.columns) for v in self.values[j::self.columns]])
+
     def nested(self):
         return [self.row(i) for i in range(self.rows)]
 

@@ -34,8 +34,20 @@ constexpr std::array<Naming, 8> kNamings = {{
     {"attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"},  // DistilBERT
 }};
 
-/// PyTorch's nn.MultiheadAttention, inside itself and inside a TransformerEncoderLayer.
-constexpr std::array<std::string_view, 2> kPacked = {"", "self_attn."};
+/// How a family names one matrix of all heads of the query, then of the key, then of the value.
+struct FusedNaming {
+  std::string_view weight, bias, output;
+  bool transposed;  ///< this matrix and the output's are stored as [in, out]
+};
+
+constexpr std::array<FusedNaming, 5> kFused = {{
+    {"in_proj_weight", "in_proj_bias", "out_proj", false},  // PyTorch's nn.MultiheadAttention,
+    {"self_attn.in_proj_weight", "self_attn.in_proj_bias", "self_attn.out_proj",
+     false},  // and inside a TransformerEncoderLayer
+    {"self_attn.qkv_proj.weight", "self_attn.qkv_proj.bias", "self_attn.o_proj", false},  // Phi-3
+    {"attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj", true},                      // GPT-2
+    {"attn.Wqkv.weight", "attn.Wqkv.bias", "attn.out_proj", false},                       // MPT
+}};
 
 /// A weight [out, in] with its bias, read as float.
 struct Matrix {
@@ -43,10 +55,13 @@ struct Matrix {
   std::vector<float> bias;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
+  bool transposed = false;
 
   /// The rows [begin, begin + count) as a layer of their own.
   Linear linear(std::int64_t begin, std::int64_t count) const {
-    const TensorView<const float, 2> whole(weight.data(), {rows, columns});
+    using View = TensorView<const float, 2>;
+    const View whole = transposed ? View(weight.data(), {columns, rows}).swapped(0, 1)
+                                  : View(weight.data(), {rows, columns});
     const std::span<const float> biases =
         bias.empty() ? std::span<const float>()
                      : std::span<const float>(bias).subspan(static_cast<std::size_t>(begin),
@@ -58,16 +73,17 @@ struct Matrix {
 };
 
 Matrix read_matrix(const SafetensorsFile& file, const std::string& weight_name,
-                   const std::string& bias_name) {
+                   const std::string& bias_name, bool transposed = false) {
   const FileTensor& weight = file.at(weight_name);
   if (weight.shape.size() != 2) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{}: a matrix [out, in] was expected, its shape is {}",
-                            printable(weight_name), format_shape(weight.shape)));
+                fmt::format("{}: a matrix {} was expected, its shape is {}", printable(weight_name),
+                            transposed ? "[in, out]" : "[out, in]", format_shape(weight.shape)));
   }
   Matrix matrix;
-  matrix.rows = weight.shape[0];
-  matrix.columns = weight.shape[1];
+  matrix.transposed = transposed;
+  matrix.rows = weight.shape[transposed ? 1 : 0];
+  matrix.columns = weight.shape[transposed ? 0 : 1];
   matrix.weight = weight.copy_as_float();
   if (const FileTensor* const bias = file.find(bias_name); bias != nullptr) {
     if (bias->shape != std::vector<std::int64_t>{matrix.rows}) {
@@ -80,8 +96,8 @@ Matrix read_matrix(const SafetensorsFile& file, const std::string& weight_name,
   return matrix;
 }
 
-Matrix read_named(const SafetensorsFile& file, const std::string& name) {
-  return read_matrix(file, name + ".weight", name + ".bias");
+Matrix read_named(const SafetensorsFile& file, const std::string& name, bool transposed = false) {
+  return read_matrix(file, name + ".weight", name + ".bias", transposed);
 }
 
 LayerWeights read_separate(const SafetensorsFile& file, const std::string& at,
@@ -102,21 +118,27 @@ LayerWeights read_separate(const SafetensorsFile& file, const std::string& at,
   return layer;
 }
 
-LayerWeights read_packed(const SafetensorsFile& file, const std::string& at) {
-  const Matrix packed = read_matrix(file, at + "in_proj_weight", at + "in_proj_bias");
-  const Matrix output = read_named(file, at + "out_proj");
-  if (packed.rows % 3 != 0) {
+/// Heads of one size for keys and values are assumed: the output reads as many features as the
+/// query has rows, and the key and the value share the others.
+LayerWeights read_fused(const SafetensorsFile& file, const std::string& at,
+                        const FusedNaming& naming) {
+  const std::string name = at + std::string(naming.weight);
+  const Matrix fused = read_matrix(file, name, at + std::string(naming.bias), naming.transposed);
+  const Matrix output = read_named(file, at + std::string(naming.output), naming.transposed);
+  const std::int64_t query = output.columns, others = fused.rows - query;
+  if (others < 2 || others % 2 != 0) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{}in_proj_weight: {} rows are not three projections of one size",
-                            printable(at), packed.rows));
+                fmt::format("{}: its {} rows are not the {} of a query and two projections of one "
+                            "size",
+                            printable(name), fused.rows, query));
   }
-  const std::int64_t rows = packed.rows / 3;
   LayerWeights layer;
-  layer.naming = at + "in_proj_weight";
-  layer.weights = {packed.linear(0, rows), packed.linear(rows, rows), packed.linear(2 * rows, rows),
-                   output.linear()};
-  layer.model_dim = packed.columns;
-  layer.query_dim = layer.kv_dim = layer.value_dim = rows;
+  layer.naming = name;
+  layer.weights = {fused.linear(0, query), fused.linear(query, others / 2),
+                   fused.linear(query + others / 2, others / 2), output.linear()};
+  layer.model_dim = fused.columns;
+  layer.query_dim = query;
+  layer.kv_dim = layer.value_dim = others / 2;
   layer.output_dim = output.rows;
   return layer;
 }
@@ -136,10 +158,10 @@ LayerWeights find_layer(const SafetensorsFile& file, const std::string& path,
     }
     looked_for.push_back(printable(query) + " with " + std::string(naming.output));
   }
-  for (const std::string_view inside : kPacked) {
-    const std::string name = at + std::string(inside);
-    if (file.find(name + "in_proj_weight") != nullptr) return read_packed(file, name);
-    looked_for.push_back(printable(name) + "in_proj_weight");
+  for (const FusedNaming& naming : kFused) {
+    const std::string name = at + std::string(naming.weight);
+    if (file.find(name) != nullptr) return read_fused(file, at, naming);
+    looked_for.push_back(printable(name));
   }
   throw Error(ErrorCode::invalid_argument,
               fmt::format("{}: no attention layer under the prefix \"{}\"; looked for {}",

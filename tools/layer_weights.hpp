@@ -20,10 +20,11 @@ struct LayerWeights {
   std::int64_t output_dim = 0;
 };
 
-/// Looks under `prefix` ("" for none) for, in turn, the names of BERT, ViT, PyTorch's
-/// nn.MultiheadAttention, Llama, OPT and DistilBERT; biases are used where they are. Throws
-/// Error{invalid_argument} listing every name that was looked for when none is there, or naming the
-/// tensor that is missing or has a wrong shape.
+/// Looks under `prefix` ("" for none) for, in turn, the names of BERT, ViT, Llama, OPT and
+/// DistilBERT, then those of one matrix for all three (PyTorch's nn.MultiheadAttention, Phi-3,
+/// GPT-2 and MPT: rows of the query, the key, the value, in this order); biases are used where they
+/// are. Throws Error{invalid_argument} listing every name that was looked for when none is there,
+/// or naming the tensor that is missing or has a wrong shape.
 LayerWeights find_layer(const SafetensorsFile& file, const std::string& path,
                         const std::string& prefix);
 

@@ -21,6 +21,10 @@ REQUIRED = {
     "RopeOptions": "rope.hpp",
     "RopeConfig": "rope.hpp",
     "PagedKeyValues": "paged.hpp",
+    "T5Buckets": "t5_bias.hpp",
+    "ScoreTile": "score_callback.hpp",
+    "KvCacheConfig": "kv_cache.hpp",
+    "CacheQueries": "kv_cache.hpp",
     "MultiHeadAttentionConfig": "multi_head_attention.hpp",
 }
 BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.MULTILINE | re.DOTALL)

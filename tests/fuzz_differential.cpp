@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fuzz_pages.hpp"
 #include "fuzz_problem.hpp"
 #include "fuzz_ragged.hpp"
 #include "problems.hpp"
@@ -64,6 +65,10 @@ class Fuzzer {
       const Cuts cuts = random_cuts(problem.spec.shape, random);
       const Outputs want = run_ragged_statement(problem, cuts);
       same &= compare(seed, problem, "ragged", want, [&] { return run_ragged(problem, cuts); });
+      if (can_be_paged(problem.spec)) {
+        same &=
+            compare(seed, problem, "paged", want, [&] { return run_paged(problem, cuts, random); });
+      }
       if (can_be_cached(problem.spec, cuts)) {
         same &= compare(seed, problem, "cached", want,
                         [&] { return run_cached(problem, cuts, random); });

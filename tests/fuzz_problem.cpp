@@ -114,6 +114,14 @@ Spec any_spec(Random& random) {
   }
   maybe(5, spec.bias, true);
   spec.bias_broadcast = static_cast<unsigned>(random.below(32));
+  maybe(5, spec.rope, one_in(random, 2) ? Rope::half : Rope::interleaved);
+  if (spec.shape.head_dim < 2) spec.rope.reset();
+  spec.rope_whole = spec.rope && one_in(random, 2);
+  spec.rope_positions = spec.rope && one_in(random, 3);
+  spec.rope_rotate_keys = !spec.rope || !one_in(random, 3);
+  maybe(6, spec.qk_norm, one_in(random, 2) ? 1e-6f : 0.0f);
+  spec.qk_norm_weights = spec.qk_norm && one_in(random, 2);
+  spec.qk_norm_keys = !spec.qk_norm || !one_in(random, 3);
   maybe(6, spec.soft_cap, 0.25f + 40.0f * std::fabs(random.normal()));
   maybe(6, spec.sink, any_number(random));
   maybe(5, spec.callback, static_cast<Callback>(1 + random.below(3)));

@@ -3,18 +3,11 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "rapt/kv_cache.hpp"
 #include "rapt/ragged.hpp"
 #include "reference/scalar.hpp"
 
 namespace rapt::test {
 namespace {
-
-TensorView<float, 3> packed(const TensorView<float, 4>& view) {
-  return {view.data,
-          {view.shape[2], view.shape[1], view.shape[3]},
-          {view.strides[2], view.strides[1], view.strides[3]}};
-}
 
 /// The part of a mask or bias; a dimension that is broadcast stays.
 template <class T>
@@ -37,23 +30,6 @@ std::int64_t most_keys(const Cuts& cuts) {
     most = std::max(most, cuts.kv[s + 1] - cuts.kv[s]);
   }
   return most;
-}
-
-/// Weights have as many keys as the longest sequence.
-Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
-  Spec spec = problem.spec;
-  spec.shape.kv_len = most_keys(cuts);
-  return Outputs(spec, std::ssize(cuts.q) - 1);
-}
-
-/// The options over the keys of the longest sequence.
-AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Outputs& outputs) {
-  AttentionOptions options = problem.options;
-  write_to(outputs, options);
-  const std::int64_t most = most_keys(cuts);
-  options.bias = part_of(options.bias, 3, 0, most);
-  options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
-  return options;
 }
 
 std::vector<std::int64_t> random_offsets(std::int64_t rows, std::int64_t sequences,
@@ -80,6 +56,9 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
   options.state_out = rows_of(options.state_out, first, count);
   options.bias = part_of(options.bias, 2, first, count);
   options.bool_mask.values = part_of(options.bool_mask.values, 2, first, count);
+  RopeOptions& rope = options.rope;
+  if (rope.q_positions.data != nullptr) rope.q_positions = rope.q_positions.sliced(1, first, count);
+  if (rope.k_positions.data != nullptr) rope.k_positions = rope.k_positions.sliced(1, key, keys);
   const ScoreCallback callback = options.score_callback;
   const auto with_sequence = [&](ScoreTile tile) {
     tile.batch = static_cast<std::int64_t>(s);
@@ -92,17 +71,25 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
 
 }  // namespace
 
+Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
+  Spec spec = problem.spec;
+  spec.shape.kv_len = most_keys(cuts);
+  return Outputs(spec, std::ssize(cuts.q) - 1);
+}
+
+AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Outputs& outputs) {
+  AttentionOptions options = problem.options;
+  write_to(outputs, options);
+  const std::int64_t most = most_keys(cuts);
+  options.bias = part_of(options.bias, 3, 0, most);
+  options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
+  return options;
+}
+
 bool can_be_ragged(const Spec& spec) {
   const Shape& s = spec.shape;
   return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows &&
          !spec.offset_per_sequence && !spec.prefix_per_sequence;
-}
-
-bool can_be_cached(const Spec& spec, const Cuts& cuts) {
-  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
-    if (cuts.q[s + 1] - cuts.q[s] > cuts.kv[s + 1] - cuts.kv[s]) return false;
-  }
-  return spec.mask.align == Mask::Align::bottom_right && spec.shape.value_dim > 0;
 }
 
 Cuts random_cuts(const Shape& shape, Random& random) {
@@ -115,32 +102,6 @@ Outputs run_ragged(const Problem& problem, const Cuts& cuts) {
   Outputs got = outputs_of(problem, cuts);
   attention(packed(problem.q), packed(problem.k), packed(problem.v), packed(got.out),
             {.q = cuts.q, .kv = cuts.kv}, cut_options(problem, cuts, got));
-  return got;
-}
-
-Outputs run_cached(const Problem& problem, const Cuts& cuts, Random& random) {
-  const Shape& s = problem.spec.shape;
-  KvCache cache({.kv_heads = s.kv_heads,
-                 .head_dim = s.head_dim,
-                 .value_dim = s.value_dim,
-                 .page_tokens = std::int64_t{32} << random.below(4)});
-  std::vector<std::int64_t> sequences;
-  for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
-    sequences.push_back(cache.add());
-    for (std::int64_t key = cuts.kv[n]; key < cuts.kv[n + 1];) {
-      const std::int64_t left = cuts.kv[n + 1] - key, count = 1 + random.below(left);
-      const auto tokens = [&](const TensorView<float, 4>& view) {
-        const TensorView<float, 4> part = view.sliced(2, key, count);
-        return TensorView<float, 3>(part.data, {part.shape[1], part.shape[2], part.shape[3]},
-                                    {part.strides[1], part.strides[2], part.strides[3]});
-      };
-      cache.append(sequences.back(), tokens(problem.k), tokens(problem.v));
-      key += count;
-    }
-  }
-  Outputs got = outputs_of(problem, cuts);
-  attention(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
-            cut_options(problem, cuts, got));
   return got;
 }
 

@@ -1,5 +1,4 @@
-// A random problem of one sequence as a ragged batch, or in a cache: its rows are cut into
-// sequences.
+// A random problem of one sequence as a ragged batch: its rows are cut into sequences.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +20,23 @@ bool can_be_ragged(const Spec& spec);
 /// One to four sequences; rows may belong to none.
 Cuts random_cuts(const Shape& shape, Random& random);
 
-/// Whether the cut problem is one of a cache: its queries are the last tokens of their sequences.
-bool can_be_cached(const Spec& spec, const Cuts& cuts);
-
-/// The cut problem with its keys appended to a cache in random steps.
-Outputs run_cached(const Problem& problem, const Cuts& cuts, Random& random);
-
 /// The cut problem by the library, and by a call of the scalar statement for each sequence.
 Outputs run_ragged(const Problem& problem, const Cuts& cuts);
 Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts);
+
+// --- the parts of a call with that batch ---------------------------------------------------------
+
+/// [1, heads, rows, dim] as packed rows.
+inline TensorView<float, 3> packed(const TensorView<float, 4>& view) {
+  return {view.data,
+          {view.shape[2], view.shape[1], view.shape[3]},
+          {view.strides[2], view.strides[1], view.strides[3]}};
+}
+
+/// Weights and their sums have as many keys as the longest sequence.
+Outputs outputs_of(const Problem& problem, const Cuts& cuts);
+
+/// The options over the keys of the longest sequence, with these outputs.
+AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Outputs& outputs);
 
 }  // namespace rapt::test

@@ -1,0 +1,25 @@
+// A random problem, cut into sequences, with its keys in pages: in a cache, which they reach by
+// detours, or in pages of the caller's.
+#pragma once
+
+#include "core/random.hpp"
+#include "fuzz_ragged.hpp"
+#include "problems.hpp"
+
+namespace rapt::test {
+
+/// Whether there are values to keep in pages.
+bool can_be_paged(const Spec& spec);
+
+/// Whether the cut problem is one of a cache, too: its queries are the last tokens of their
+/// sequences.
+bool can_be_cached(const Spec& spec, const Cuts& cuts);
+
+/// The keys appended to a cache in random steps, some after others that were taken back, or in a
+/// fork. `random` decides, the same for the same state.
+Outputs run_cached(const Problem& problem, const Cuts& cuts, Random random);
+
+/// The keys in pages of any size and order, NaN between them.
+Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random);
+
+}  // namespace rapt::test

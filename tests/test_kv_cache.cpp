@@ -175,6 +175,11 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
       {[&] { attend(tokens.queries(0, 60), a, 60, {}); }, {"q: 60 queries", "50"}},
       {[&] { attend(q, a, 10, {.mask = causal(3)}); }, {"mask: query_offset 3"}},
       {[&] { attend(q, a, 10, {.mask = causal(offsets)}); }, {"mask: 1 query_offsets"}},
+      {[&] {
+         attention(q, cache, {.sequences = twice, .rows = rows}, outputs.rows(0, 10),
+                   {.mask = causal().with_prefix(offsets)});
+       },
+       {"mask.prefix_lens: lengths 1", "2"}},
       {[&] { attend(q, a, 10, {.kv_lens = offsets}); }, {"kv_lens: 1"}},
       {[&] { attend(q, a, 10, {.soft_cap = -1.0f}); }, {"soft_cap: "}},
   };

@@ -85,6 +85,9 @@ void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQu
   check_extent("queries.rows: offsets", static_cast<std::int64_t>(queries.rows.size()),
                "queries.sequences + 1 =", count + 1);
   check_positions(options);
+  if (const auto lens = std::ssize(options.mask.prefix_lens); lens > 0) {
+    check_extent("mask.prefix_lens: lengths", lens, "queries.sequences", count);
+  }
   thread_local Sequences sequences;
   sequences.clear();
   std::int64_t longest = 0;

@@ -71,22 +71,78 @@ inline Estimate project(const Projection& p, const Estimate& x) {
   return y;
 }
 
-/// The scores of one query of one head against every key, each with its deviation.
+/// QK-norm of each head: y_d = x_d r w_d, r = 1 / sqrt(mean x^2 + epsilon).
+///   an error e of x moves y by r w_d (e_d - x_d r^2 mean(x e)); head_dim + 8 roundings of the sum,
+///   r and the products, each at most u |y_d|
+inline Estimate normalize(const Estimate& x, std::size_t head_dim, const std::vector<float>& weight,
+                          double epsilon) {
+  Estimate y{x.columns, {}, {}};
+  const auto count = static_cast<double>(head_dim);
+  for (std::size_t begin = 0; begin < x.value.size(); begin += head_dim) {
+    double squares = 0.0;
+    double inherited = 0.0;
+    for (std::size_t i = begin; i < begin + head_dim; ++i) {
+      squares += square(x.value[i]);
+      inherited += square(x.value[i] * x.deviation[i]);
+    }
+    const double r = 1.0 / std::sqrt(squares / count + epsilon);
+    for (std::size_t d = 0; d < head_dim; ++d) {
+      const double w = weight.empty() ? 1.0 : double{weight[d]};
+      const double value = x.value[begin + d];
+      const double variance = square(r * w) * (square(x.deviation[begin + d]) +
+                                               square(value * r * r / count) * inherited);
+      y.value.push_back(value * r * w);
+      y.deviation.push_back(
+          std::sqrt(variance + sum_variance(count + 8.0, square(y.value.back()))));
+    }
+  }
+  return y;
+}
+
+/// RoPE in halves without scaling, token t at position t: errors are rotated too; two roundings and
+/// those of the table's entries, each at most u of the pair's length.
+inline void rotate(Estimate& x, std::size_t head_dim, const RopeConfig& rope) {
+  const auto pairs = static_cast<std::size_t>(rope.rotary_dims / 2);
+  for (std::size_t begin = 0; begin < x.value.size(); begin += head_dim) {
+    const auto position = static_cast<double>(begin / x.columns);
+    for (std::size_t d = 0; d < pairs; ++d) {
+      const double angle =
+          position * std::pow(rope.base, -static_cast<double>(d) / static_cast<double>(pairs));
+      const double c = std::cos(angle), s = std::sin(angle);
+      double& u = x.value[begin + d];
+      double& w = x.value[begin + d + pairs];
+      double& u_off = x.deviation[begin + d];
+      double& w_off = x.deviation[begin + d + pairs];
+      const double rounded = sum_variance(3.0, square(u) + square(w));
+      const double new_u_off = std::sqrt(square(c * u_off) + square(s * w_off) + rounded);
+      w_off = std::sqrt(square(s * u_off) + square(c * w_off) + rounded);
+      u_off = new_u_off;
+      const double new_u = u * c - w * s;
+      w = u * s + w * c;
+      u = new_u;
+    }
+  }
+}
+
+/// The scores of one query of one head against the first keys, each with its deviation.
 ///   the errors of q and k; head_dim + 2 roundings of the sum and of the scaled query;
 ///   s - max is rounded, twice with a fold: 2 u max|s|; exp and the fold's: 2 ULP each, 4 u
-inline Estimate scores(const Estimate& q, const Estimate& k, std::size_t query, std::size_t column,
-                       std::size_t head_dim) {
+///   q_column, k_column: where the head and its kv head begin
+inline Estimate scores(const Estimate& q, const Estimate& k, std::size_t query,
+                       std::size_t q_column, std::size_t k_column, std::size_t head_dim,
+                       std::size_t keys) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   Estimate s{1, {}, {}};
   double largest = 0.0;
-  for (std::size_t j = 0; j < k.value.size() / k.columns; ++j) {
+  for (std::size_t j = 0; j < keys; ++j) {
     double sum = 0.0;
     double squares = 0.0;
     double inherited = 0.0;
-    for (std::size_t d = column; d < column + head_dim; ++d) {
-      sum += q.at(query, d) * k.at(j, d);
-      squares += square(q.at(query, d) * k.at(j, d));
-      inherited += square(q.off(query, d) * k.at(j, d)) + square(q.at(query, d) * k.off(j, d));
+    for (std::size_t d = 0; d < head_dim; ++d) {
+      const std::size_t a = q_column + d, b = k_column + d;
+      sum += q.at(query, a) * k.at(j, b);
+      squares += square(q.at(query, a) * k.at(j, b));
+      inherited += square(q.off(query, a) * k.at(j, b)) + square(q.at(query, a) * k.off(j, b));
     }
     s.value.push_back(sum * scale);
     s.deviation.push_back(square(scale) *
@@ -127,18 +183,32 @@ inline void attend(const Estimate& s, const Estimate& v, std::size_t column, std
   }
 }
 
-/// Self-attention of one sequence x [tokens, model_dim], as many kv heads as heads, default scale.
-inline Estimate estimate_layer(const LayerProblem& p, const std::vector<float>& x) {
-  const Estimate input = exact_input(x, p.config.model_dim);
-  const Estimate q = project(p.query, input);
-  const Estimate k = project(p.key, input);
+/// Self-attention of one sequence x [tokens, model_dim], default scale.
+inline Estimate estimate_layer(const LayerProblem& p, const std::vector<float>& x,
+                               bool causal = false) {
+  const MultiHeadAttentionConfig& c = p.config;
+  const Estimate input = exact_input(x, c.model_dim);
+  Estimate q = project(p.query, input);
+  Estimate k = project(p.key, input);
   const Estimate v = project(p.value, input);
-  const auto head_dim = static_cast<std::size_t>(p.config.head_dim);
-  const auto value_dim = static_cast<std::size_t>(p.config.value_dim);
-  Estimate z{v.columns, {}, {}};
-  for (std::size_t i = 0; i < q.value.size() / q.columns; ++i) {
-    for (std::size_t h = 0; h < v.columns / value_dim; ++h) {
-      attend(scores(q, k, i, h * head_dim, head_dim), v, h * value_dim, value_dim, z);
+  const auto head_dim = static_cast<std::size_t>(c.head_dim);
+  const auto value_dim = static_cast<std::size_t>(c.value_dim);
+  if (c.qk_norm_epsilon) {
+    q = normalize(q, head_dim, p.query_norm, double{*c.qk_norm_epsilon});
+    k = normalize(k, head_dim, p.key_norm, double{*c.qk_norm_epsilon});
+  }
+  if (p.rope != nullptr) {
+    rotate(q, head_dim, p.rope->config());
+    rotate(k, head_dim, p.rope->config());
+  }
+  const std::size_t heads = q.columns / head_dim, group = heads / (k.columns / head_dim);
+  const std::size_t tokens = q.value.size() / q.columns;
+  Estimate z{heads * value_dim, {}, {}};
+  for (std::size_t i = 0; i < tokens; ++i) {
+    for (std::size_t h = 0; h < heads; ++h) {
+      const std::size_t kv = h / group;
+      attend(scores(q, k, i, h * head_dim, kv * head_dim, head_dim, causal ? i + 1 : tokens), v,
+             kv * value_dim, value_dim, z);
     }
   }
   return p.output.out == 0 ? z : project(p.output, z);

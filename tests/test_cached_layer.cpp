@@ -2,11 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "arena.hpp"
 #include "cached_layer_problem.hpp"
+#include "layer_bounds.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
 #include "test_level.hpp"
@@ -54,6 +56,23 @@ TEST_CASE("token by token, chunks and whole prefill of the layer are one forward
       }
     });
   }
+}
+
+TEST_CASE("the layer over a cache is within its bound of float64, with norm and RoPE") {
+  const LayerProblem p = cached_problem(17);
+  LayerStream stream(p, quick() ? 60 : 290, 18);
+  const Estimate exact = estimate_layer(p, stream.x, true);
+  double most = 0.0;
+  for (const Isa isa : available_isas()) {
+    const ForcedIsa forced(isa);
+    KvCache cache(cache_of(p.config));
+    feed(p.layer(), cache, cache.add(), stream, 0, stream.tokens, 31, {.mask = causal()});
+    for (std::size_t i = 0; i < stream.y.size(); ++i) {
+      const double off = std::abs(double{stream.y[i]} - exact.value[i]);
+      most = std::max(most, off / exact.deviation[i]);
+    }
+  }
+  CHECK(most <= kDeviations);
 }
 
 TEST_CASE("a window frees pages behind the layer's tokens, and the bits stay") {

@@ -36,22 +36,23 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
 }
 
 /// Whether the item takes K and V as they lie. Its scores pass through the memory of V's panels,
-/// which without values there is none of. A column tile that is a part of a panel needs the
-/// prefetches of the other path (8192 keys in pages, AVX2, Zen 4: 10 GB/s with, 7 without; AVX-512
-/// 10 with, 13 without).
+/// which without values there is none of.
 RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
   if (args.rows > kFewRows || args.value_dim <= 0 || args.value_dim % kVecLanes != 0) return false;
-  return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0
-                                 : args.pages.packed != 0 && kColumns == kPanel;
+  return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0 : args.pages.packed != 0;
 }
 
 /// All rows of an item that has few against one block of packed pages.
 inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch& scratch,
                                      std::int64_t block, KeyRange keys) {
-  const QueryTile tile(args, 0, block);
+  QueryTile tile(args, 0, block);
+  tile.whole = false;  // no maxima are collected with these scores
   const PageTable& pages = args.pages;
-  Prefetcher nothing;  // panels and rows are read from end to end: the processor's own will do
-  tile_scores(args, scratch, tile, pack_paged_block(args, scratch, block, keys), nothing);
+  const PackedBlock packed = pack_paged_block(args, scratch, block, keys);
+  for (std::int64_t j = keys.begin / kPanel * kPanel; j < keys.end; j += kPanel) {
+    panel_scores(scratch.q, key_panel(args, packed, j), tile.rows, args.head_dim,
+                 score_of(scratch.s, j));
+  }
   tile_weights(args, scratch, tile);
   const auto value_row = [&](std::int64_t j) {
     const std::int64_t key = block * kKeyBlock + j;

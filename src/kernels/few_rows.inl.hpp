@@ -11,6 +11,19 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
+/// The processor's prefetchers stop at the end of a page of memory and find the next one late: who
+/// is about to read `floats` floats from p on, and goes on behind them, asks for the first lines of
+/// a page that begins a little further on.
+RAPT_INLINE void ask_for_border(const float* p, std::int64_t floats) {
+  constexpr std::uintptr_t kAhead = 2048, kPage = 4096;
+  constexpr int kLines = 4;
+  const std::uintptr_t from = reinterpret_cast<std::uintptr_t>(p) + kAhead;
+  const std::uintptr_t border = (from + kPage - 1) / kPage * kPage;
+  if (border >= from + static_cast<std::uintptr_t>(floats) * sizeof(float)) return;
+  const float* const line = reinterpret_cast<const float*>(border);
+  for (int i = 0; i < kLines; ++i) __builtin_prefetch(line + i * kLineFloats, 0, 2);
+}
+
 /// Keys that each vector lane takes of `count`.
 RAPT_INLINE std::int64_t keys_of_lane(std::int64_t count) { return count / kVecLanes; }
 
@@ -24,9 +37,13 @@ struct KeyStreams {
   static void run(const float* q, const float* k, std::int64_t k_stride, std::int64_t keys,
                   std::int64_t head_dim, float* s) {
     const std::int64_t lane_stride = keys * k_stride;
+    const bool dense = k_stride == head_dim;
     for (std::int64_t j = 0; j < keys; ++j, k += k_stride, s += R * kVecLanes) {
       Vec acc[R][1];
       clear(acc);
+      for (int i = 0; dense && i < kVecLanes; ++i) {
+        ask_for_border(k + i * lane_stride, head_dim);
+      }
       for (std::int64_t d = 0; d < head_dim; d += kVecLanes) {
         Vec column[kVecLanes];
         load_transposed(k + d, lane_stride, column);
@@ -41,6 +58,47 @@ struct KeyStreams {
     }
   }
 };
+
+// A packed panel is read from end to end: as many rows at a time as there are registers for whole
+// panel rows, and a chunk of dimensions for all rows before the next, which finds it in L1.
+constexpr int kRowsFit = (kRegisters - 1) / kPanelVectors - 1;
+constexpr int kRowsOfPanel = kRowsFit < 1 ? 1 : kRowsFit < kFewRows ? kRowsFit : kFewRows;
+
+/// Dimensions [first, last) of a panel for R rows; their sums wait in the row tile of scores.
+template <int R>
+struct PanelChunk {
+  static void run(const float* q, const float* panel, std::int64_t first, std::int64_t last,
+                  float* s) {
+    Vec acc[R][kPanelVectors];
+    clear(acc);
+    if (first > 0) {
+      RAPT_UNROLL for (int c = 0; c < kPanelVectors; ++c) {
+        RAPT_UNROLL for (int r = 0; r < R; ++r) {
+          acc[r][c] = load(score_of(s, c * kVecLanes) + r * kLanes);
+        }
+      }
+    }
+    multiply_tile<R, kPanelVectors>(q, panel + first * kPanel, kPanel, first, last, acc);
+    RAPT_UNROLL for (int c = 0; c < kPanelVectors; ++c) {
+      RAPT_UNROLL for (int r = 0; r < R; ++r) {
+        store(score_of(s, c * kVecLanes) + r * kLanes, acc[r][c]);
+      }
+    }
+  }
+};
+
+/// Scores of the kPanel keys of a panel; s: the row tile's scores from the panel's first key on.
+inline void panel_scores(const float* q, const float* panel, std::int64_t rows,
+                         std::int64_t head_dim, float* s) {
+  for (std::int64_t first = 0; first < head_dim; first += kLanes) {
+    const std::int64_t last = first + kLanes < head_dim ? first + kLanes : head_dim;
+    ask_for_border(panel + first * kPanel, kLanes * kPanel);
+    for (std::int64_t r = 0; r < rows; r += kRowsOfPanel) {
+      const std::int64_t left = rows - r < kRowsOfPanel ? rows - r : kRowsOfPanel;
+      with_rows<PanelChunk, kRowsOfPanel>(left, q + r * kLanes, panel, first, last, s + r * kLanes);
+    }
+  }
+}
 
 /// What KeyStreams computed, into a row tile of scores from key `first` on.
 inline void store_streams(const float* streams, std::int64_t rows, std::int64_t keys,
@@ -155,6 +213,7 @@ RAPT_INLINE void few_rows_values(const float* p, const ValueRow& value_row, std:
                            value_dim,
                            j == first,
                            stop == last};
+    if (v_stride == value_dim) ask_for_border(chunk.v, chunk.keys * value_dim);
     for (std::int64_t c = 0; c < value_dim; c += kRunVectors * kVecLanes) {
       const std::int64_t vectors = (value_dim - c) / kVecLanes;
       add_run(chunk, rows, c, vectors < kRunVectors ? vectors : kRunVectors, fold);

@@ -45,7 +45,6 @@ RAPT_INLINE void store_tile(const LinearEpilogue& e, Vec (&acc)[R][C]) {
 
 // Whole panels for as many rows as the registers allow: weights that come from memory are then read
 // from end to end, which the processor's prefetchers follow.
-constexpr int kPanelVectors = kPanel / kVecLanes;
 constexpr int kPanelRows =
     kVectors == kPanelVectors ? 0 : (kRegisters - 1 - kPanelVectors) / kPanelVectors;
 

@@ -34,6 +34,7 @@ constexpr int kFewRows = 2;
 #endif
 
 constexpr int kColumns = kVectors * kVecLanes;
+constexpr int kPanelVectors = kPanel / kVecLanes;
 
 static_assert(kRows * kVectors + kVectors + 1 <= kRegisters);
 static_assert(kRows * kVectors >= 8);

@@ -78,7 +78,7 @@ std::span<Page* const> pages_of(const CachedSequence& sequence, std::int64_t beg
 
 void set_page(CachedSequence& sequence, std::int64_t at, Page* page) {
   sequence.pages[static_cast<std::size_t>(at)] = page;
-  sequence.table[static_cast<std::size_t>(at)] = page == nullptr ? nullptr : page->floats.data();
+  sequence.table[static_cast<std::size_t>(at)] = page == nullptr ? nullptr : page->floats;
 }
 
 /// Carries one growth out; `pages` are its new ones. Nothing here can fail.
@@ -87,20 +87,20 @@ void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page*
   CachedSequence& sequence = *growth.sequence;
   sequence.first_page = growth.first_page;
   if (growth.shared_tail != nullptr) {
-    const float* from = growth.shared_tail->floats.data();
-    std::copy(from, from + store.page_floats, pages.front()->floats.data());
+    const float* from = growth.shared_tail->floats;
+    std::copy(from, from + store.page_floats, pages.front()->floats);
     set_page(sequence, growth.old_pages - 1, pages.front());
     pages = pages.subspan(1);
   }
   for (Page* page : pages) {
     sequence.pages.push_back(page);
-    sequence.table.push_back(page->floats.data());
+    sequence.table.push_back(page->floats);
   }
   const std::int64_t tokens = store.config.page_tokens;
   for (std::int64_t done = 0; done < growth.count;) {
     const std::int64_t row = sequence.length % tokens;
     const std::int64_t n = std::min(tokens - row, growth.count - done);
-    float* page = sequence.pages[static_cast<std::size_t>(sequence.length / tokens)]->floats.data();
+    float* page = sequence.pages[static_cast<std::size_t>(sequence.length / tokens)]->floats;
     write_page(store.layout, k, v, growth.first_row + done, row, n, page);
     sequence.length += n;
     done += n;

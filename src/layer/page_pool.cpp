@@ -1,8 +1,9 @@
 #include "layer/page_pool.hpp"
 
 #include <algorithm>
-#include <new>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "rapt/error.hpp"
 
@@ -17,21 +18,33 @@ void PagePool::check_budget(std::int64_t count, std::int64_t available) const {
                                          std::to_string(max_pages_) + " are left");
 }
 
-/// Adds `count` free pages, filled with zeros: what lies behind a sequence's last token is read,
-/// though it changes nothing.
+/// Adds at least `count` free pages, filled with zeros: what lies behind a sequence's last token is
+/// read, though it changes nothing. As many again as there are, up to kSlabFloats: pages side by
+/// side can share huge pages of memory.
 void PagePool::grow(std::int64_t count) {
+  constexpr std::int64_t kSlabFloats = std::int64_t{2} << 20;
+  const auto total = static_cast<std::int64_t>(pages_.size());
+  count = std::max(count, std::min(total, kSlabFloats / page_floats_));
+  if (max_pages_ > 0) count = std::min(count, max_pages_ - total);
+  std::int64_t floats = 0;
+  if (__builtin_mul_overflow(count, page_floats_, &floats)) floats = INT64_MAX;
   try {
-    for (; count > 0; --count) {
-      Page page;
-      float* floats = page.floats.reserve(page_floats_);
-      std::fill(floats, floats + page_floats_, 0.0f);
-      free_.reserve(pages_.size() + 1);
-      pages_.push_back(std::move(page));
-      free_.push_back(&pages_.back());
+    AlignedBuffer slab(floats);
+    std::fill(slab.data(), slab.data() + floats, 0.0f);
+    free_.reserve(static_cast<std::size_t>(total + count));
+    slabs_.reserve(slabs_.size() + 1);
+    for (std::int64_t i = 0; i < count; ++i) {
+      pages_.push_back({slab.data() + i * page_floats_});
     }
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory,
-                "cache: no memory for a page of " + std::to_string(page_floats_) + " floats");
+    slabs_.push_back(std::move(slab));
+  } catch (...) {  // there is no memory: nothing else is thrown here
+    while (static_cast<std::int64_t>(pages_.size()) > total) pages_.pop_back();
+    throw Error(ErrorCode::out_of_memory, "cache: no memory for " + std::to_string(count) +
+                                              " pages of " + std::to_string(page_floats_) +
+                                              " floats");
+  }
+  for (std::int64_t i = total + count; i > total; --i) {  // the first is taken first
+    free_.push_back(&pages_[static_cast<std::size_t>(i - 1)]);
   }
 }
 

@@ -1,4 +1,5 @@
-// Pages of one size: allocated once, lent to sequences, counted while several share one.
+// Pages of one size: allocated once, many side by side, lent to sequences, counted while several
+// share one.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace rapt {
 
 /// A page of floats. Who has the only reference may write; a shared page never changes.
 struct Page {
-  AlignedBuffer floats;
+  float* floats;
   std::int64_t references = 0;
 };
 
@@ -44,6 +45,7 @@ class PagePool {
 
   std::int64_t page_floats_, max_pages_;
   mutable std::mutex mutex_;
+  std::vector<AlignedBuffer> slabs_;
   std::deque<Page> pages_;
   std::vector<Page*> free_;  // with capacity for all pages
 };

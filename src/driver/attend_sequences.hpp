@@ -2,6 +2,7 @@
 #pragma once
 
 #include "driver/pages.hpp"
+#include "driver/score_callback.hpp"
 #include "driver/sequences.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/tensor.hpp"
@@ -22,7 +23,13 @@ TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
           {0, view.strides[1], view.strides[0], view.strides[2]}};
 }
 
-/// Plans the sequences' work and runs it. Throws Error{out_of_memory}.
+/// Plans and runs the work of sequences, in which everything is checked. Throws
+/// Error{out_of_memory} and std::bad_alloc; what the callback throws is kept in it.
+void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
+                  const Sequences& sequences, const CallbackOfCall& callback);
+
+/// Checks what can be once the sequences are known, then runs the call: as a cascade where
+/// sequences share pages (driver/cascade.hpp). Throws Error{out_of_memory}.
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences);
 

@@ -11,6 +11,7 @@
 #include "dispatch/dispatch.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/base_2.hpp"
+#include "driver/cascade.hpp"
 #include "driver/output_rows.hpp"
 #include "driver/parallel.hpp"
 #include "driver/plan.hpp"
@@ -134,7 +135,7 @@ void set_score_outputs(const Call& call, const SequencePlace& at, std::int64_t h
     args.weights_head_stride = weights.strides[1];
     args.weights_keys = weights.shape[3];
   }
-  args.state_in = state_rows(options.state_in, at, head);
+  if (at.goes_on) args.state_in = state_rows(options.state_in, at, head);
   args.state_out = state_rows(options.state_out, at, head);
 }
 
@@ -283,7 +284,15 @@ void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool share
   for_items(sums.shape[0] * kv_heads * blocks, shared, sum);
 }
 
-/// Plans the call and runs it.
+/// The call that no memory could be had for.
+[[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
+  throw Error(ErrorCode::out_of_memory,
+              "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
+                  std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
+}
+
+}  // namespace
+
 void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
                   const Sequences& sequences, const CallbackOfCall& callback) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
@@ -318,15 +327,6 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
   sum_weights(kernels, call, workspace.plan.multiply_adds >= kInlineWork);
 }
 
-/// The call that no memory could be had for.
-[[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
-  throw Error(ErrorCode::out_of_memory,
-              "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
-                  std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
-}
-
-}  // namespace
-
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences) {
   if (tensors.q.shape[1] == 0) return;
@@ -335,7 +335,9 @@ void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& o
   if (tensors.pages != nullptr) check_keys_are_ready(options);
   validate_positions(tensors.q, tensors.k, options.rope, sequences);
   try {
-    plan_and_run(tensors, options, sequences, callback);
+    if (!attend_cascade(tensors, options, sequences, callback)) {
+      plan_and_run(tensors, options, sequences, callback);
+    }
   } catch (const std::bad_alloc&) {
     fail_for_memory(tensors.q);
   }

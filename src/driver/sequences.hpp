@@ -22,6 +22,7 @@ struct SequencePlace {
   /// Instead of kv_row: the beginnings of its pages; those that no query sees may be null.
   const float* const* k_pages = nullptr;
   const float* const* v_pages = nullptr;
+  bool goes_on = true;  ///< from the options' state_in, where there is one
 };
 
 /// The sequences of a call, side by side; the vectors keep their memory from call to call.

@@ -1,0 +1,149 @@
+#include "driver/cascade.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+
+#include "core/aligned_buffer.hpp"
+
+namespace rapt {
+namespace {
+
+using kernels::kKeyBlock;
+using kernels::kUnlimited;
+
+/// The keys [0, n) that every query of the sequence sees.
+std::int64_t seen_from_start(const PlanSequence& sequence) {
+  if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
+  if (sequence.q_len - 1 + sequence.visible_begin > 0) return 0;
+  return std::min(sequence.kv_len, std::max(sequence.visible_end, sequence.visible_prefix));
+}
+
+/// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a
+/// whole number of key blocks and of pages.
+std::int64_t shared_keys(const PageLayout& pages, const Sequences& sequences, std::size_t s,
+                         std::size_t t) {
+  const SequencePlace &x = sequences.places[s], &y = sequences.places[t];
+  const std::int64_t most =
+      std::min(seen_from_start(sequences.plan[s]), seen_from_start(sequences.plan[t])) / pages.keys;
+  std::int64_t same = 0;
+  while (same < most && x.k_pages[same] == y.k_pages[same] && x.v_pages[same] == y.v_pages[same]) {
+    ++same;
+  }
+  const std::int64_t unit = std::lcm(pages.keys, std::int64_t{kKeyBlock});
+  return same * pages.keys / unit * unit;
+}
+
+/// Neighbours [first, last) with `keys` keys in common.
+struct Group {
+  std::size_t first, last;
+  std::int64_t keys;
+
+  /// Keys that are read once instead of again.
+  std::int64_t saved() const { return static_cast<std::int64_t>(last - first - 1) * keys; }
+};
+
+/// The group that begins with a sequence: as long as another neighbour saves more than it costs.
+Group group_from(const PageLayout& pages, const Sequences& sequences, std::size_t first) {
+  Group group{first, first + 1, kUnlimited};
+  while (group.last < sequences.plan.size()) {
+    const std::int64_t keys =
+        std::min(group.keys, shared_keys(pages, sequences, first, group.last));
+    const Group longer{first, group.last + 1, keys};
+    if (keys == 0 || longer.saved() < group.saved()) break;
+    group = longer;
+  }
+  return group;
+}
+
+void add_prefix(const Sequences& sequences, const Group& group, Sequences& prefixes) {
+  std::int64_t q_len = 0;
+  for (std::size_t s = group.first; s < group.last; ++s) q_len += sequences.plan[s].q_len;
+  prefixes.plan.push_back({q_len, group.keys, -kUnlimited, kUnlimited});
+  prefixes.places.push_back(sequences.places[group.first]);
+}
+
+/// A sequence without its first `keys` keys, all of which its queries see.
+void add_rest(const Sequences& sequences, std::size_t s, const PageLayout& pages, std::int64_t keys,
+              Sequences& rests) {
+  PlanSequence plan = sequences.plan[s];
+  plan.kv_len -= keys;
+  plan.visible_begin -= keys;
+  plan.visible_end -= keys;
+  plan.visible_prefix -= keys;
+  SequencePlace place = sequences.places[s];
+  place.k_pages += keys / pages.keys;
+  place.v_pages += keys / pages.keys;
+  place.goes_on = keys > 0;
+  rests.plan.push_back(plan);
+  rests.places.push_back(place);
+}
+
+/// Options by which a query or key is told from others by more than its row of q.
+bool can_cascade(const AttentionOptions& options) {
+  return options.alibi_slopes.empty() && !options.score_callback &&
+         options.bool_mask.values.data == nullptr && options.bias.data == nullptr &&
+         options.weights.data == nullptr && options.weight_sums.data == nullptr &&
+         !options.state_in;
+}
+
+/// The position of every row of q, for a rotation: those of a group are not consecutive.
+void find_positions(const Sequences& sequences, std::int64_t q_rows,
+                    std::vector<std::int64_t>& positions) {
+  positions.assign(static_cast<std::size_t>(q_rows), 0);
+  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+    const SequencePlace& at = sequences.places[s];
+    std::iota(positions.begin() + at.q_row, positions.begin() + at.q_row + sequences.plan[s].q_len,
+              at.query_offset);
+  }
+}
+
+AttentionState<float> state_in(AlignedBuffer& buffer, const TensorView<float, 4>& out) {
+  const std::int64_t rows = out.shape[1] * out.shape[2];
+  float* floats = buffer.reserve(rows * (out.shape[3] + 2));
+  const TensorView<float, 3>::Index extents{1, out.shape[1], out.shape[2]};
+  return {{floats, extents}, {floats + rows, extents}, {floats + 2 * rows, out.shape}};
+}
+
+}  // namespace
+
+bool find_cascade(const PageLayout& pages, const Sequences& sequences, Cascade& cascade) {
+  cascade.prefixes.clear();
+  cascade.rests.clear();
+  for (std::size_t s = 0; s < sequences.plan.size();) {
+    const Group group = group_from(pages, sequences, s);
+    const bool shared = group.last - group.first > 1;
+    if (shared) add_prefix(sequences, group, cascade.prefixes);
+    for (; s < group.last; ++s) {
+      add_rest(sequences, s, pages, shared ? group.keys : 0, cascade.rests);
+    }
+  }
+  return !cascade.prefixes.plan.empty();
+}
+
+bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
+                    const Sequences& sequences, const CallbackOfCall& callback) {
+  thread_local Cascade cascade;
+  thread_local AlignedBuffer states;
+  thread_local std::vector<std::int64_t> positions;
+  if (tensors.pages == nullptr || sequences.plan.size() < 2) return false;
+  if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
+  if (!find_cascade(*tensors.pages, sequences, cascade)) return false;
+
+  const AttentionState<float> state = state_in(states, tensors.out);
+  AttentionOptions rest = options;
+  rest.state_in = state;
+  if (RopeOptions& rope = rest.rope; rope.table.cos.data != nullptr && !rope.q_positions.data) {
+    find_positions(sequences, tensors.q.shape[2], positions);
+    rope.q_positions = {positions.data(), {1, tensors.q.shape[2]}};
+  }
+  AttentionOptions prefix = rest;
+  prefix.state_in = {};
+  prefix.state_out = state;
+  // Both write `out` and `lse`, the second time with what counts.
+  plan_and_run(tensors, prefix, cascade.prefixes, callback);
+  plan_and_run(tensors, rest, cascade.rests, callback);
+  return true;
+}
+
+}  // namespace rapt

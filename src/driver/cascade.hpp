@@ -1,0 +1,34 @@
+// A cascade: what several sequences share of their pages is read once for the queries of all of
+// them; each goes on over its own keys from the state that is left.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "driver/attend_sequences.hpp"
+#include "driver/pages.hpp"
+#include "driver/sequences.hpp"
+#include "rapt/attention.hpp"
+
+namespace rapt {
+
+/// Queries of a sequence at most for it to take part: more of them repay reading its pages alone.
+inline constexpr std::int64_t kCascadeQueries = 8;
+
+/// A call over paged sequences in two. Both have the same queries at the same rows.
+struct Cascade {
+  Sequences prefixes;  ///< one for each group of neighbours: all their queries, the shared keys
+  Sequences rests;     ///< every sequence; one of a group without the keys that it shares
+};
+
+/// Finds the groups of neighbouring sequences that begin with the same pages, as forks do. They
+/// share whole key blocks, all of which every one of their queries sees. Returns whether there are
+/// any.
+bool find_cascade(const PageLayout& pages, const Sequences& sequences, Cascade& cascade);
+
+/// Runs the call as a cascade, with the same bits, and returns true; or does nothing, where nothing
+/// is shared or an option counts keys or positions by sequence.
+bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
+                    const Sequences& sequences, const CallbackOfCall& callback);
+
+}  // namespace rapt

@@ -60,19 +60,20 @@ class Fuzzer {
     const Problem problem = fuzz_problem(seed);
     bool same = compare(seed, problem, "padded", run(reference::attention, problem),
                         [&] { return run(attention, problem); });
-    if (seed % 4 == 0 && can_be_ragged(problem.spec)) {
-      Random random(seed);
-      const Cuts cuts = random_cuts(problem.spec.shape, random);
-      const Outputs want = run_ragged_statement(problem, cuts);
-      same &= compare(seed, problem, "ragged", want, [&] { return run_ragged(problem, cuts); });
-      if (can_be_paged(problem.spec)) {
-        same &=
-            compare(seed, problem, "paged", want, [&] { return run_paged(problem, cuts, random); });
-      }
-      if (can_be_cached(problem.spec, cuts)) {
-        same &= compare(seed, problem, "cached", want,
-                        [&] { return run_cached(problem, cuts, random); });
-      }
+    if (seed % 2 == 1 || !can_be_ragged(problem.spec)) return same;
+    Random random(seed);
+    const Shape& shape = problem.spec.shape;
+    const Cuts cuts = seed % 4 == 0 ? random_cuts(shape, random) : random_forks(shape, random);
+    const Outputs want = run_ragged_statement(problem, cuts);
+    const auto try_as = [&](const char* name, const auto& compute) {
+      same &= compare(seed, problem, name, want, compute);
+    };
+    if (!cuts.from_start) try_as("ragged", [&] { return run_ragged(problem, cuts); });
+    if (can_be_paged(problem.spec)) {
+      try_as("paged", [&] { return run_paged(problem, cuts, random); });
+    }
+    if (can_be_cached(problem.spec, cuts)) {
+      try_as("cached", [&] { return run_cached(problem, cuts, random); });
     }
     return same;
   }

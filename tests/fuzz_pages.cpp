@@ -16,8 +16,6 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-std::int64_t length_of(const Cuts& cuts, std::size_t s) { return cuts.kv[s + 1] - cuts.kv[s]; }
-
 /// [1, heads, tokens, dim] without its batch.
 TensorView<const float, 3> of_heads(const TensorView<float, 4>& view) {
   return packed(view).swapped(0, 1);
@@ -33,7 +31,8 @@ struct ReadyKeys {
     storage.assign(static_cast<std::size_t>(keys.size()), kNaN);
     keys = {storage.data(), problem.k.shape};
     for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) {
-      make_ready(problem.k.sliced(2, cuts.kv[s], length_of(cuts, s)), cuts.kv[s], norm, rotate);
+      const std::int64_t first = cuts.first_key(s);
+      make_ready(problem.k.sliced(2, first, cuts.keys(s)), first, norm, rotate);
     }
     if (norm) {
       options.qk_norm->normalize_keys = false;
@@ -74,7 +73,19 @@ class Feeder {
       : cache_(cache), k_(k), v_(v), random_(random) {}
 
   std::int64_t feed(std::int64_t first, std::int64_t last) {
-    std::int64_t sequence = cache_.add();
+    return go_on(cache_.add(), first, last);
+  }
+
+  /// The same from a fork of a sequence that has the tokens from 0 on.
+  std::int64_t feed_fork(std::int64_t parent, std::int64_t last) {
+    const std::int64_t sequence = cache_.fork(parent);
+    const std::int64_t first = std::min(cache_.length(parent), last);
+    cache_.truncate(sequence, first);
+    return go_on(sequence, first, last);
+  }
+
+ private:
+  std::int64_t go_on(std::int64_t sequence, std::int64_t first, std::int64_t last) {
     while (first < last) {
       const std::int64_t count = 1 + random_.below(last - first);
       if (random_.below(4) == 0) take_back(sequence);
@@ -86,7 +97,6 @@ class Feeder {
     return sequence;
   }
 
- private:
   void append_nan(std::int64_t sequence) {
     const std::int64_t count = 1 + random_.below(70);
     const std::vector<float> nan(
@@ -143,7 +153,7 @@ bool can_be_paged(const Spec& spec) { return spec.shape.value_dim > 0; }
 
 bool can_be_cached(const Spec& spec, const Cuts& cuts) {
   for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
-    if (cuts.q[s + 1] - cuts.q[s] > length_of(cuts, s)) return false;
+    if (cuts.q[s + 1] - cuts.q[s] > cuts.keys(s)) return false;
   }
   return spec.mask.align == Mask::Align::bottom_right && can_be_paged(spec);
 }
@@ -159,7 +169,9 @@ Outputs run_cached(const Problem& problem, const Cuts& cuts, Random random) {
   std::vector<std::int64_t> sequences;
   Feeder feeder(cache, ready.keys, problem.v, random);
   for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
-    sequences.push_back(feeder.feed(cuts.kv[n], cuts.kv[n + 1]));
+    const std::int64_t first = cuts.first_key(n), last = first + cuts.keys(n);
+    sequences.push_back(cuts.from_start && n > 0 ? feeder.feed_fork(sequences.back(), last)
+                                                 : feeder.feed(first, last));
   }
   attention(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
             ready.options);
@@ -173,7 +185,12 @@ Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
   const std::int64_t columns = s.kv_len / page_size + 1;
   Outputs got = outputs_of(problem, cuts);
   const ReadyKeys ready(problem, cuts, got);
-  const std::vector<std::int64_t> table = shuffled(sequences * columns, random);
+  std::vector<std::int64_t> table = shuffled(sequences * columns, random);
+  if (cuts.from_start) {
+    for (std::size_t n = static_cast<std::size_t>(columns); n < table.size(); ++n) {
+      table[n] = table[n - static_cast<std::size_t>(columns)];
+    }
+  }
   const std::vector<std::int32_t> narrow(table.begin(), table.end());
   const auto floats = [&](std::int64_t dim) {
     return std::vector<float>(
@@ -186,12 +203,12 @@ Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
                                {sequences * columns, page_size, s.kv_heads, s.value_dim});
   std::vector<std::int64_t> lens;
   for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
-    lens.push_back(length_of(cuts, n));
+    lens.push_back(cuts.keys(n));
     for (std::int64_t t = 0; t < lens.back(); ++t) {
       const std::int64_t entry = static_cast<std::int64_t>(n) * columns + t / page_size;
       const std::int64_t page = table[static_cast<std::size_t>(entry)];
-      copy_token(ready.keys, cuts.kv[n] + t, k, page, t % page_size);
-      copy_token(problem.v, cuts.kv[n] + t, v, page, t % page_size);
+      copy_token(ready.keys, cuts.first_key(n) + t, k, page, t % page_size);
+      copy_token(problem.v, cuts.first_key(n) + t, v, page, t % page_size);
     }
   }
   PagedKeyValues pages{.k = k, .v = v, .kv_lens = lens};

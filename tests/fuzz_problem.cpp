@@ -136,6 +136,27 @@ Spec any_spec(Random& random) {
   return spec;
 }
 
+/// A problem whose forks can be a cascade: few queries, more than a key block, and none of the
+/// options that a cascade leaves to others.
+void make_forkable(Spec& spec, Random& random) {
+  spec.shape = {.batch = 1,
+                .heads = 2 * (1 + random.below(2)),
+                .kv_heads = 2,
+                .q_len = 2 + random.below(12),
+                .kv_len = 257 + random.below(one_in(random, 4) ? 300 : 40),
+                .head_dim = 2 + random.below(20),
+                .value_dim = 1 + random.below(40)};
+  spec.mask = one_in(random, 4) ? Mask{} : causal();
+  spec.mask.align = Mask::Align::bottom_right;
+  if (one_in(random, 4)) spec.mask.window_left = 240 + random.below(60);
+  spec.offset_per_sequence = spec.prefix_per_sequence = spec.kv_lens = spec.bias = false;
+  spec.weights = spec.weights_rows = spec.state_in = false;
+  spec.bool_mask.reset();
+  spec.alibi_slope.reset();
+  spec.callback = Callback::none;
+  spec.weight_sums = WeightSums::none;
+}
+
 /// From one strange number in all tensors to one in ten; or all of one tensor tiny or huge.
 void spoil(Problem& problem, Random& random) {
   static constexpr float kStrange[] = {std::numeric_limits<float>::quiet_NaN(),
@@ -170,7 +191,9 @@ void spoil(Problem& problem, Random& random) {
 
 Problem fuzz_problem(std::uint64_t seed) {
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
-  Problem problem(any_spec(random));
+  Spec spec = any_spec(random);
+  if (seed % 32 == 2) make_forkable(spec, random);
+  Problem problem(spec);
   if (one_in(random, 3)) spoil(problem, random);
   return problem;
 }

@@ -26,9 +26,7 @@ AttentionState<T> rows_of(const AttentionState<T>& state, std::int64_t first, st
 
 std::int64_t most_keys(const Cuts& cuts) {
   std::int64_t most = 0;
-  for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) {
-    most = std::max(most, cuts.kv[s + 1] - cuts.kv[s]);
-  }
+  for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) most = std::max(most, cuts.keys(s));
   return most;
 }
 
@@ -43,7 +41,7 @@ std::vector<std::int64_t> random_offsets(std::int64_t rows, std::int64_t sequenc
 /// Sequence s by itself.
 void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const Outputs& want) {
   const std::int64_t first = cuts.q[s], count = cuts.q[s + 1] - first;
-  const std::int64_t key = cuts.kv[s], keys = cuts.kv[s + 1] - key;
+  const std::int64_t key = cuts.first_key(s), keys = cuts.keys(s);
   const auto rows = [&](const auto& view) {
     return view.data == nullptr ? view : view.sliced(2, first, count);
   };
@@ -96,6 +94,16 @@ Cuts random_cuts(const Shape& shape, Random& random) {
   const std::int64_t sequences = 1 + random.below(4);
   return {random_offsets(shape.q_len, sequences, random),
           random_offsets(shape.kv_len, sequences, random)};
+}
+
+Cuts random_forks(const Shape& shape, Random& random) {
+  const std::int64_t sequences = 2 + random.below(3);
+  Cuts cuts{random_offsets(shape.q_len, sequences, random), {0}, true};
+  for (std::int64_t s = 0; s < sequences; ++s) {
+    const std::int64_t less = random.below(std::min<std::int64_t>(shape.kv_len, 20) + 1);
+    cuts.kv.push_back(cuts.kv.back() + shape.kv_len - less);
+  }
+  return cuts;
 }
 
 Outputs run_ragged(const Problem& problem, const Cuts& cuts) {

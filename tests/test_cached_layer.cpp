@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "arena.hpp"
@@ -178,6 +179,32 @@ TEST_CASE("forked and rolled back sequences go on as if the layer had never left
   feed(layer, cache, parent, stream, 90, 150, 25, options);
   CHECK(same_bits(stream.y, want));
   CHECK(same_bits(other.y, want_other));
+}
+
+TEST_CASE("sequences may go through one layer and one cache by a thread each") {
+  const LayerProblem p = cached_problem(19);
+  const MultiHeadAttention layer = p.layer();
+  const AttentionOptions options{.mask = causal()};
+  const LayerStream stream(p, 120, 20);
+  const std::vector<float> want = reference_layer(p, stream.x, stream.x, 1, options);
+  KvCache cache(cache_of(p.config));
+  const std::int64_t shared = cache.add();
+  std::vector<LayerStream> got(6, stream);
+  feed(layer, cache, shared, got[0], 0, 90, 90, options);
+  for (std::size_t t = 1; t < got.size(); ++t) got[t].y = got[0].y;
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < got.size(); ++t) {
+    threads.emplace_back([&, t] {
+      const std::int64_t own = cache.fork(shared);
+      feed(layer, cache, own, got[t], 90, 120, 1 + static_cast<std::int64_t>(t), options);
+      cache.remove(own);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const LayerStream& one : got) CHECK(same_bits(one.y, want));
+  CHECK(cache.usage().pages_used == 2);
+  cache.remove(shared);
+  CHECK(cache.usage().pages_used == 0);
 }
 
 TEST_CASE("no sequences and no rows are valid, and change nothing") {

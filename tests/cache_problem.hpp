@@ -85,8 +85,12 @@ inline StreamOutputs in_one_tensor(AttentionFunction& function, const StreamToke
   return outputs;
 }
 
+/// Small pages, of which short sequences have several.
 inline KvCacheConfig config_of(const Stream& stream) {
-  return {.kv_heads = stream.kv_heads, .head_dim = stream.head_dim, .value_dim = stream.value_dim};
+  return {.kv_heads = stream.kv_heads,
+          .head_dim = stream.head_dim,
+          .value_dim = stream.value_dim,
+          .page_tokens = 64};
 }
 
 /// Attention of the `count` tokens from `first` on, which are the last of the sequence.

@@ -29,7 +29,10 @@ inline MultiHeadAttention fused_layer(const LayerProblem& p, FusedRows order) {
 }
 
 inline KvCacheConfig cache_of(const MultiHeadAttentionConfig& c) {
-  return {.kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .value_dim = c.value_dim};
+  return {.kv_heads = c.num_kv_heads,
+          .head_dim = c.head_dim,
+          .value_dim = c.value_dim,
+          .page_tokens = 64};
 }
 
 /// Tokens [tokens, model_dim] and what the layer makes of them.

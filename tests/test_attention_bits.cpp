@@ -121,6 +121,43 @@ TEST_CASE("every ISA gives the bits of the scalar statement for NaN, infinities 
   }
 }
 
+TEST_CASE("a few tokens keep their bits with every option, and numbers that are none") {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
+  Random random(77);
+  for (std::uint64_t seed = 0; seed < (quick() ? 150u : 1500u); ++seed) {
+    Spec spec;
+    spec.shape = {.batch = 2,
+                  .heads = 2,
+                  .kv_heads = 1 + random.below(2),
+                  .q_len = 1 + random.below(9),
+                  .kv_len = random.below(10),
+                  .head_dim = 1 + random.below(34),
+                  .value_dim = 1 + random.below(34)};
+    if (seed % 2 == 0) spec.mask = causal(random.below(8) - 3);
+    if (seed % 3 == 0) spec.mask = spec.mask.windowed(random.below(4), random.below(4));
+    spec.kv_lens = seed % 5 == 0;
+    spec.lse = seed % 2 == 1;
+    if (seed % 7 == 1) spec.sink = 0.5f;
+    spec.weight_sums = seed % 7 == 2 ? WeightSums::per_head : WeightSums::none;
+    if (seed % 11 == 1) spec.qk_norm = 1e-5f;
+    if (seed % 11 == 2) spec.bool_mask = MaskMeaning::keep;
+    if (seed % 11 == 3) spec.soft_cap = 2.0f;
+    spec.state_out = seed % 11 == 4;
+    spec.state_in = seed % 11 == 5;
+    spec.bias = seed % 11 == 6;
+    spec.seed = seed;
+    Problem problem(spec);
+    for (std::vector<float>* storage :
+         {&problem.q_storage, &problem.k_storage, &problem.v_storage}) {
+      if (seed % 4 != 3 || storage->empty()) continue;
+      (*storage)[static_cast<std::size_t>(random.below(std::ssize(*storage)))] =
+          seed % 8 == 3 ? kNone : kInfinite;
+    }
+    check_every_isa(problem);
+  }
+}
+
 TEST_CASE("a zero in the output is +0 where a fold underflows to -0") {
   constexpr std::int64_t kDim = 35;
   constexpr std::int64_t kKeys = kernels::kKeyBlock + 1;

@@ -86,6 +86,7 @@ void set_row_options(const Call& call, const SequencePlace& at, AttendArgs& args
     if (norm->normalize_keys) args.norm_k = row_norm(norm->k_weight, norm->epsilon);
   }
   const RopeOptions& rope = call.options.rope;
+  if (rope.table.cos.data == nullptr) return;
   args.rotate_q = rotation_of(rope.table, rope.q_positions, at.batch, at.q_row, at.query_offset);
   if (rope.rotate_keys) {
     args.rotate_k = rotation_of(rope.table, rope.k_positions, at.batch, at.kv_row, 0);
@@ -236,12 +237,11 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     AttendArgs args = attend_args(call, item);
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
-    AttendArgs next{};
     // What a small call reads is in the cache, or read sooner than a prefetch would help.
-    if (shared && static_cast<std::size_t>(i) + 1 < plan.items.size()) {
-      next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
-      args.next = &next;
-    }
+    const bool prefetches = shared && static_cast<std::size_t>(i) + 1 < plan.items.size();
+    if (!prefetches) return kernels.attend(args);
+    const AttendArgs next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
+    args.next = &next;
     kernels.attend(args);
   };
   const auto fold = [&](std::int64_t i) {

@@ -30,8 +30,10 @@ struct Keys {
 
 Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int64_t row,
              std::int64_t rows) {
-  const std::int64_t first = row / problem.group;
-  const std::int64_t last = (row + rows - 1) / problem.group;
+  // A plan of a tiny call is mostly divisions.
+  const std::int64_t group = problem.group;
+  const std::int64_t first = group == 1 ? row : row / group;
+  const std::int64_t last = group == 1 ? row + rows - 1 : (row + rows - 1) / group;
   const std::int64_t begin = std::max<std::int64_t>(first + sequence.visible_begin, 0);
   const std::int64_t end =
       std::min(sequence.kv_len, std::max(last + sequence.visible_end, sequence.visible_prefix));
@@ -58,15 +60,16 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts));
   const std::int64_t pieces = std::max<std::int64_t>(1, ceil_div(blocks, piece_blocks));
   for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
-    std::int64_t split = -1;
-    if (pieces > 1) {
-      split = static_cast<std::int64_t>(plan.splits.size());
-      // States are addressed by absolute block; those before `first` do not exist.
-      const std::int64_t block_floats = chunk.rows * plan.state_stride;
-      plan.splits.push_back({sequence, head, chunk.row, chunk.rows, first, last,
-                             plan.state_floats - first * block_floats});
-      plan.state_floats += blocks * block_floats;
+    if (pieces == 1) {
+      plan.items.push_back({sequence, head, chunk.row, chunk.rows, first, last, -1});
+      continue;
     }
+    const auto split = static_cast<std::int64_t>(plan.splits.size());
+    // States are addressed by absolute block; those before `first` do not exist.
+    const std::int64_t block_floats = chunk.rows * plan.state_stride;
+    plan.splits.push_back({sequence, head, chunk.row, chunk.rows, first, last,
+                           plan.state_floats - first * block_floats});
+    plan.state_floats += blocks * block_floats;
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
       plan.items.push_back({sequence, head, chunk.row, chunk.rows, first + blocks * piece / pieces,
                             first + blocks * (piece + 1) / pieces, split});

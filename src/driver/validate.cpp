@@ -296,12 +296,13 @@ void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
                            NamedMemory{"state_out: l", memory_range(options.state_out.l)},
                            NamedMemory{"state_out: o", memory_range(options.state_out.o)}};
   for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& [name, range] = outputs[i];
+    if (range.begin == range.end) continue;
     for (std::size_t j = i + 1; j < outputs.size(); ++j) {
-      check_disjoint(outputs[i].name, outputs[i].range, outputs[j].name, outputs[j].range);
+      check_disjoint(name, range, outputs[j].name, outputs[j].range);
     }
+    check_aliasing(name, range, inputs, options);
   }
-  for (const NamedMemory& output : outputs)
-    check_aliasing(output.name, output.range, inputs, options);
 }
 
 void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,

@@ -6,6 +6,7 @@
 #include "kernels/attend_few_rows.inl.hpp"
 #include "kernels/attend_rows.inl.hpp"
 #include "kernels/attend_scratch.inl.hpp"
+#include "kernels/attend_tiny.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
@@ -143,6 +144,9 @@ inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
 }
 
 inline void attend(const AttendArgs& args) {
+  if (is_tiny(args)) {
+    return attend_tiny(args, [&](std::int64_t r) { attend_row_exactly(args, r); });
+  }
   const AttendScratch scratch(args);
   pack_queries(args, scratch);
   if (args.states == nullptr) {

@@ -51,30 +51,33 @@ struct AttendScratch {
   float* block_max;  // [rows][blocks] when the weights are wanted
   std::int64_t floats;
 
-  explicit AttendScratch(const AttendArgs& args) {
-    rows = round_up(args.rows, 16);
+  explicit AttendScratch(const AttendArgs& args) : AttendScratch(args, args.rows, args.scratch) {}
+
+  /// The same for another number of rows. memory: null to know how many floats it takes.
+  AttendScratch(const AttendArgs& args, std::int64_t item_rows, float* memory) {
+    rows = round_up(item_rows, 16);
     blocks = args.weights != nullptr ? blocks_of(args) : 0;
     q_tile = tile_floats(args.head_dim);
     o_stride = round_up(args.value_dim, kPanel);
     floats = 0;
     key_stride = round_up(args.head_dim, kLanes);
-    row = take(args.scratch, changes_queries(args) ? key_stride : 0);
-    keys = take(args.scratch, changes_keys(args) ? kKeyBlock * key_stride : 0);
-    q = take(args.scratch, (args.rows + kRows - 1) / kRows * q_tile);
-    k = take(args.scratch, kKeyBlock * args.head_dim);
-    v = take(args.scratch, kKeyBlock * o_stride);
-    s = take(args.scratch, kQueryRows * kKeyBlock);
-    top = take(args.scratch, kQueryRows * kLanes);
-    o = take(args.scratch, rows * o_stride);
-    m = take(args.scratch, rows);
-    l = take(args.scratch, rows);
-    block_m = take(args.scratch, round_up(kQueryRows, 16));
-    block_l = take(args.scratch, round_up(kQueryRows, 16));
-    a = take(args.scratch, round_up(kQueryRows, 16));
-    b = take(args.scratch, round_up(kQueryRows, 16));
-    natural = take(args.scratch, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
-    sums = take(args.scratch, args.sums != nullptr ? args.group * kKeyBlock : 0);
-    block_max = take(args.scratch, round_up(rows * blocks, 16));
+    row = take(memory, changes_queries(args) ? key_stride : 0);
+    keys = take(memory, changes_keys(args) ? kKeyBlock * key_stride : 0);
+    q = take(memory, (item_rows + kRows - 1) / kRows * q_tile);
+    k = take(memory, kKeyBlock * args.head_dim);
+    v = take(memory, kKeyBlock * o_stride);
+    s = take(memory, kQueryRows * kKeyBlock);
+    top = take(memory, kQueryRows * kLanes);
+    o = take(memory, rows * o_stride);
+    m = take(memory, rows);
+    l = take(memory, rows);
+    block_m = take(memory, round_up(kQueryRows, 16));
+    block_l = take(memory, round_up(kQueryRows, 16));
+    a = take(memory, round_up(kQueryRows, 16));
+    b = take(memory, round_up(kQueryRows, 16));
+    natural = take(memory, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
+    sums = take(memory, args.sums != nullptr ? args.group * kKeyBlock : 0);
+    block_max = take(memory, round_up(rows * blocks, 16));
   }
 
  private:
@@ -87,11 +90,7 @@ struct AttendScratch {
 
 /// For the item itself and, behind it, for one of its rows again (attend_row_exactly).
 inline std::int64_t attend_scratch(const AttendArgs& args) {
-  AttendArgs measure = args;
-  measure.scratch = nullptr;
-  const std::int64_t item = AttendScratch(measure).floats;
-  measure.rows = 1;
-  return item + AttendScratch(measure).floats;
+  return AttendScratch(args, args.rows, nullptr).floats + AttendScratch(args, 1, nullptr).floats;
 }
 
 }  // namespace

@@ -152,8 +152,14 @@ RAPT_INLINE float join_sink(const AttendArgs& args, std::int64_t head, float& m,
   return a;
 }
 
+/// What a row's sums are scaled by; 0 without an attended key.
+RAPT_INLINE float inverse_of(float m, float l) {
+  const bool empty = m == -kInfinity && l == 0.0f;
+  return empty ? 0.0f : 1.0f / l;
+}
+
 /// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
-/// exist. Returns whether all of it is finite.
+/// exist. Returns whether all of it is finite. o is 0 up to a whole vector.
 RAPT_INLINE bool finish_out(const float* o, float a, float inverse, std::int64_t value_dim,
                             float* out) {
   const Vec keep(a), scale(inverse);
@@ -164,12 +170,12 @@ RAPT_INLINE bool finish_out(const float* o, float a, float inverse, std::int64_t
     store(out + c, y);
     poison = fma(y, Vec(0.0f), poison);
   }
-  float tail = 0.0f;
-  for (; c < value_dim; ++c) {
-    out[c] = __builtin_fmaf(__builtin_fmaf(o[c], a, 0.0f), inverse, 0.0f);
-    tail = __builtin_fmaf(out[c], 0.0f, tail);
+  if (c < value_dim) {  // what lies behind o is 0
+    const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
+    store_first(out + c, y, value_dim - c);
+    poison = fma(y, Vec(0.0f), poison);
   }
-  return sum_lanes(poison) + tail == 0.0f;
+  return sum_lanes(poison) == 0.0f;
 }
 
 /// The row's state for the caller, before a sink joins it. Adding +0 keeps -0 out, as in out; the
@@ -184,20 +190,15 @@ inline void write_state(const AttendArgs& args, RowPosition at, const float* o, 
   for (std::int64_t c = 0; c < args.value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
 }
 
-/// Writes out, lse, weights and state of row r of the item. Returns false when the row is not
-/// finite and `exact` is false: it must then be computed again, exactly.
-inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
-                       bool exact) {
-  const auto [i, h] = position_of(args, args.row_begin + r);
-  float m = scratch.m[r], l = scratch.l[r];
-  write_state(args, {i, h}, scratch.o + r * scratch.o_stride, m, l);
+/// Writes out, lse and row end of a row whose state is (m, l, o); m and l then hold its sink as
+/// well. Returns false when the row is not finite and `exact` is false: it must then be computed
+/// again, exactly.
+RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const float* o, float& m,
+                                float& l, bool exact) {
+  const auto [i, h] = position_of(args, row);
   const float a = join_sink(args, h, m, l);
   float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
-  const bool empty = m == -kInfinity && l == 0.0f;
-  const float inverse = empty ? 0.0f : 1.0f / l;
-  const bool finite =
-      finish_out(scratch.o + r * scratch.o_stride, a, inverse, args.value_dim, out) &&
-      l - l == 0.0f;
+  const bool finite = finish_out(o, a, inverse_of(m, l), args.value_dim, out) && l - l == 0.0f;
   if (!finite && !exact) return false;
   if (exact) {
     for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
@@ -205,11 +206,22 @@ inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std
   if (args.lse != nullptr) {
     args.lse[i * args.lse_token_stride + h * args.lse_head_stride] = log_sum_exp(m, l);
   }
-  if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse, exact);
   if (args.row_ends != nullptr) {
-    args.row_ends[2 * (args.row_begin + r)] = m;
-    args.row_ends[2 * (args.row_begin + r) + 1] = inverse;
+    args.row_ends[2 * row] = m;
+    args.row_ends[2 * row + 1] = inverse_of(m, l);
   }
+  return true;
+}
+
+/// The same of row r of the item, and its state and weights.
+inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                       bool exact) {
+  const std::int64_t row = args.row_begin + r;
+  const float* o = scratch.o + r * scratch.o_stride;
+  float m = scratch.m[r], l = scratch.l[r];
+  write_state(args, position_of(args, row), o, m, l);
+  if (!finish_outputs(args, row, o, m, l, exact)) return false;
+  if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse_of(m, l), exact);
   return true;
 }
 

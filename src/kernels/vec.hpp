@@ -41,6 +41,14 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), a, b);
 }
 
+/// The first n floats of p, n below the lanes, and 0 in the others; what lies behind is not
+/// touched.
+RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
+}
+RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), x);
+}
 /// Whether every lane of x is below its bound; not where x is NaN.
 RAPT_INLINE bool all_below(Vec x, Vec bound) {
   return _mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ) == 0xffff;
@@ -101,6 +109,25 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
 }
 RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), _mm256_mul_ps(a, b));
+}
+RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane));
+}
+// The masked store is microcode on AMD's processors.
+RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
+  __m128 part = _mm256_castps256_ps128(x);
+  if ((n & 4) != 0) {
+    _mm_storeu_ps(p, part);
+    part = _mm256_extractf128_ps(x, 1);
+    p += 4;
+  }
+  if ((n & 2) != 0) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), part);
+    part = _mm_movehl_ps(part, part);
+    p += 2;
+  }
+  if ((n & 1) != 0) _mm_store_ss(p, part);
 }
 RAPT_INLINE bool all_below(Vec x, Vec bound) {
   return _mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_LT_OQ)) == 0xff;
@@ -269,6 +296,18 @@ RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::i
 
 RAPT_INLINE Vec load(const float* p) { return Vec::load_unaligned(p); }
 RAPT_INLINE void store(float* p, Vec x) { x.store_unaligned(p); }
+#if !defined(RAPT_KERNEL_ISA_AVX512) && !defined(RAPT_KERNEL_ISA_AVX2)
+RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
+  float part[kVecLanes] = {};
+  for (std::int64_t i = 0; i < n; ++i) part[i] = p[i];
+  return load(part);
+}
+RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
+  float part[kVecLanes];
+  store(part, x);
+  for (std::int64_t i = 0; i < n; ++i) p[i] = part[i];
+}
+#endif
 
 constexpr float kInfinity = __builtin_inff();
 constexpr float kLowest = -__FLT_MAX__;

@@ -105,7 +105,7 @@ struct Made {
     std::int64_t q_len, kv_len, shared, visible_begin = -kernels::kUnlimited;
   };
 
-  explicit Made(const std::vector<Line>& lines) {
+  explicit Made(const std::vector<Line>& lines, std::int64_t heads = 1) {
     tables.reserve(lines.size());
     std::int64_t row = 0, other = 1000;
     for (const Line& line : lines) {
@@ -118,7 +118,7 @@ struct Made {
       sequences.places.push_back({.q_row = row, .k_pages = table.data(), .v_pages = table.data()});
       row += line.q_len;
     }
-    found = find_cascade({.keys = 64, .packed = true}, sequences, cascade);
+    found = find_cascade({.keys = 64, .packed = true}, sequences, heads, cascade);
   }
 
   std::vector<float> memory = std::vector<float>(4000);
@@ -231,6 +231,14 @@ TEST_CASE("a group takes in a neighbour only where that saves reading") {
   REQUIRE(three.cascade.prefixes.plan.size() == 1);
   CHECK(three.cascade.prefixes.plan[0].q_len == 3);
   CHECK(three.cascade.prefixes.plan[0].kv_len == 256);
+}
+
+TEST_CASE("a pair that would leave the path of few rows is no group, three sequences are") {
+  CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 3).found);
+  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 4).found);
+  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 8).found);
+  CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 9).found);
+  CHECK(Made({{1, 700, 600}, {1, 700, 600}, {1, 700, 600}}, 4).found);
 }
 
 TEST_CASE("what a query does not see wholly, and what many queries share, is no cascade") {

@@ -22,9 +22,10 @@ struct Cascade {
 };
 
 /// Finds the groups of neighbouring sequences that begin with the same pages, as forks do. They
-/// share whole key blocks, all of which every one of their queries sees. Returns whether there are
-/// any.
-bool find_cascade(const PageLayout& pages, const Sequences& sequences, Cascade& cascade);
+/// share whole key blocks, all of which every one of their queries sees; `heads` query heads share
+/// a kv head. Returns whether there are any that pay.
+bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
+                  Cascade& cascade);
 
 /// Runs the call as a cascade, with the same bits, and returns true; or does nothing, where nothing
 /// is shared or an option counts keys or positions by sequence.

@@ -1,19 +1,13 @@
 // rms_norm(): validate, then normalise the rows in parallel.
 #include "driver/rms_norm.hpp"
 
-#include <algorithm>
-
 #include "dispatch/dispatch.hpp"
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
+#include "driver/row_parts.hpp"
 
 namespace rapt {
 namespace {
 
 using core::memory_range;
-
-/// Rows that an item normalises.
-constexpr std::int64_t kItemRows = 256;
 
 template <int Rank>
 void check_tensors(const TensorView<const float, Rank>& x, const TensorView<float, Rank>& y,
@@ -39,21 +33,17 @@ void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<co
   check_tensors(x, y, weight, epsilon);
   if (x.size() == 0) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  // Not a structured binding, which clang 14 lets no lambda use.
-  const std::int64_t batch = x.shape[0], heads = x.shape[1], tokens = x.shape[2],
-                     width = x.shape[3];
-  const std::int64_t parts = (tokens + kItemRows - 1) / kItemRows;
-  const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(width);
-  for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
-    const std::int64_t begin = item % parts * kItemRows;
-    const std::int64_t h = item / parts % heads;
-    const std::int64_t b = item / parts / heads;
-    kernels.normalize({.x = x.data + b * x.strides[0] + h * x.strides[1] + begin * x.strides[2],
+  for_row_parts(x.shape, [&](const RowPart& part) {
+    const auto first = [&part](const auto& view) {
+      return view.data + part.batch * view.strides[0] + part.head * view.strides[1] +
+             part.begin * view.strides[2];
+    };
+    kernels.normalize({.x = first(x),
                        .x_stride = x.strides[2],
-                       .y = y.data + b * y.strides[0] + h * y.strides[1] + begin * y.strides[2],
+                       .y = first(y),
                        .y_stride = y.strides[2],
-                       .rows = std::min(kItemRows, tokens - begin),
-                       .width = width,
+                       .rows = part.end - part.begin,
+                       .width = x.shape[3],
                        .norm = row_norm(weight, epsilon)});
   });
 }

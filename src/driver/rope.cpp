@@ -1,12 +1,10 @@
 // apply_rope(): validate, then rotate the rows of each head in parallel.
-#include <algorithm>
 #include <string>
 
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
 #include "driver/rotation.hpp"
+#include "driver/row_parts.hpp"
 #include "driver/validate_rope.hpp"
 #include "rapt/rope.hpp"
 
@@ -18,8 +16,6 @@ using core::memory_range;
 using Positions = TensorView<const std::int64_t, 2>;
 
 constexpr const char* kDimensions[] = {"batch", "heads", "tokens", "head_dim"};
-/// Tokens of one head that an item rotates.
-constexpr std::int64_t kItemTokens = 256;
 
 void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
                    const RopeView& table) {
@@ -40,22 +36,15 @@ void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 
 void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
             const RopeView& table, const Positions& positions, std::int64_t first_position) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  // Not a structured binding, which clang 14 lets no lambda use.
-  const std::int64_t batch = x.shape[0], heads = x.shape[1], tokens = x.shape[2];
-  const std::int64_t head_dim = x.shape[3];
-  const std::int64_t parts = (tokens + kItemTokens - 1) / kItemTokens;
-  const double work = static_cast<double>(batch * heads * tokens) * static_cast<double>(head_dim);
-  for_items(batch * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
-    const std::int64_t begin = item % parts * kItemTokens;
-    const std::int64_t h = item / parts % heads;
-    const std::int64_t b = item / parts / heads;
+  for_row_parts(x.shape, [&](const RowPart& part) {
+    const std::int64_t b = part.batch, h = part.head;
     kernels.rotate({.x = x.data + b * x.strides[0] + h * x.strides[1],
                     .x_stride = x.strides[2],
                     .y = y.data + b * y.strides[0] + h * y.strides[1],
                     .y_stride = y.strides[2],
-                    .row_begin = begin,
-                    .row_end = std::min(begin + kItemTokens, tokens),
-                    .head_dim = head_dim,
+                    .row_begin = part.begin,
+                    .row_end = part.end,
+                    .head_dim = x.shape[3],
                     .rotation = rotation_of(table, positions, b, 0, first_position)});
   });
 }

@@ -1,0 +1,35 @@
+// Functions of single rows: how the rows of [batch, heads, tokens, width] are cut into items.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "driver/parallel.hpp"
+#include "driver/plan.hpp"
+
+namespace rapt {
+
+/// Tokens [begin, end) of one head.
+struct RowPart {
+  std::int64_t batch, head;
+  std::int64_t begin, end;
+};
+
+/// Calls run(part) for all rows of `shape`, none of whose extents is 0, in parallel where they are
+/// worth waking a thread.
+template <class F>
+void for_row_parts(const std::array<std::int64_t, 4>& shape, const F& run) {
+  constexpr std::int64_t kPartTokens = 256;
+  const std::int64_t heads = shape[1], tokens = shape[2];
+  const std::int64_t parts = (tokens + kPartTokens - 1) / kPartTokens;
+  const double work =
+      static_cast<double>(shape[0] * heads * tokens) * static_cast<double>(shape[3]);
+  for_items(shape[0] * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
+    const std::int64_t begin = item % parts * kPartTokens;
+    run(RowPart{item / parts / heads, item / parts % heads, begin,
+                std::min(begin + kPartTokens, tokens)});
+  });
+}
+
+}  // namespace rapt

@@ -1,6 +1,7 @@
 // What the layer refuses over a cache, and what fails on the way: the cache is then as it was.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <stdexcept>
@@ -159,9 +160,9 @@ TEST_CASE("a full cache is an error that leaves all sequences as they were") {
   CHECK(c.error() == "");
 }
 
-/// Throws on its n-th tile.
+/// Throws on its n-th tile, whichever thread has it.
 struct Thrower {
-  int left;
+  std::atomic<int> left;
   void operator()(const ScoreTile&) {
     if (left-- == 0) throw std::runtime_error("no");
   }

@@ -10,6 +10,7 @@
 #include "arena.hpp"
 #include "cache_problem.hpp"
 #include "driver/attend_sequences.hpp"
+#include "on_every_isa.hpp"
 #include "problems.hpp"
 #include "reference/scalar.hpp"
 #include "test_level.hpp"
@@ -18,19 +19,6 @@ namespace rapt::test {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-/// Calls check() on every ISA, with 1 and with 2 threads.
-template <class Check>
-void on_every_isa(const Check& check) {
-  for (const Isa isa : available_isas()) {
-    for (const int threads : {1, 2}) {
-      CAPTURE(isa_name(isa));
-      CAPTURE(threads);
-      const ForcedIsa forced(isa);
-      in_arena(threads, [&] { check(); });
-    }
-  }
-}
 
 StreamOutputs cached(const StreamTokens& tokens, const KvCacheConfig& config, std::int64_t chunk,
                      const AttentionOptions& options) {

@@ -10,25 +10,13 @@
 #include "arena.hpp"
 #include "cached_layer_problem.hpp"
 #include "layer_bounds.hpp"
+#include "on_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
 namespace {
-
-/// Calls check() on every ISA, with 1 and with 2 threads.
-template <class Check>
-void on_every_isa(const Check& check) {
-  for (const Isa isa : available_isas()) {
-    for (const int threads : {1, 2}) {
-      CAPTURE(isa_name(isa));
-      CAPTURE(threads);
-      const ForcedIsa forced(isa);
-      in_arena(threads, [&] { check(); });
-    }
-  }
-}
 
 std::vector<float> through_cache(const MultiHeadAttention& layer, const KvCacheConfig& config,
                                  LayerStream stream, std::int64_t chunk,

@@ -16,6 +16,7 @@
 #include "rapt/linear.hpp"
 #include "reference/naive64.hpp"
 #include "reference/scalar.hpp"
+#include "sentence_of.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
@@ -63,18 +64,6 @@ void check_every_isa(const LinearProblem& problem) {
                     " in ", problem.in, " out ", problem.out, " bias ", with_bias);
     }
   }
-}
-
-/// The sentence of the Error that `call` throws; empty when it throws none.
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return "";
 }
 
 bool contains(const std::string& sentence, const std::string& word) {
@@ -192,26 +181,26 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
   const std::vector<float> unchanged = y;
   const TensorView<float, 2> y_view(y.data(), {3, 5});
 
-  CHECK(contains(error_of([&] { Linear({p.weight.data(), {0, 8}}); }), "weight"));
-  CHECK(contains(error_of([&] { Linear({p.weight.data(), {5, -1}}); }), "weight"));
-  CHECK(contains(error_of([&] { Linear({nullptr, {5, 8}}); }), "weight"));
-  CHECK(contains(error_of([&] { Linear(p.weight_view(), p.x); }), "bias"));
-  CHECK(contains(error_of([&] { Linear::from_heads({p.weight.data(), {1, 0, 5}}); }), "weight"));
+  CHECK(contains(sentence_of([&] { Linear({p.weight.data(), {0, 8}}); }), "weight"));
+  CHECK(contains(sentence_of([&] { Linear({p.weight.data(), {5, -1}}); }), "weight"));
+  CHECK(contains(sentence_of([&] { Linear({nullptr, {5, 8}}); }), "weight"));
+  CHECK(contains(sentence_of([&] { Linear(p.weight_view(), p.x); }), "bias"));
+  CHECK(contains(sentence_of([&] { Linear::from_heads({p.weight.data(), {1, 0, 5}}); }), "weight"));
 
-  CHECK(contains(error_of([&] { Linear().forward(p.x_view(), y_view); }), "empty"));
-  CHECK(contains(error_of([&] { layer.forward({p.x.data(), {3, 7}}, y_view); }), "x"));
-  CHECK(contains(error_of([&] { layer.forward({nullptr, {3, 8}}, y_view); }), "x"));
-  CHECK(contains(error_of([&] { layer.forward({p.x.data(), {3, 8}, {1, 3}}, y_view); }), "x"));
-  CHECK(contains(error_of([&] { layer.forward(p.x_view(), {y.data(), {3, 4}}); }), "y"));
-  CHECK(contains(error_of([&] { layer.forward(p.x_view(), {y.data(), {2, 5}}); }), "y"));
-  CHECK(contains(error_of([&] { layer.forward(p.x_view(), {nullptr, {3, 5}}); }), "y"));
-  CHECK(contains(error_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {1, 3}}); }), "y"));
-  CHECK(contains(error_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {0, 1}}); }), "y"));
+  CHECK(contains(sentence_of([&] { Linear().forward(p.x_view(), y_view); }), "empty"));
+  CHECK(contains(sentence_of([&] { layer.forward({p.x.data(), {3, 7}}, y_view); }), "x"));
+  CHECK(contains(sentence_of([&] { layer.forward({nullptr, {3, 8}}, y_view); }), "x"));
+  CHECK(contains(sentence_of([&] { layer.forward({p.x.data(), {3, 8}, {1, 3}}, y_view); }), "x"));
+  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 4}}); }), "y"));
+  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {2, 5}}); }), "y"));
+  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {nullptr, {3, 5}}); }), "y"));
+  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {1, 3}}); }), "y"));
+  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {0, 1}}); }), "y"));
   CHECK(same_bits(y, unchanged));
 
   std::vector<float> shared(3 * 8 + 3 * 5, 1.0f);
   const std::vector<float> shared_before = shared;
-  CHECK(contains(error_of([&] {
+  CHECK(contains(sentence_of([&] {
                    layer.forward({shared.data(), {3, 8}}, {shared.data() + 20, {3, 5}});
                  }),
                  "overlap"));

@@ -46,7 +46,8 @@ struct CacheQueries;
 ///
 /// Layout of a page: for each kv head its keys, then its values, in 32-bit floats:
 ///   keys    [page_tokens / 32][head_dim][32]     32 keys side by side, as the kernels read them
-///   values  [page_tokens][value_dim rounded up to a multiple of 32]
+///   values  [value_dim / 32][page_tokens][32]    32 columns of all tokens before the next 32;
+///                                                value_dim rounded up to a multiple of 32
 ///
 /// Bits: attention over the cache equals attention over the same keys in one tensor, however they
 /// were appended, forked or rolled back and wherever the pages lie.

@@ -4,6 +4,7 @@
 #include "kernels/attend_rows.inl.hpp"
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/few_rows.inl.hpp"
+#include "kernels/few_rows_panels.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
 #include "kernels/paged.inl.hpp"
@@ -48,18 +49,17 @@ inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch
   QueryTile tile(args, 0, block);
   tile.whole = false;  // no maxima are collected with these scores
   const PageTable& pages = args.pages;
-  const PackedBlock packed = pack_paged_block(args, scratch, block, keys);
+  const PackedBlock packed = paged_keys(args, scratch, block, keys);
   for (std::int64_t j = keys.begin / kPanel * kPanel; j < keys.end; j += kPanel) {
     panel_scores(scratch.q, key_panel(args, packed, j), tile.rows, args.head_dim,
                  score_of(scratch.s, j));
   }
   tile_weights(args, scratch, tile);
-  const auto value_row = [&](std::int64_t j) {
-    const std::int64_t key = block * kKeyBlock + j;
-    return pages.v[key / pages.keys] + pages.v_offset + key % pages.keys * args.v_stride;
-  };
-  few_rows_values(scratch.s, value_row, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
-                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
+  const FoldInto fold{scratch.a, scratch.b, scratch.o, scratch.o_stride};
+  for_page_pieces(pages, block, tile.keys, [&](const PagePiece& piece) {
+    panel_values(scratch.s, value_panels(args, piece), value_panel_stride(args),
+                 {piece.begin, piece.end}, tile.keys, tile.rows, args.value_dim, scratch.v, fold);
+  });
 }
 
 /// Asks for the first keys of what follows `block`: the item's next block or the next item's first.

@@ -59,47 +59,6 @@ struct KeyStreams {
   }
 };
 
-// A packed panel is read from end to end: as many rows at a time as there are registers for whole
-// panel rows, and a chunk of dimensions for all rows before the next, which finds it in L1.
-constexpr int kRowsFit = (kRegisters - 1) / kPanelVectors - 1;
-constexpr int kRowsOfPanel = kRowsFit < 1 ? 1 : kRowsFit < kFewRows ? kRowsFit : kFewRows;
-
-/// Dimensions [first, last) of a panel for R rows; their sums wait in the row tile of scores.
-template <int R>
-struct PanelChunk {
-  static void run(const float* q, const float* panel, std::int64_t first, std::int64_t last,
-                  float* s) {
-    Vec acc[R][kPanelVectors];
-    clear(acc);
-    if (first > 0) {
-      RAPT_UNROLL for (int c = 0; c < kPanelVectors; ++c) {
-        RAPT_UNROLL for (int r = 0; r < R; ++r) {
-          acc[r][c] = load(score_of(s, c * kVecLanes) + r * kLanes);
-        }
-      }
-    }
-    multiply_tile<R, kPanelVectors>(q, panel + first * kPanel, kPanel, first, last, acc);
-    RAPT_UNROLL for (int c = 0; c < kPanelVectors; ++c) {
-      RAPT_UNROLL for (int r = 0; r < R; ++r) {
-        store(score_of(s, c * kVecLanes) + r * kLanes, acc[r][c]);
-      }
-    }
-  }
-};
-
-/// Scores of the kPanel keys of a panel; s: the row tile's scores from the panel's first key on.
-inline void panel_scores(const float* q, const float* panel, std::int64_t rows,
-                         std::int64_t head_dim, float* s) {
-  for (std::int64_t first = 0; first < head_dim; first += kLanes) {
-    const std::int64_t last = first + kLanes < head_dim ? first + kLanes : head_dim;
-    ask_for_border(panel + first * kPanel, kLanes * kPanel);
-    for (std::int64_t r = 0; r < rows; r += kRowsOfPanel) {
-      const std::int64_t left = rows - r < kRowsOfPanel ? rows - r : kRowsOfPanel;
-      with_rows<PanelChunk, kRowsOfPanel>(left, q + r * kLanes, panel, first, last, s + r * kLanes);
-    }
-  }
-}
-
 /// What KeyStreams computed, into a row tile of scores from key `first` on.
 inline void store_streams(const float* streams, std::int64_t rows, std::int64_t keys,
                           std::int64_t first, float* s) {

@@ -61,9 +61,10 @@ struct PageTable {
   const float* const* v;
   std::int64_t k_offset, v_offset;  ///< floats from a page's beginning to the kv head's key 0
   std::int64_t keys;
-  /// 0: keys are rows, AttendArgs::k_stride apart. Else they are packed as [panel][head_dim]
-  /// [kPanel], `keys` is a multiple of kPanel that divides kKeyBlock, and rows of v have whole
-  /// panels of columns. Keys and values that nobody sees may hold anything.
+  /// 0: keys and values are rows, AttendArgs::k_stride and v_stride apart. Else keys are packed as
+  /// [panel][head_dim][kPanel], values as [panel][keys][kPanel] with v_stride kPanel, and `keys` is
+  /// a multiple of kPanel that divides kKeyBlock. Keys and values that nobody sees may hold
+  /// anything.
   int packed;
 };
 

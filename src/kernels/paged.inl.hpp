@@ -77,20 +77,32 @@ inline void pack_paged_keys(const AttendArgs& args, std::int64_t block, KeyRange
   }
 }
 
+/// Floats from the 32 columns of a panel of V to the next 32: in rows they lie side by side.
+RAPT_INLINE std::int64_t value_panel_stride(const AttendArgs& args) {
+  return args.pages.packed != 0 ? args.pages.keys * kPanel : kPanel;
+}
+
+/// The first panel of V at the first key of a piece.
+RAPT_INLINE const float* value_panels(const AttendArgs& args, const PagePiece& piece) {
+  return args.pages.v[piece.page] + args.pages.v_offset + piece.row * args.v_stride;
+}
+
 inline void pack_paged_values(const AttendArgs& args, std::int64_t block, KeyRange keys,
                               float* panels) {
-  const PageTable& pages = args.pages;
-  for_page_pieces(pages, block, keys, [&](const PagePiece& piece) {
-    const float* v = pages.v[piece.page] + pages.v_offset + piece.row * args.v_stride;
-    pack_values(v - piece.begin * args.v_stride, args.v_stride, piece.begin, piece.end,
-                args.value_dim, panels);
+  for_page_pieces(args.pages, block, keys, [&](const PagePiece& piece) {
+    const float* v = value_panels(args, piece) - piece.begin * args.v_stride;
+    for (std::int64_t c = 0; c < args.value_dim; c += kPanel, v += value_panel_stride(args)) {
+      const std::int64_t columns = args.value_dim - c < kPanel ? args.value_dim - c : kPanel;
+      pack_values(v, args.v_stride, piece.begin, piece.end, columns, panels + c * kKeyBlock);
+    }
   });
 }
 
-/// A page of fewer values than a line of weights is copied: the chain would stop too often.
+/// Panels of V are what packing would make of rows. A page of fewer rows than a line of weights has
+/// is copied: the chain would stop too often.
 RAPT_INLINE bool values_stay_in_pages(const AttendArgs& args) {
-  if (args.rows >= kPackValuesRows || args.pages.keys < kLanes) return false;
-  return args.pages.packed != 0 || args.value_dim % kColumns == 0;
+  if (args.pages.packed != 0) return true;
+  return args.rows < kPackValuesRows && args.pages.keys >= kLanes && args.value_dim % kColumns == 0;
 }
 
 /// The keys of a block alone.
@@ -124,11 +136,11 @@ template <int R>
 struct PagedValueTile {
   static void run(const AttendArgs& args, std::int64_t block, KeyRange keys, std::int64_t column,
                   const float* p, const FoldInto& fold) {
-    const PageTable& pages = args.pages;
+    const std::int64_t at = column / kPanel * value_panel_stride(args) + column % kPanel;
     Vec acc[R][kVectors];
     clear(acc);
-    for_page_pieces(pages, block, keys, [&](const PagePiece& piece) {
-      const float* v = pages.v[piece.page] + pages.v_offset + piece.row * args.v_stride + column;
+    for_page_pieces(args.pages, block, keys, [&](const PagePiece& piece) {
+      const float* v = value_panels(args, piece) + at;
       multiply_tile<R, kVectors>(p, v, args.v_stride, piece.begin, piece.end, acc);
     });
     fold_tile<R, kVectors>(fold, 0, acc);
@@ -153,8 +165,13 @@ inline void prefetch_paged_block(const AttendArgs& args, std::int64_t block, Key
                    args.head_dim);
   });
   for_page_pieces(pages, block, keys, [&](const PagePiece& piece) {
-    prefetcher.add(pages.v[piece.page] + pages.v_offset + piece.row * args.v_stride,
-                   piece.end - piece.begin, args.value_dim, args.v_stride);
+    const std::int64_t count = piece.end - piece.begin;
+    if (pages.packed == 0) {
+      prefetcher.add(value_panels(args, piece), count, args.value_dim, args.v_stride);
+      return;
+    }
+    prefetcher.add(value_panels(args, piece), (args.value_dim + kPanel - 1) / kPanel,
+                   count * kPanel, value_panel_stride(args));
   });
 }
 

@@ -61,7 +61,7 @@ PageLayout layout_of(const KvCacheConfig& config) {
           .k_head_stride = head,
           .v_head_stride = head,
           .k_stride = 0,
-          .v_stride = padded(config.value_dim),
+          .v_stride = kPanelKeys,
           .k_begin = 0,
           .v_begin = config.page_tokens * config.head_dim};
 }
@@ -125,7 +125,10 @@ void write_page(const PageLayout& layout, TensorView<const float, 3> k,
       float* lane = keys + to / kPanelKeys * kPanelKeys * head_dim + to % kPanelKeys;
       for (std::int64_t d = 0; d < head_dim; ++d) lane[d * kPanelKeys] = key[d];
       const float* value = &v(h, token + i, 0);
-      std::copy(value, value + value_dim, values + to * layout.v_stride);
+      for (std::int64_t c = 0; c < value_dim; c += kPanelKeys) {
+        const std::int64_t columns = std::min(kPanelKeys, value_dim - c);
+        std::copy(value + c, value + c + columns, values + c * layout.keys + to * layout.v_stride);
+      }
     }
   }
 }

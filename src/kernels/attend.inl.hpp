@@ -138,6 +138,9 @@ inline void attend_row_exactly(const AttendArgs& args, std::int64_t r) {
 }
 
 inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
+  const bool plain = args.sinks == nullptr && args.state_out.o == nullptr &&
+                     args.row_ends == nullptr && args.weights == nullptr;
+  if (plain && finish_plain_rows(args, scratch)) return;
   for (std::int64_t r = 0; r < args.rows; ++r) {
     if (!finish_row(args, scratch, r, false)) attend_row_exactly(args, r);
   }

@@ -134,8 +134,8 @@ RAPT_INLINE PackedBlock pack_paged_block(const AttendArgs& args, const AttendScr
 /// Weighted values of one column tile, its chains over all pieces of the block.
 template <int R>
 struct PagedValueTile {
-  static void run(const AttendArgs& args, std::int64_t block, KeyRange keys, std::int64_t column,
-                  const float* p, const FoldInto& fold) {
+  RAPT_NOINLINE static void run(const AttendArgs& args, std::int64_t block, KeyRange keys,
+                                std::int64_t column, const float* p, const FoldInto& fold) {
     const std::int64_t at = column / kPanel * value_panel_stride(args) + column % kPanel;
     Vec acc[R][kVectors];
     clear(acc);

@@ -33,7 +33,7 @@ class Prefetcher {
     }
     const std::int64_t lines = (width + kLineFloats - 1) / kLineFloats;
     queue_[count_] = {base, rows, lines, stride, group, group_stride, written};
-    if (count_++ == at_) start_row();
+    if (count_++ == at_) start_rows();
     left_ += rows * lines;
   }
 
@@ -63,23 +63,30 @@ class Prefetcher {
   void next_row() {
     const MemoryRows& rows = queue_[at_];
     if (++row_ == rows.rows) {
-      row_ = 0;
-      if (++at_ == count_) return;
+      if (++at_ < count_) start_rows();
+      return;
     }
-    start_row();
+    if (++in_group_ < rows.group) {
+      row_start_ += rows.group_stride;
+    } else {
+      in_group_ = 0;
+      row_start_ += rows.stride - (rows.group - 1) * rows.group_stride;
+    }
+    line_ = row_start_;
+    row_left_ = rows.lines;
   }
 
-  void start_row() {
-    const MemoryRows& rows = queue_[at_];
-    line_ = rows.base + row_ / rows.group * rows.stride + row_ % rows.group * rows.group_stride;
-    row_left_ = rows.lines;
+  void start_rows() {
+    row_ = in_group_ = 0;
+    line_ = row_start_ = queue_[at_].base;
+    row_left_ = queue_[at_].lines;
   }
 
   // Next item's q, k, v, own out; k and v may be in pages, at most 9 of a block.
   MemoryRows queue_[20];
   int count_ = 0, at_ = 0;
-  std::int64_t row_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
-  const float* line_ = nullptr;
+  std::int64_t row_ = 0, in_group_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
+  const float *row_start_ = nullptr, *line_ = nullptr;
 };
 
 inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {

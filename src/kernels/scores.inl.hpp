@@ -13,8 +13,8 @@ struct ScoreTile {
   /// k: a panel at the column tile's first key. s: the row tile's scores; `j`: the first key in
   /// them. top: null, or a vector per row, kLanes floats apart, that collects the row's maximum,
   /// NaNs ignored.
-  static void run(const float* q, const float* k, std::int64_t head_dim, std::int64_t j, float* s,
-                  float* top) {
+  RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,
+                                std::int64_t j, float* s, float* top) {
     Vec acc[R][kVectors];
     clear(acc);
     multiply_tile<R, kVectors>(q, k, kPanel, 0, head_dim, acc);

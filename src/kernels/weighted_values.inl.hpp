@@ -31,8 +31,8 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
 template <int R>
 struct ValueTile {
   /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
-  static void run(const float* p, const float* v, std::int64_t v_stride, std::int64_t first,
-                  std::int64_t last, const FoldInto& fold) {
+  RAPT_NOINLINE static void run(const float* p, const float* v, std::int64_t v_stride,
+                                std::int64_t first, std::int64_t last, const FoldInto& fold) {
     Vec acc[R][kVectors];
     clear(acc);
     multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);

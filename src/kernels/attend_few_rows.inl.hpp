@@ -50,9 +50,11 @@ inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch
   tile.whole = false;  // no maxima are collected with these scores
   const PageTable& pages = args.pages;
   const PackedBlock packed = paged_keys(args, scratch, block, keys);
+  HotLines hot{scratch, tile.rows};
   for (std::int64_t j = keys.begin / kPanel * kPanel; j < keys.end; j += kPanel) {
+    if (j + kPanel >= keys.end) hot.lines = LineRange({keys.begin, j});
     panel_scores(scratch.q, key_panel(args, packed, j), tile.rows, args.head_dim,
-                 score_of(scratch.s, j));
+                 score_of(scratch.s, j), hot);
   }
   tile_weights(args, scratch, tile);
   const FoldInto fold{scratch.a, scratch.b, scratch.o, scratch.o_stride};

@@ -2,6 +2,8 @@
 // memory that are read from end to end.
 #pragma once
 
+#include "kernels/attend_scratch.inl.hpp"
+#include "kernels/block_softmax.inl.hpp"
 #include "kernels/few_rows.inl.hpp"
 #include "kernels/multiply_tile.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
@@ -37,12 +39,44 @@ struct PanelChunk {
   }
 };
 
+/// What the softmax and the sums of V work on. The panels of K drive it out of L1, and its misses
+/// would then wait in line behind those of K and V, while nothing else is read (Zen 4, AVX-512: D1
+/// 0.97 of the time, 0.90 with 1 row). More rows are bound by computing: 8 lost 2 % by it.
+struct HotLines {
+  static constexpr std::int64_t kMostRows = 4;
+
+  const AttendScratch& scratch;
+  std::int64_t rows;
+  LineRange lines{{0, 0}};  // of scores; none before the last panel
+
+  /// Asks for part `part` of `parts`.
+  RAPT_INLINE void ask(std::int64_t part, std::int64_t parts) const {
+    if (rows > kMostRows) return;
+    const float* const states[] = {scratch.m,       scratch.l, scratch.block_m,
+                                   scratch.block_l, scratch.a, scratch.b};
+    __builtin_prefetch(states[part % 6], 0, 3);
+    if (lines.first == lines.last) return;
+    for (std::int64_t line = lines.first + part; line < lines.last; line += parts) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        __builtin_prefetch(scratch.s + line * kTileChunk + r * kLanes, 0, 3);
+      }
+    }
+    for (std::int64_t c = part * kLineFloats; c < scratch.o_stride; c += parts * kLineFloats) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        __builtin_prefetch(scratch.v + r * scratch.o_stride + c, 0, 3);
+      }
+    }
+  }
+};
+
 /// Scores of the kPanel keys of a panel; s: the row tile's scores from the panel's first key on.
 inline void panel_scores(const float* q, const float* panel, std::int64_t rows,
-                         std::int64_t head_dim, float* s) {
+                         std::int64_t head_dim, float* s, const HotLines& hot) {
+  const std::int64_t parts = (head_dim + kLanes - 1) / kLanes;
   for (std::int64_t first = 0; first < head_dim; first += kLanes) {
     const std::int64_t last = first + kLanes < head_dim ? first + kLanes : head_dim;
     ask_for_border(panel + first * kPanel, kLanes * kPanel);
+    hot.ask(first / kLanes, parts);
     for (std::int64_t r = 0; r < rows; r += kRowsOfPanel) {
       const std::int64_t left = rows - r < kRowsOfPanel ? rows - r : kRowsOfPanel;
       with_rows<PanelChunk, kRowsOfPanel>(left, q + r * kLanes, panel, first, last, s + r * kLanes);

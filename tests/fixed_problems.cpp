@@ -185,6 +185,8 @@ const AttentionCase kAttentionCases[] = {
     {"attention.prefix", 1, 4, 2, 300, 300, 24, 24, causal().with_prefix(70), kAllOutputs},
     {"attention.prefix_window", 1, 4, 2, 300, 300, 24, 24,
      causal().windowed(60, kNoWindow).with_prefix(270), kAllOutputs},
+    {"attention.prefix_window_right", 1, 4, 2, 300, 300, 24, 24,
+     causal().windowed(60, 30).with_prefix(270), kAllOutputs},
 };
 
 /// Everything that one case reads and writes.

@@ -80,7 +80,7 @@ Mask any_mask(Random& random, const Shape& s) {
     const auto side = [&] { return one_in(random, 3) ? kNoWindow : random.below(s.kv_len + 4); };
     mask = mask.windowed(side(), side());
   }
-  if (mask.kind == Mask::Kind::causal && mask.window_right == kNoWindow && one_in(random, 4)) {
+  if (mask.kind == Mask::Kind::causal && mask.window_right != 0 && one_in(random, 4)) {
     mask = mask.with_prefix(random.below(s.kv_len + 4));
   }
   return mask;
@@ -104,9 +104,8 @@ Spec any_spec(Random& random) {
   const bool placed = spec.mask.kind == Mask::Kind::causal || spec.alibi_slope ||
                       spec.mask.window_left != kNoWindow || spec.mask.window_right != kNoWindow;
   spec.offset_per_sequence = placed && spec.mask.align == Mask::Align::offset && one_in(random, 4);
-  spec.prefix_per_sequence = spec.mask.kind == Mask::Kind::causal &&
-                             spec.mask.window_right == kNoWindow && spec.mask.prefix_len == 0 &&
-                             one_in(random, 8);
+  spec.prefix_per_sequence = spec.mask.kind == Mask::Kind::causal && spec.mask.window_right != 0 &&
+                             spec.mask.prefix_len == 0 && one_in(random, 8);
   maybe(5, spec.kv_lens, true);
   if (one_in(random, 5)) {
     spec.bool_mask = one_in(random, 2) ? MaskMeaning::keep : MaskMeaning::drop;

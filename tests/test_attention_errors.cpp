@@ -167,7 +167,7 @@ std::vector<Mistake> option_mistakes() {
       {"prefix without causal",
        [](Arguments& a) { a.options.mask = Mask{}.with_prefix(3); },
        {"mask: prefix_len 3", "causal"}},
-      {"prefix and a window to the right",
+      {"prefix and a window of nothing to the right",
        [](Arguments& a) { a.options.mask = causal().windowed(4, 0).with_prefix(3); },
        {"mask: prefix_len 3", "window_right 0", "kNoWindow"}},
       {"negative prefix",

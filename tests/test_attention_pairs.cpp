@@ -129,6 +129,16 @@ std::vector<Feature> score_features() {
          s.mask.kind = Mask::Kind::causal;
          s.mask = s.mask.windowed(25, kNoWindow).with_prefix(40);
        }},
+      {"window", "prefix 40, window 25 left, 7 right",
+       [](Spec& s) {
+         s.mask.kind = Mask::Kind::causal;
+         s.mask = s.mask.windowed(25, 7).with_prefix(40);
+       }},
+      {"window", "prefix 280, window 9 right",
+       [](Spec& s) {
+         s.mask.kind = Mask::Kind::causal;
+         s.mask = s.mask.windowed(kNoWindow, 9).with_prefix(280);
+       }},
       {"window", "prefix per sequence",
        [](Spec& s) {
          s.mask.kind = Mask::Kind::causal;

@@ -143,6 +143,7 @@ TEST_CASE("forks in one call have the bits of sequences with pages of their own"
       rotated,
       {.mask = causal().windowed(650, kNoWindow)},
       {.mask = causal().with_prefix(300)},
+      {.mask = causal().windowed(650, 40).with_prefix(900)},
       {.mask = causal(), .alibi_slopes = slopes},
   };
   for (const bool poisoned : {false, true}) {

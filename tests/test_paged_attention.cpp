@@ -79,7 +79,8 @@ TEST_CASE("the caller's pages of any size give the bits of one tensor") {
     for (const AttentionOptions& options :
          {AttentionOptions{.mask = causal()}, AttentionOptions{.mask = causal().windowed(70, 0)},
           AttentionOptions{.mask = causal().with_prefix(200)},
-          AttentionOptions{.mask = causal().windowed(90, kNoWindow).with_prefix(200)}}) {
+          AttentionOptions{.mask = causal().windowed(90, kNoWindow).with_prefix(200)},
+          AttentionOptions{.mask = causal().windowed(90, 20).with_prefix(200)}}) {
       const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
       for (const std::int64_t page_size : {1, 5, 16, 33, 64, 500}) {
         CAPTURE(page_size);

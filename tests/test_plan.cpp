@@ -41,7 +41,8 @@ struct RandomProblem {
       const std::int64_t begin = window ? random.below(kv_len + 50) - 600 : -kUnlimited;
       const std::int64_t end = causal ? random.below(kv_len + 50) - 20 : kUnlimited;
       const std::int64_t prefix = random.below(4) == 0 ? random.below(kv_len + 1) : 0;
-      sequences.push_back({q_len, kv_len, begin, end, prefix});
+      const std::int64_t limit = random.below(4) == 0 ? random.below(kv_len + 50) : kUnlimited;
+      sequences.push_back({q_len, kv_len, begin, end, prefix, limit});
     }
     problem.sequences = sequences;
     tiles = {.rows = static_cast<int>(1 + random.below(12)), .columns = 32, .query_rows = 0};
@@ -67,7 +68,8 @@ Range blocks_of(const PlanProblem& problem, std::int64_t sequence, std::int64_t 
   const PlanSequence& s = problem.sequences[static_cast<std::size_t>(sequence)];
   const std::int64_t query = row / problem.group;
   const std::int64_t begin = std::max(query + s.visible_begin, std::int64_t{0});
-  const std::int64_t end = std::min(s.kv_len, std::max(query + s.visible_end, s.visible_prefix));
+  const std::int64_t end = std::min(
+      {s.kv_len, query + s.visible_limit, std::max(query + s.visible_end, s.visible_prefix)});
   if (begin >= end) return {0, 0};
   return {begin / kKeyBlock, (end + kKeyBlock - 1) / kKeyBlock};
 }

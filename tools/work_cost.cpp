@@ -35,8 +35,7 @@ Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row
   const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(item.sequence)];
   const std::int64_t query = row / problem.group;
   return {std::max({query + sequence.visible_begin, std::int64_t{0}, item.block_begin * kKeyBlock}),
-          std::min({std::max(query + sequence.visible_end, sequence.visible_prefix),
-                    sequence.kv_len, item.block_end * kKeyBlock})};
+          std::min(sequence.end_of_visible(query), item.block_end * kKeyBlock)};
 }
 
 Cost item_cost(const PlanProblem& problem, const WorkItem& item) {

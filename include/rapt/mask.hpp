@@ -19,8 +19,8 @@ inline constexpr std::int64_t kNoWindow = -1;
 ///   window_left    j >= p - window_left,  unless kNoWindow
 ///   window_right   j <= p + window_right, unless kNoWindow
 /// A window counts the extra keys on each side: (0, 0) is the key at p alone. A prefix is for
-/// causal masks. window_left cuts it as it cuts everything, as in PaliGemma 2: a query sees the
-/// part of the prefix that is in its window. window_right cannot be given with it: (W - 1, 0),
+/// causal masks. A window cuts it as it cuts everything, as in PaliGemma 2: a query sees the part
+/// of the prefix that is in its window. Only window_right 0 cannot be given with it: (W - 1, 0),
 /// which without a prefix says no more than (W - 1, kNoWindow), would undo it.
 struct Mask {
   enum class Kind { none, causal };

@@ -153,6 +153,7 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.visible_begin = sequence.visible_begin;
   args.visible_end = sequence.visible_end;
   args.visible_prefix = sequence.visible_prefix;
+  args.visible_limit = sequence.visible_limit;
   args.out = rows_of(out, at.batch, head, at.q_row);
   args.out_token_stride = out.strides[2];
   args.out_head_stride = out.strides[1];

@@ -16,7 +16,7 @@ using kernels::kUnlimited;
 std::int64_t seen_from_start(const PlanSequence& sequence) {
   if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
   if (sequence.q_len - 1 + sequence.visible_begin > 0) return 0;
-  return std::min(sequence.kv_len, std::max(sequence.visible_end, sequence.visible_prefix));
+  return sequence.end_of_visible(0);
 }
 
 /// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a
@@ -82,6 +82,7 @@ void add_rest(const Sequences& sequences, std::size_t s, const PageLayout& pages
   plan.visible_begin -= keys;
   plan.visible_end -= keys;
   plan.visible_prefix -= keys;
+  plan.visible_limit -= keys;
   SequencePlace place = sequences.places[s];
   place.k_pages += keys / pages.keys;
   place.v_pages += keys / pages.keys;

@@ -35,9 +35,7 @@ Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int6
   const std::int64_t first = group == 1 ? row : row / group;
   const std::int64_t last = group == 1 ? row + rows - 1 : (row + rows - 1) / group;
   const std::int64_t begin = std::max<std::int64_t>(first + sequence.visible_begin, 0);
-  const std::int64_t end =
-      std::min(sequence.kv_len, std::max(last + sequence.visible_end, sequence.visible_prefix));
-  return {begin, std::max(begin, end)};
+  return {begin, std::max(begin, sequence.end_of_visible(last))};
 }
 
 /// About half of a masked rectangle's corner blocks are seen; exact enough to order items by.
@@ -107,12 +105,11 @@ Totals count_rows(const PlanProblem& problem) {
 
 /// Whether every row of every sequence sees the same number of keys.
 bool is_even(const PlanProblem& problem, const Totals& totals) {
-  return totals.alike &&
-         std::all_of(
-             problem.sequences.begin(), problem.sequences.end(), [](const PlanSequence& sequence) {
-               return std::max(sequence.visible_end, sequence.visible_prefix) >= sequence.kv_len &&
-                      sequence.q_len - 1 + sequence.visible_begin <= 0;
-             });
+  return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
+                                     [](const PlanSequence& sequence) {
+                                       return sequence.end_of_visible(0) == sequence.kv_len &&
+                                              sequence.q_len - 1 + sequence.visible_begin <= 0;
+                                     });
 }
 
 /// Rows of a chunk at least. Each chunk packs K and V anew, which few rows do not repay: where

@@ -2,6 +2,7 @@
 // It decides who computes what, never what is computed: any plan gives the same bits.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,6 +17,12 @@ struct PlanSequence {
   std::int64_t kv_len;
   std::int64_t visible_begin, visible_end;  ///< as in kernels::AttendArgs
   std::int64_t visible_prefix = 0;          ///< likewise
+  std::int64_t visible_limit = kernels::kUnlimited;
+
+  /// One behind the last key that query `query` sees. It ascends with the query.
+  std::int64_t end_of_visible(std::int64_t query) const {
+    return std::min({kv_len, query + visible_limit, std::max(query + visible_end, visible_prefix)});
+  }
 };
 
 struct PlanProblem {

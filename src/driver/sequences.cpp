@@ -25,16 +25,17 @@ std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
   return std::clamp(sum, -kUnlimited, kUnlimited);
 }
 
-/// The range mask of sequence `s`: query i sees keys [i + visible_begin, max(i + visible_end,
-/// visible_prefix)) of [0, kv_len).
+/// The range mask of sequence `s`, as in kernels::AttendArgs.
 PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset, std::int64_t q_len,
                            std::int64_t kv_len) {
-  std::int64_t begin = -kUnlimited, end = kUnlimited;
+  std::int64_t begin = -kUnlimited, end = kUnlimited, limit = kUnlimited;
   if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
-  if (mask.window_right != kNoWindow) end = limited_sum(limited_sum(offset, mask.window_right), 1);
-  if (mask.kind == Mask::Kind::causal) end = std::min(end, limited_sum(offset, 1));
+  if (mask.window_right != kNoWindow) {
+    limit = limited_sum(limited_sum(offset, mask.window_right), 1);
+  }
+  if (mask.kind == Mask::Kind::causal) end = limited_sum(offset, 1);
   const std::int64_t prefix = mask.prefix_lens.empty() ? mask.prefix_len : mask.prefix_lens[s];
-  return {q_len, kv_len, begin, end, std::min(prefix, kv_len)};
+  return {q_len, kv_len, begin, end, std::min(prefix, kv_len), limit};
 }
 
 }  // namespace

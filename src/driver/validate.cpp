@@ -82,10 +82,9 @@ void check_prefix(const Mask& mask, std::int64_t sequences) {
   const std::string len = std::to_string(mask.prefix_len);
   const std::string given = mask.prefix_lens.empty() ? "prefix_len " + len : "prefix_lens";
   if (mask.kind != Mask::Kind::causal) fail("mask: " + given + " means nothing without causal");
-  if (mask.window_right != kNoWindow) {
-    fail("mask: " + given + " cannot be combined with window_right " +
-         std::to_string(mask.window_right) +
-         "; leave it at kNoWindow, causal hides the later keys outside the prefix");
+  if (mask.window_right == 0) {
+    fail("mask: " + given + " cannot be combined with window_right 0, which hides all that it " +
+         "shows; leave it at kNoWindow, causal hides the later keys outside the prefix");
   }
   if (mask.prefix_len < 0) fail("mask: prefix_len " + len + " is negative");
   if (mask.prefix_lens.empty()) return;

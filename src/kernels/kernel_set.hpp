@@ -106,10 +106,10 @@ struct AttendArgs {
   std::int64_t head_dim, value_dim;
   float scale;  ///< softmax_scale * log2(e)
 
-  /// Range mask: query i sees keys j with max(0, i + visible_begin) <= j < min(kv_len, max(i +
-  /// visible_end, visible_prefix)).
+  /// Range mask: query i sees keys j with max(0, i + visible_begin) <= j < min(kv_len, i +
+  /// visible_limit, max(i + visible_end, visible_prefix)).
   std::int64_t kv_len;
-  std::int64_t visible_begin, visible_end, visible_prefix;
+  std::int64_t visible_begin, visible_end, visible_prefix, visible_limit;
 
   RowNorm norm_q, norm_k;       ///< before the rotation
   Rotation rotate_q, rotate_k;  ///< rows are query numbers and key numbers of the sequence

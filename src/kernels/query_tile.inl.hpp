@@ -24,6 +24,8 @@ RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_que
   std::int64_t begin = first_query + args.visible_begin - base;
   std::int64_t end = last_query + args.visible_end;
   end = end > args.visible_prefix ? end : args.visible_prefix;
+  const std::int64_t limit = last_query + args.visible_limit;
+  end = end < limit ? end : limit;
   end = (end < args.kv_len ? end : args.kv_len) - base;
   begin = begin > 0 ? begin : 0;
   begin = begin < kKeyBlock ? begin : kKeyBlock;

@@ -198,6 +198,29 @@ class Layer(Base):
         self.save("phi", odd, names)
         self.refused(1, args, "15 rows")
 
+    def test_a_fused_matrix_by_kv_head_gives_the_values_of_one_apart(self):
+        x = Matrix.drawn(5, 8, seed=17)
+        write_npy(self.folder / "x.npy", [5, 8], x.values)
+        # GPT-NeoX and BLOOM: a kv head for each head; InternLM2 grouped; Falcon 7B one for all.
+        for weight, output, kv_heads in (("attention.query_key_value", "attention.dense", 4),
+                                         ("self_attention.query_key_value",
+                                          "self_attention.dense", 4),
+                                         ("attention.wqkv", "attention.wo", 2),
+                                         ("self_attention.query_key_value",
+                                          "self_attention.dense", 1)):
+            layer = self.layer(kv_rows=2 * kv_heads)
+            parts = [(w, b.transposed()) for w, b in layer[:3]]
+            per_head = [w.rows // kv_heads for w, _ in parts]
+            fused = [Matrix.stacked([part[i].rows_of(h * n, (h + 1) * n) for h in range(kv_heads)
+                                     for part, n in zip(parts, per_head)]) for i in (0, 1)]
+            path = self.save("fused", [(fused[0], fused[1].transposed()), layer[3]],
+                             (weight, output))
+            result = rapt_json("run", "--weights", path, "--prefix", "encoder.0", "--heads", 4,
+                               "--input", self.folder / "x.npy")
+            self.assertEqual((result["heads"], result["kv_heads"]), (4, kv_heads))
+            self.assertEqual(result["naming"], f"encoder.0.{weight}.weight")
+            self.close(result["first"], attention_layer(x, layer, heads=4).values[:8])
+
     def test_grouped_heads_a_batch_and_the_heads_of_config_json(self):
         layer, x = self.layer(kv_rows=2), Matrix.drawn(6, 8, seed=5)
         write_npy(self.folder / "x.npy", [2, 3, 8], x.values)

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rapt::tools {
@@ -34,19 +35,26 @@ constexpr std::array<Naming, 8> kNamings = {{
     {"attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"},  // DistilBERT
 }};
 
-/// How a family names one matrix of all heads of the query, then of the key, then of the value.
+/// How a family names one matrix of all three projections, and orders its rows.
 struct FusedNaming {
   std::string_view weight, bias, output;
-  bool transposed;  ///< this matrix and the output's are stored as [in, out]
+  FusedRows rows = FusedRows::q_k_v;
+  bool transposed = false;  ///< this matrix and the output's are stored as [in, out]
 };
 
-constexpr std::array<FusedNaming, 5> kFused = {{
-    {"in_proj_weight", "in_proj_bias", "out_proj", false},  // PyTorch's nn.MultiheadAttention,
-    {"self_attn.in_proj_weight", "self_attn.in_proj_bias", "self_attn.out_proj",
-     false},  // and inside a TransformerEncoderLayer
-    {"self_attn.qkv_proj.weight", "self_attn.qkv_proj.bias", "self_attn.o_proj", false},  // Phi-3
-    {"attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj", true},                      // GPT-2
-    {"attn.Wqkv.weight", "attn.Wqkv.bias", "attn.out_proj", false},                       // MPT
+constexpr std::array<FusedNaming, 8> kFused = {{
+    {"in_proj_weight", "in_proj_bias", "out_proj"},  // PyTorch's nn.MultiheadAttention,
+    {"self_attn.in_proj_weight", "self_attn.in_proj_bias",
+     "self_attn.out_proj"},  // and inside a TransformerEncoderLayer
+    {"self_attn.qkv_proj.weight", "self_attn.qkv_proj.bias", "self_attn.o_proj"},       // Phi-3
+    {"attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj", FusedRows::q_k_v, true},  // GPT-2
+    {"attn.Wqkv.weight", "attn.Wqkv.bias", "attn.out_proj"},                            // MPT
+    {"attention.query_key_value.weight", "attention.query_key_value.bias", "attention.dense",
+     FusedRows::by_kv_head},  // GPT-NeoX
+    {"self_attention.query_key_value.weight", "self_attention.query_key_value.bias",
+     "self_attention.dense", FusedRows::by_kv_head},  // BLOOM; Falcon, whose one kv head is all
+    {"attention.wqkv.weight", "attention.wqkv.bias", "attention.wo",
+     FusedRows::by_kv_head},  // InternLM2
 }};
 
 /// A weight [out, in] with its bias, read as float.
@@ -57,19 +65,13 @@ struct Matrix {
   std::int64_t columns = 0;
   bool transposed = false;
 
-  /// The rows [begin, begin + count) as a layer of their own.
-  Linear linear(std::int64_t begin, std::int64_t count) const {
+  TensorView<const float, 2> view() const {
     using View = TensorView<const float, 2>;
-    const View whole = transposed ? View(weight.data(), {columns, rows}).swapped(0, 1)
-                                  : View(weight.data(), {rows, columns});
-    const std::span<const float> biases =
-        bias.empty() ? std::span<const float>()
-                     : std::span<const float>(bias).subspan(static_cast<std::size_t>(begin),
-                                                            static_cast<std::size_t>(count));
-    return Linear(whole.sliced(0, begin, count), biases);
+    return transposed ? View(weight.data(), {columns, rows}).swapped(0, 1)
+                      : View(weight.data(), {rows, columns});
   }
 
-  Linear linear() const { return linear(0, rows); }
+  Linear linear() const { return Linear(view(), bias); }
 };
 
 Matrix read_matrix(const SafetensorsFile& file, const std::string& weight_name,
@@ -109,7 +111,9 @@ LayerWeights read_separate(const SafetensorsFile& file, const std::string& at,
   const Matrix output = read_named(file, name(naming.output));
   LayerWeights layer;
   layer.naming = name(naming.query) + ".weight";
-  layer.weights = {query.linear(), key.linear(), value.linear(), output.linear()};
+  layer.weights_for = [weights = MultiHeadAttentionWeights{query.linear(), key.linear(),
+                                                           value.linear(), output.linear()}](
+                          const MultiHeadAttentionConfig&) { return weights; };
   layer.model_dim = query.columns;
   layer.query_dim = query.rows;
   layer.kv_dim = key.rows;
@@ -123,7 +127,7 @@ LayerWeights read_separate(const SafetensorsFile& file, const std::string& at,
 LayerWeights read_fused(const SafetensorsFile& file, const std::string& at,
                         const FusedNaming& naming) {
   const std::string name = at + std::string(naming.weight);
-  const Matrix fused = read_matrix(file, name, at + std::string(naming.bias), naming.transposed);
+  Matrix fused = read_matrix(file, name, at + std::string(naming.bias), naming.transposed);
   const Matrix output = read_named(file, at + std::string(naming.output), naming.transposed);
   const std::int64_t query = output.columns, others = fused.rows - query;
   if (others < 2 || others % 2 != 0) {
@@ -134,12 +138,14 @@ LayerWeights read_fused(const SafetensorsFile& file, const std::string& at,
   }
   LayerWeights layer;
   layer.naming = name;
-  layer.weights = {fused.linear(0, query), fused.linear(query, others / 2),
-                   fused.linear(query + others / 2, others / 2), output.linear()};
   layer.model_dim = fused.columns;
   layer.query_dim = query;
   layer.kv_dim = layer.value_dim = others / 2;
   layer.output_dim = output.rows;
+  layer.weights_for = [fused = std::move(fused), joined = output.linear(),
+                       rows = naming.rows](const MultiHeadAttentionConfig& config) {
+    return MultiHeadAttentionWeights::from_fused(config, rows, fused.view(), fused.bias, joined);
+  };
   return layer;
 }
 

@@ -113,7 +113,8 @@ LayerRun compute(const LayerOptions& options) {
   LayerRun run;
   const SafetensorsFile file(options.weights);
   run.layer = find_layer(file, options.weights, options.prefix);
-  const MultiHeadAttention attend(configure(run.layer, options), run.layer.weights);
+  const MultiHeadAttentionConfig config = configure(run.layer, options);
+  const MultiHeadAttention attend(config, run.layer.weights_for(config));
   run.config = attend.config();
   run.input = read_input(options.input, run.layer.model_dim);
   run.output_shape = run.input.shape;

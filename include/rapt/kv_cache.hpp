@@ -109,6 +109,8 @@ class RAPT_API KvCache {
   friend class MultiHeadAttention;
   friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                         TensorView<float, 3>, const AttentionOptions&);
+  friend void cross_attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
+                              TensorView<float, 3>, const AttentionOptions&);
   std::unique_ptr<CacheStore> store_;
 };
 
@@ -140,5 +142,17 @@ struct CacheQueries {
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
                         const CacheQueries& queries, TensorView<float, 3> out,
                         const AttentionOptions& options = {});
+
+/// Cross-attention over a cache: the keys are those of other tokens, of an encoder's states say,
+/// which were appended once. The rows of `queries` are any number of queries of their sequence,
+/// also more than it has tokens, and see all of its keys where no mask says otherwise.
+///
+/// Shapes, options and errors as for attention() over a cache, but queries stand where they do in
+/// attention() of each sequence alone: by mask.query_offset, query_offsets ([sequences]) or
+/// bottom_right, which only windows, causal masks, ALiBi, RoPE and callbacks ask for.
+/// Bits: those of attention() over the same keys in one tensor.
+RAPT_API void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
+                              const CacheQueries& queries, TensorView<float, 3> out,
+                              const AttentionOptions& options = {});
 
 }  // namespace rapt

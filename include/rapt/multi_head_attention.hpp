@@ -125,6 +125,33 @@ class RAPT_API MultiHeadAttention {
   void forward(TensorView<const float, 2> x, KvCache& cache, const CacheQueries& queries,
                TensorView<float, 2> y, const AttentionOptions& options = {}) const;
 
+  /// Cross-attention over a cache, the first half: projects the tokens of a context, an encoder's
+  /// states say, and appends their keys, normalised and rotated, and values. Done once for all
+  /// calls of cross_forward(); more tokens may follow.
+  ///   context    [rows, kv_model_dim]   any strides, last dimension dense; the rows [rows[s],
+  ///                                     rows[s + 1]) are the next tokens of sequences[s]
+  ///   sequences, rows                   as for KvCache::append()
+  /// The cache has the layer's num_kv_heads, head_dim and value_dim. What is thrown leaves the
+  /// cache as it was: Error{invalid_argument}, Error{cache_full} and Error{out_of_memory}.
+  void append_context(TensorView<const float, 2> context, KvCache& cache,
+                      std::span<const std::int64_t> sequences,
+                      std::span<const std::int64_t> rows) const;
+
+  /// The second half: queries from x, keys and values from the cache, which stays as it is. The
+  /// rows [queries.rows[s], queries.rows[s + 1]) of x see all tokens of queries.sequences[s], where
+  /// no mask says otherwise; a sequence may be named more than once, as for beams.
+  ///   x  [rows, model_dim]   any strides, last dimension dense
+  ///   y  [rows, output_dim]  likewise; overlaps nothing that is read. Rows that belong to no
+  ///                          sequence are not written
+  /// options: as for cross_attention() over a cache; rope.q_positions may be given for the
+  /// configuration's table. QK-norm and RoPE are the configuration's only.
+  /// Bits: those of forward(x, context, y, options) of each sequence alone. Throws
+  /// Error{invalid_argument}, y is then unchanged; Error{out_of_memory}, and what a score callback
+  /// throws, y then unspecified.
+  void cross_forward(TensorView<const float, 2> x, const KvCache& cache,
+                     const CacheQueries& queries, TensorView<float, 2> y,
+                     const AttentionOptions& options = {}) const;
+
   /// The configuration with every default filled in.
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }
 

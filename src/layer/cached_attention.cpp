@@ -1,4 +1,5 @@
-// attention() over a KvCache: a ragged batch whose keys are in the sequences' pages.
+// attention() and cross_attention() over a KvCache: a ragged batch whose keys are in the sequences'
+// pages.
 #include <algorithm>
 #include <array>
 #include <new>
@@ -19,7 +20,19 @@ using core::check_extent;
 using core::fail;
 using core::memory_range;
 
-/// What would move the queries from their places in the cache, or hide keys, cannot be said twice.
+/// Where queries stand among the keys of their sequence.
+enum class Place {
+  at_end,   ///< they are its last tokens
+  by_mask,  ///< they are no tokens of it: as in a call without a cache
+};
+
+void check_lens(const AttentionOptions& options) {
+  if (options.kv_lens.empty()) return;
+  fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
+       " lengths cannot be given with a cache, which knows them");
+}
+
+/// What would move the queries from their places in the cache cannot be said twice.
 void check_positions(const AttentionOptions& options) {
   if (options.mask.query_offset != 0) {
     fail("mask: query_offset " + std::to_string(options.mask.query_offset) +
@@ -29,10 +42,13 @@ void check_positions(const AttentionOptions& options) {
     fail("mask: " + std::to_string(options.mask.query_offsets.size()) +
          " query_offsets cannot be given with a cache, which knows the positions");
   }
-  if (!options.kv_lens.empty()) {
-    fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
-         " lengths cannot be given with a cache, which knows them");
-  }
+}
+
+/// Per-sequence numbers of the mask, which are read before the options are validated.
+void check_per_sequence(const char* name, std::span<const std::int64_t> numbers,
+                        std::int64_t count) {
+  if (numbers.empty()) return;
+  check_extent(name, std::ssize(numbers), "queries.sequences", count);
 }
 
 /// The keys that the window has freed must be out of sight of the sequence's first query.
@@ -48,20 +64,20 @@ void check_sight(const CacheStore& store, const CachedSequence& cached, std::int
 
 /// Finds the sequences and where their queries stand. Returns the length of the longest.
 std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, const Mask& mask,
-                        Sequences& sequences) {
-  Mask at_end = mask;
-  at_end.align = Mask::Align::bottom_right;
+                        Place place, Sequences& sequences) {
+  Mask placed = mask;
+  if (place == Place::at_end) placed.align = Mask::Align::bottom_right;
   std::int64_t longest = 0;
   for (std::size_t s = 0; s < queries.sequences.size(); ++s) {
     const std::int64_t number = queries.sequences[s];
     const CachedSequence& cached = store.find(number);
     const std::int64_t q_len = queries.rows[s + 1] - queries.rows[s];
-    if (q_len > cached.length) {
+    if (place == Place::at_end && q_len > cached.length) {
       fail("q: " + std::to_string(q_len) + " queries of sequence " + std::to_string(number) +
            " are more than its " + std::to_string(cached.length) + " tokens");
     }
     sequences.add(
-        at_end,
+        placed,
         {.q_row = queries.rows[s], .k_pages = cached.table.data(), .v_pages = cached.table.data()},
         q_len, cached.length);
     check_sight(store, cached, number, sequences.plan.back());
@@ -70,12 +86,9 @@ std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, co
   return longest;
 }
 
-}  // namespace
-
-void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
-               TensorView<float, 3> out, const AttentionOptions& options) {
+void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQueries& queries,
+            TensorView<float, 3> out, const AttentionOptions& options, Place place) {
   refuse_inside_callback();
-  const CacheStore& store = *cache.store_;
   const KvCacheConfig& config = store.config;
   AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &store.layout};
   validate_queries(tensors.q, tensors.out, "the cache's", config.kv_heads, config.head_dim,
@@ -84,15 +97,15 @@ void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQu
   const auto count = static_cast<std::int64_t>(queries.sequences.size());
   check_extent("queries.rows: offsets", static_cast<std::int64_t>(queries.rows.size()),
                "queries.sequences + 1 =", count + 1);
-  check_positions(options);
-  if (const auto lens = std::ssize(options.mask.prefix_lens); lens > 0) {
-    check_extent("mask.prefix_lens: lengths", lens, "queries.sequences", count);
-  }
+  check_lens(options);
+  if (place == Place::at_end) check_positions(options);
+  check_per_sequence("mask.query_offsets: offsets", options.mask.query_offsets, count);
+  check_per_sequence("mask.prefix_lens: lengths", options.mask.prefix_lens, count);
   thread_local Sequences sequences;
   sequences.clear();
   std::int64_t longest = 0;
   try {
-    longest = add_cached(store, queries, options.mask, sequences);
+    longest = add_cached(store, queries, options.mask, place, sequences);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory,
                 "workspace: no memory for " + std::to_string(count) + " sequences");
@@ -106,6 +119,19 @@ void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQu
   tensors.k.shape = {1, config.kv_heads, longest, config.head_dim};
   tensors.v.shape = {1, config.kv_heads, longest, config.value_dim};
   attend_sequences(tensors, options, sequences);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
+               TensorView<float, 3> out, const AttentionOptions& options) {
+  attend(q, *cache.store_, queries, out, options, Place::at_end);
+}
+
+void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
+                     const CacheQueries& queries, TensorView<float, 3> out,
+                     const AttentionOptions& options) {
+  attend(q, *cache.store_, queries, out, options, Place::by_mask);
 }
 
 }  // namespace rapt

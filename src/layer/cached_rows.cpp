@@ -1,0 +1,76 @@
+#include "layer/cached_rows.hpp"
+
+#include <cstddef>
+#include <string>
+
+#include "core/views.hpp"
+#include "driver/validate.hpp"
+#include "layer/layer_call.hpp"
+#include "rapt/rope.hpp"
+
+namespace rapt {
+
+using core::check_extent;
+using core::fail;
+
+void check_tensors(const MultiHeadAttentionConfig& c, TensorView<const float, 2> x,
+                   TensorView<float, 2> y) {
+  core::check_input("x", x);
+  check_extent("x: features", x.shape[1], "the layer's model_dim", c.model_dim);
+  check_extent("y: rows", y.shape[0], "x's rows", x.shape[0]);
+  check_extent("y: features", y.shape[1], "the layer's output_dim", c.output_dim);
+  core::check_output("y", y);
+}
+
+void check_cache(const MultiHeadAttentionConfig& c, const KvCacheConfig& cache) {
+  check_extent("cache: kv_heads", cache.kv_heads, "the layer's num_kv_heads", c.num_kv_heads);
+  check_extent("cache: head_dim", cache.head_dim, "the layer's head_dim", c.head_dim);
+  check_extent("cache: value_dim", cache.value_dim, "the layer's value_dim", c.value_dim);
+}
+
+void check_rows(const char* owner, std::span<const std::int64_t> sequences,
+                std::span<const std::int64_t> rows, std::int64_t count) {
+  const std::string names = owner;
+  validate_row_offsets((names + "rows").c_str(), rows, count);
+  check_extent((names + "rows: offsets").c_str(), static_cast<std::int64_t>(rows.size()),
+               (names + "sequences + 1 =").c_str(),
+               static_cast<std::int64_t>(sequences.size()) + 1);
+}
+
+void check_places(const char* name, const MultiHeadAttentionConfig& config, const KvCache& cache,
+                  std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows) {
+  for (std::size_t s = 0; s < sequences.size(); ++s) {
+    const std::int64_t length = cache.length(sequences[s]);
+    const std::int64_t count = rows[s + 1] - rows[s];
+    if (config.rope.cos.data == nullptr || count == 0) continue;
+    if (length + count <= config.rope.cos.shape[0]) continue;
+    fail(std::string(name) + ": " + std::to_string(count) + " rows behind the " +
+         std::to_string(length) + " tokens of sequence " + std::to_string(sequences[s]) +
+         " reach beyond the " + std::to_string(config.rope.cos.shape[0]) +
+         " positions of the layer's RoPE");
+  }
+}
+
+void check_row_options(const AttentionOptions& options) {
+  if (options.qk_norm) fail("qk_norm: belongs in the layer's configuration when there is a cache");
+  const RopeOptions& rope = options.rope;
+  if (rope.table.cos.data != nullptr || rope.table.sin.data != nullptr) {
+    fail("rope.table: belongs in the layer's configuration when there is a cache");
+  }
+  if (rope.k_positions.data != nullptr) {
+    fail("rope: positions cannot be given with a cache, which knows them");
+  }
+}
+
+void rotate_keys(const MultiHeadAttentionConfig& c, TensorView<float, 3> k, const KvCache& cache,
+                 std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows) {
+  if (c.rope.cos.data == nullptr) return;
+  const TensorView<float, 4> heads = heads_of(k, c.num_kv_heads, c.head_dim);
+  for (std::size_t s = 0; s < sequences.size(); ++s) {
+    const std::int64_t row = rows[s];
+    const TensorView<float, 4> own = heads.sliced(2, row, rows[s + 1] - row);
+    apply_rope(own, own, c.rope, cache.length(sequences[s]));
+  }
+}
+
+}  // namespace rapt

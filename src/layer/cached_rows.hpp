@@ -1,0 +1,53 @@
+// What the layer's calls over a cache have in common: packed rows that are tokens or queries of its
+// sequences, and keys as the cache keeps them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "rapt/kv_cache.hpp"
+#include "rapt/multi_head_attention.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt {
+
+/// Throws unless x and y have the layer's features and as many rows as each other.
+void check_tensors(const MultiHeadAttentionConfig& config, TensorView<const float, 2> x,
+                   TensorView<float, 2> y);
+
+/// Throws unless the cache has the layer's heads.
+void check_cache(const MultiHeadAttentionConfig& config, const KvCacheConfig& cache);
+
+/// Throws unless `rows` has an ascending offset for each sequence, and the end, within `count`
+/// rows. `owner` precedes the names of both.
+void check_rows(const char* owner, std::span<const std::int64_t> sequences,
+                std::span<const std::int64_t> rows, std::int64_t count);
+
+/// Throws unless the layer's table of RoPE has the positions of all rows of tensor `name`, which
+/// are the next tokens of their sequences.
+void check_places(const char* name, const MultiHeadAttentionConfig& config, const KvCache& cache,
+                  std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows);
+
+/// A cache keeps keys that are normalised and rotated, for every later call: throws when options
+/// say what belongs in the configuration, or places of keys, which are the cache's to say.
+void check_row_options(const AttentionOptions& options);
+
+/// Rotates the rows of k [1, rows, num_kv_heads * head_dim], which are the next tokens of their
+/// sequences, in place.
+void rotate_keys(const MultiHeadAttentionConfig& config, TensorView<float, 3> k,
+                 const KvCache& cache, std::span<const std::int64_t> sequences,
+                 std::span<const std::int64_t> rows);
+
+/// Packed rows as the tokens of a batch of one.
+template <class T>
+TensorView<T, 3> as_batch_of_one(const TensorView<T, 2>& view) {
+  return {view.data, {1, view.shape[0], view.shape[1]}, {0, view.strides[0], view.strides[1]}};
+}
+
+/// [1, rows, heads * width] as [heads, rows, width].
+inline TensorView<float, 3> tokens_of(TensorView<float, 3> view, std::int64_t heads,
+                                      std::int64_t width) {
+  return {view.data, {heads, view.shape[1], width}, {width, view.strides[1], 1}};
+}
+
+}  // namespace rapt

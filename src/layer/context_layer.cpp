@@ -1,0 +1,72 @@
+// The layer's cross-attention over a KvCache: a context's keys and values are appended once, and
+// queries of other tokens attend over them as often as they like.
+#include <array>
+#include <cstdint>
+
+#include "core/views.hpp"
+#include "driver/score_callback.hpp"
+#include "driver/validate.hpp"
+#include "layer/cached_rows.hpp"
+#include "layer/layer_call.hpp"
+#include "layer/layer_config.hpp"
+#include "rapt/kv_cache.hpp"
+
+namespace rapt {
+
+using core::memory_range;
+
+void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCache& cache,
+                                        std::span<const std::int64_t> sequences,
+                                        std::span<const std::int64_t> rows) const {
+  const MultiHeadAttentionConfig& c = config_;
+  core::check_input("context", context);
+  core::check_extent("context: features", context.shape[1], "the layer's kv_model_dim",
+                     c.kv_model_dim);
+  check_cache(c, cache.config());
+  refuse_inside_callback();
+  check_rows("", sequences, rows, context.shape[0]);
+  check_places("context", c, cache, sequences, rows);
+
+  const TensorView<const float, 3> tokens = as_batch_of_one(context);
+  const TensorView<const float, 3> no_queries(nullptr, {1, 0, c.model_dim});
+  const auto [q, k, v, z] = layer_tensors(c, true, no_queries, tokens, {});
+  const std::int64_t first = rows.front(), count = rows.back() - first;
+  const auto used = [=](auto view) { return view.sliced(1, first, count); };
+  project(weights_.key, used(tokens), used(k));
+  project(weights_.value, used(tokens), used(v));
+  normalize_keys(c, weights_.key_norm, used(k));
+  rotate_keys(c, k, cache, sequences, rows);
+  cache.append(sequences, rows, tokens_of(k, c.num_kv_heads, c.head_dim),
+               tokens_of(v, c.num_kv_heads, c.value_dim));
+}
+
+void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCache& cache,
+                                       const CacheQueries& queries, TensorView<float, 2> y,
+                                       const AttentionOptions& options) const {
+  const MultiHeadAttentionConfig& c = config_;
+  check_tensors(c, x, y);
+  check_cache(c, cache.config());
+  refuse_inside_callback();
+  check_rows("queries.", queries.sequences, queries.rows, x.shape[0]);
+  check_row_options(options);
+  AttentionOptions all = with_configuration(c, weights_, options);
+  if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;
+  const std::array inputs{NamedMemory{"x", memory_range(x)},
+                          NamedMemory{"queries.sequences", memory_range(queries.sequences)},
+                          NamedMemory{"queries.rows", memory_range(queries.rows)}};
+  validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
+
+  const bool has_output = !is_empty(weights_.output);
+  const TensorView<const float, 3> rows = as_batch_of_one(x);
+  const TensorView<float, 3> result = as_batch_of_one(y);
+  const TensorView<const float, 3> no_context(nullptr, {1, 0, c.kv_model_dim});
+  const auto [q, k, v, z] = layer_tensors(c, has_output, rows, no_context, result);
+  const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
+  const auto used = [=](auto view) { return view.sliced(1, first, count); };
+  project(weights_.query, used(rows), used(q));
+  cross_attention(tokens_of(q, c.num_heads, c.head_dim).swapped(0, 1), cache, queries,
+                  tokens_of(z, c.num_heads, c.value_dim).swapped(0, 1), all);
+  if (has_output) project(weights_.output, used(z), used(result));
+}
+
+}  // namespace rapt

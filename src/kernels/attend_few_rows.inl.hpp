@@ -21,10 +21,7 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
   const KeyRows k = key_rows(args, scratch, tile.block, tile.keys);
   const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
   const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
-  if (keys > 0) {
-    with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, k.first + tile.keys.begin * k.stride,
-                                    k.stride, keys, args.head_dim, scratch.v);
-  }
+  // First, since its column tile begins with keys of the vectors.
   if (rest < tile.keys.end) {
     pack_keys(k.first, k.stride, rest, tile.keys.end, args.head_dim, scratch.k);
     for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
@@ -32,8 +29,16 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
       with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);
     }
   }
-  // After the column tile of the rest, which begins with keys of the streams.
-  if (keys > 0) store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
+  if (keys == 0) return;
+  const float* const first = k.first + tile.keys.begin * k.stride;
+  if (tile.rows >= kGroupRows && k.stride == args.head_dim && tile.keys.begin % kVecLanes == 0) {
+    with_rows<KeyGroups, kFewRows>(tile.rows, scratch.q, first, keys, args.head_dim, scratch.s,
+                                   tile.keys.begin);
+    return;
+  }
+  with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, first, k.stride, keys, args.head_dim,
+                                  scratch.v);
+  store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
 /// Whether the item takes K and V as they lie. Its scores pass through the memory of V's panels,

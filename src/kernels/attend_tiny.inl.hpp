@@ -14,14 +14,24 @@ namespace {
 
 /// Beyond these the tiles repay their steps (Zen 4, AVX-512 and AVX2: 8 keys 0.8 of their time, 16
 /// keys 1.0 to 1.5; 64 rows 1.1).
-constexpr std::int64_t kTinyKeys = 8, kTinyRows = 16, kTinyDim = 32;
-static_assert(kTinyKeys <= kLanes);
+constexpr std::int64_t kTinyKeys = 8, kTinyRows = 16;
+/// Longer rows for fewer of them: floats of K, laid out one by one, and steps of all rows, each of
+/// which waits for the one before.
+constexpr std::int64_t kTinyKeyFloats = 256, kTinySteps = 512;
+/// Vectors of a line of keys that can hold one.
+constexpr int kTinyVectors = kVecLanes < kTinyKeys ? kTinyKeys / kVecLanes : 1;
+constexpr std::int64_t kTinyLanes = kTinyVectors * kVecLanes;
+static_assert(kTinyKeys <= kTinyLanes && kTinyLanes <= kLanes);
+/// Keys side by side, weights and an output are in the scratch of any item.
+static_assert((kTinyKeyFloats + 1) * kTinyLanes + kTinyKeyFloats <= kQueryRows * kKeyBlock);
 
-/// One jump for all that is asked: it is asked of every item.
+/// Two jumps for all that is asked: it is asked of every item.
 RAPT_INLINE bool is_tiny(const AttendArgs& args) {
-  const bool fits = (args.kv_len <= kTinyKeys) & (args.rows <= kTinyRows) &
-                    (args.head_dim <= kTinyDim) & (args.value_dim <= kTinyDim) &
-                    (args.pages.k == nullptr);
+  const std::int64_t dim = args.head_dim > args.value_dim ? args.head_dim : args.value_dim;
+  const bool small = (args.kv_len <= kTinyKeys) & (args.rows <= kTinyRows) &
+                     (dim <= kTinyKeyFloats) & (args.pages.k == nullptr);
+  if (!small) return false;
+  const bool fits = (args.kv_len * dim <= kTinyKeyFloats) & (args.rows * dim <= kTinySteps);
   const bool ends_here = (args.states == nullptr) & (args.weights == nullptr) &
                          (args.state_in.o == nullptr) & (args.state_out.o == nullptr);
   const bool plain = (args.bias == nullptr) & (args.mask == nullptr) &
@@ -31,13 +41,13 @@ RAPT_INLINE bool is_tiny(const AttendArgs& args) {
   return fits & ends_here & plain;
 }
 
-/// Keys side by side, to[d * kLanes + j] = k[j * stride + d], and 0 where there is none.
+/// Keys side by side, to[d * kTinyLanes + j] = k[j * stride + d], and 0 where there is none.
 RAPT_INLINE void lay_keys(const AttendArgs& args, KeyRange keys, float* to) {
   const std::int64_t head_dim = args.head_dim;
-  for (std::int64_t i = 0; i < head_dim * kLanes; i += kVecLanes) store(to + i, Vec(0.0f));
+  for (std::int64_t i = 0; i < head_dim * kTinyLanes; i += kVecLanes) store(to + i, Vec(0.0f));
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
     const float* k = args.k + j * args.k_stride;
-    for (std::int64_t d = 0; d < head_dim; ++d) to[d * kLanes + j] = k[d];
+    for (std::int64_t d = 0; d < head_dim; ++d) to[d * kTinyLanes + j] = k[d];
   }
 }
 
@@ -45,22 +55,26 @@ RAPT_INLINE void lay_keys(const AttendArgs& args, KeyRange keys, float* to) {
 RAPT_INLINE void tiny_weights(const float* q, const float* k, std::int64_t head_dim, float scale,
                               KeyRange seen, float* p, float& m, float& l) {
   Vec s[kLaneVectors], top[kLaneVectors];
-  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) s[i] = Vec(0.0f);
+  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+    s[i] = Vec(0.0f);
+    top[i] = Vec(-kInfinity);
+  }
   for (std::int64_t d = 0; d < head_dim; ++d) {
     const Vec scaled(q[d] * scale);
-    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
-      s[i] = fma(scaled, load(k + d * kLanes + i * kVecLanes), s[i]);
+    RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
+      s[i] = fma(scaled, load(k + d * kTinyLanes + i * kVecLanes), s[i]);
     }
   }
   const Vec first(static_cast<float>(seen.begin)), end(static_cast<float>(seen.end));
   const Vec hidden(-kInfinity);
-  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+  RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
     const Vec lane = lane_numbers(i * kVecLanes);
     s[i] = select_less(lane, first, hidden, select_less(lane, end, s[i], hidden));
     top[i] = s[i];
   }
   m = reduce_max(top);
-  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+  // The vectors that hold no key have weights of 0 to add: x + 0 is x.
+  RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
     s[i] = exp2(s[i] - Vec(m));
     store(p + i * kVecLanes, s[i]);
   }
@@ -92,8 +106,8 @@ RAPT_INLINE void tiny_values(const float* p, const float* v, std::int64_t v_stri
 template <class Again>
 __attribute__((noinline)) void attend_tiny(const AttendArgs& args, const Again& again) {
   float* const k = args.scratch;
-  float* const p = k + kTinyDim * kLanes;
-  float* const o = p + kLanes;
+  float* const p = k + args.head_dim * kTinyLanes;
+  float* const o = p + kTinyLanes;
   const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, 0);
   const std::int64_t end = args.row_begin + args.rows;
   const KeyRange first = visible_to_rows(args, args.row_begin, 1, 0);

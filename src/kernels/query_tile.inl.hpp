@@ -86,6 +86,16 @@ inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, co
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
+      if constexpr (kHasScoreLine) {
+        const bool first = j + kVecLanes > seen.begin, second = j + kVecLanes < seen.end;
+        if (!first || !second) {
+          const std::int64_t line = first ? 0 : kVecLanes;
+          with_rows<ScoreLine>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k + line,
+                               args.head_dim, j + line, scratch.s + r * kKeyBlock);
+          prefetcher.step();
+          continue;
+        }
+      }
       float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
       with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, args.head_dim, j,
                            scratch.s + r * kKeyBlock, top);

@@ -105,7 +105,7 @@ struct Made {
     std::int64_t q_len, kv_len, shared, visible_begin = -kernels::kUnlimited;
   };
 
-  explicit Made(const std::vector<Line>& lines, std::int64_t heads = 1) {
+  explicit Made(const std::vector<Line>& lines, std::int64_t heads = 1, std::int64_t few_rows = 6) {
     tables.reserve(lines.size());
     std::int64_t row = 0, other = 1000;
     for (const Line& line : lines) {
@@ -118,7 +118,7 @@ struct Made {
       sequences.places.push_back({.q_row = row, .k_pages = table.data(), .v_pages = table.data()});
       row += line.q_len;
     }
-    found = find_cascade({.keys = 64, .packed = true}, sequences, heads, cascade);
+    found = find_cascade({.keys = 64, .packed = true}, sequences, heads, few_rows, cascade);
   }
 
   std::vector<float> memory = std::vector<float>(4000);
@@ -207,7 +207,7 @@ TEST_CASE("the caller's pages that sequences share give the bits of pages of the
   }
 }
 
-TEST_CASE("neighbours with the same pages are a group over whole key blocks") {
+TEST_CASE("sequences with the same pages are a group over whole key blocks") {
   const Made two({{1, 700, 600}, {3, 650, 600}, {1, 700, 0}});
   REQUIRE(two.found);
   REQUIRE(two.cascade.prefixes.plan.size() == 1);
@@ -222,7 +222,7 @@ TEST_CASE("neighbours with the same pages are a group over whole key blocks") {
   CHECK_FALSE(two.cascade.rests.places[2].goes_on);
 }
 
-TEST_CASE("a group takes in a neighbour only where that saves reading") {
+TEST_CASE("a group takes in another sequence only where that saves reading") {
   // The first two share 2048 keys; with the third 256 would be left: 2048 saved, or 512.
   const Made pair({{1, 2100, 2048}, {1, 2100, 2048}, {1, 2100, 256}});
   REQUIRE(pair.cascade.prefixes.plan.size() == 1);
@@ -234,11 +234,32 @@ TEST_CASE("a group takes in a neighbour only where that saves reading") {
   CHECK(three.cascade.prefixes.plan[0].kv_len == 256);
 }
 
+TEST_CASE("sequences that are no neighbours are a group, and only its rows have states") {
+  const Made made({{1, 700, 600}, {40, 700, 600}, {1, 700, 0}, {2, 700, 600}});
+  REQUIRE(made.found);
+  REQUIRE(made.cascade.prefixes.plan.size() == 1);
+  CHECK(made.cascade.prefixes.plan[0].q_len == 3);
+  CHECK(made.cascade.rows == std::vector<std::int64_t>{0, 42, 43});
+  REQUIRE(made.cascade.rests.plan.size() == 4);
+  CHECK(made.cascade.rests.places[0].state_shift == 0);
+  CHECK(made.cascade.rests.places[3].q_row + made.cascade.rests.places[3].state_shift == 1);
+  for (const std::size_t s : {0, 3}) {
+    CHECK(made.cascade.rests.plan[s].kv_len == 700 - 512);
+    CHECK(made.cascade.rests.places[s].goes_on);
+  }
+  for (const std::size_t s : {1, 2}) {
+    CHECK(made.cascade.rests.plan[s].kv_len == 700);
+    CHECK_FALSE(made.cascade.rests.places[s].goes_on);
+  }
+}
+
 TEST_CASE("a pair that would leave the path of few rows is no group, three sequences are") {
   CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 3).found);
   CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 4).found);
-  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 8).found);
-  CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 9).found);
+  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 6).found);
+  CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 7).found);
+  CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 4, 8).found);
+  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 8, 8).found);
   CHECK(Made({{1, 700, 600}, {1, 700, 600}, {1, 700, 600}}, 4).found);
 }
 
@@ -250,7 +271,6 @@ TEST_CASE("what a query does not see wholly, and what many queries share, is no 
   CHECK_FALSE(Made({{9, 700, 600}, {9, 700, 600}}).found);  // repays reading alone
   CHECK_FALSE(Made({{8, 260, 256}, {8, 260, 256}}).found);  // causal: 253 keys of the first
   CHECK_FALSE(Made({{0, 700, 600}, {1, 700, 600}}).found);  // no query
-  CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 0}, {1, 700, 600}}).found);  // no neighbours
 }
 
 }  // namespace rapt::test

@@ -116,8 +116,8 @@ class RAPT_API KvCache {
 
 /// The queries of a call over a cache, packed: the rows [rows[s], rows[s + 1]) of q are the last
 /// tokens of sequences[s]. Prefill chunks, decode rows and sequences of no row may be mixed, in any
-/// order, and a sequence may be named more than once. Forks side by side cost less: decode rows (up
-/// to 8 each) of neighbours read the pages that these share once (docs/kernels.md, Cascade).
+/// order, and a sequence may be named more than once. Forks in one call cost less: decode rows (up
+/// to 8 each) read the pages that their sequences share once (docs/kernels.md, Cascade).
 struct CacheQueries {
   std::span<const std::int64_t> sequences;
   std::span<const std::int64_t> rows;  ///< [sequences + 1], ascending

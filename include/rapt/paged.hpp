@@ -42,8 +42,8 @@ struct PagedKeyValues {
 /// options.kv_lens cannot be given beside those of the pages. Only the entries of the block table
 /// are read, and must be pages, that hold keys which a query may see: behind a sequence's length,
 /// before its window and for sequences without a query they may be anything. Pages of 32 tokens and
-/// more are prefetched. Pages with which neighbouring sequences begin alike are read once for up to
-/// 8 queries of each (docs/kernels.md, Cascade).
+/// more are prefetched. Pages with which sequences begin alike are read once for up to 8 queries of
+/// each (docs/kernels.md, Cascade).
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
 /// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).

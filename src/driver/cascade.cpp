@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <numeric>
+#include <span>
 
 #include "core/aligned_buffer.hpp"
+#include "dispatch/dispatch.hpp"
 
 namespace rapt {
 namespace {
@@ -34,7 +37,25 @@ std::int64_t shared_keys(const PageLayout& pages, const Sequences& sequences, st
   return same * pages.keys / unit * unit;
 }
 
-/// Neighbours [first, last) with `keys` keys in common.
+/// Sorts the sequences by the pages that all their queries see: those that begin alike are then
+/// side by side, the longer what they share the closer.
+void sort_by_beginning(const PageLayout& pages, const Sequences& sequences,
+                       std::vector<std::size_t>& order) {
+  order.resize(sequences.plan.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto beginning = [&](std::size_t s) {
+    const auto count = static_cast<std::size_t>(seen_from_start(sequences.plan[s]) / pages.keys);
+    return std::span(sequences.places[s].k_pages, count);
+  };
+  std::sort(order.begin(), order.end(), [&](std::size_t s, std::size_t t) {
+    const auto x = beginning(s), y = beginning(t);
+    const auto [p, q] = std::mismatch(x.begin(), x.end(), y.begin(), y.end());
+    if (p != x.end() && q != y.end()) return std::less<>()(*p, *q);
+    return x.size() != y.size() ? x.size() < y.size() : s < t;
+  });
+}
+
+/// The sequences at [first, last) of the order, with `keys` keys in common.
 struct Group {
   std::size_t first, last;
   std::int64_t keys;
@@ -43,12 +64,13 @@ struct Group {
   std::int64_t saved() const { return static_cast<std::int64_t>(last - first - 1) * keys; }
 };
 
-/// The group that begins with a sequence: as long as another neighbour saves more than it costs.
-Group group_from(const PageLayout& pages, const Sequences& sequences, std::size_t first) {
+/// The group that begins with a sequence: as long as another one saves more than it costs.
+Group group_from(const PageLayout& pages, const Sequences& sequences,
+                 const std::vector<std::size_t>& order, std::size_t first) {
   Group group{first, first + 1, kUnlimited};
-  while (group.last < sequences.plan.size()) {
+  while (group.last < order.size()) {
     const std::int64_t keys =
-        std::min(group.keys, shared_keys(pages, sequences, first, group.last));
+        std::min(group.keys, shared_keys(pages, sequences, order[first], order[group.last]));
     const Group longer{first, group.last + 1, keys};
     if (keys == 0 || longer.saved() < group.saved()) break;
     group = longer;
@@ -56,39 +78,48 @@ Group group_from(const PageLayout& pages, const Sequences& sequences, std::size_
   return group;
 }
 
-/// Whether reading once is worth more than it costs. Up to 6 (AVX2) or 8 rows (AVX-512) take the
-/// path of few rows, which is bound by reading. A pair that only together is too many for it gains
-/// less than it loses: 4 and 4 rows over 4096 keys took 1.1 of the time (AVX2), 8 and 8 rows 1.16
-/// (AVX-512, both on a Zen 4). Three and more never lost.
-bool pays(const Sequences& sequences, const Group& group, std::int64_t heads) {
+/// Whether reading once is worth more than it costs. The path of few rows is bound by reading. A
+/// pair that only together is too many for it gains less than it loses: 4 and 4 rows over 4096 keys
+/// took 1.1 of the time (AVX2), 8 and 8 rows 1.16 (AVX-512, both on a Zen 4). Three and more never
+/// lost.
+bool pays(const Sequences& sequences, const Cascade& cascade, const Group& group,
+          std::int64_t heads, std::int64_t few_rows) {
   if (group.last - group.first != 2) return group.last - group.first > 2;
-  const std::int64_t x = sequences.plan[group.first].q_len * heads;
-  const std::int64_t y = sequences.plan[group.first + 1].q_len * heads;
-  return x + y <= 6 || std::min(x, y) > 8;
+  const std::int64_t x = sequences.plan[cascade.order[group.first]].q_len * heads;
+  const std::int64_t y = sequences.plan[cascade.order[group.first + 1]].q_len * heads;
+  return x + y <= few_rows || std::min(x, y) > few_rows;
 }
 
-void add_prefix(const Sequences& sequences, const Group& group, Sequences& prefixes) {
-  std::int64_t q_len = 0;
-  for (std::size_t s = group.first; s < group.last; ++s) q_len += sequences.plan[s].q_len;
-  prefixes.plan.push_back({q_len, group.keys, -kUnlimited, kUnlimited});
-  prefixes.places.push_back(sequences.places[group.first]);
-}
-
-/// A sequence without its first `keys` keys, all of which its queries see.
-void add_rest(const Sequences& sequences, std::size_t s, const PageLayout& pages, std::int64_t keys,
-              Sequences& rests) {
-  PlanSequence plan = sequences.plan[s];
+/// Takes the first `keys` keys, all of which its queries see, away from a sequence.
+void drop_keys(const PageLayout& pages, std::int64_t keys, PlanSequence& plan,
+               SequencePlace& place) {
   plan.kv_len -= keys;
   plan.visible_begin -= keys;
   plan.visible_end -= keys;
   plan.visible_prefix -= keys;
   plan.visible_limit -= keys;
-  SequencePlace place = sequences.places[s];
   place.k_pages += keys / pages.keys;
   place.v_pages += keys / pages.keys;
-  place.goes_on = keys > 0;
-  rests.plan.push_back(plan);
-  rests.places.push_back(place);
+  place.goes_on = true;
+}
+
+/// Adds the shared keys of a group, and to its sequences where their states will lie.
+void add_group(const Sequences& sequences, const Group& group, const PageLayout& pages,
+               Cascade& cascade) {
+  SequencePlace place = sequences.places[cascade.order[group.first]];
+  place.q_row = static_cast<std::int64_t>(cascade.rows.size());
+  for (std::size_t i = group.first; i < group.last; ++i) {
+    const std::size_t s = cascade.order[i];
+    SequencePlace& rest = cascade.rests.places[s];
+    rest.state_shift = static_cast<std::int64_t>(cascade.rows.size()) - rest.q_row;
+    for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
+      cascade.rows.push_back(rest.q_row + q);
+    }
+    drop_keys(pages, group.keys, cascade.rests.plan[s], rest);
+  }
+  const std::int64_t q_len = static_cast<std::int64_t>(cascade.rows.size()) - place.q_row;
+  cascade.prefixes.plan.push_back({q_len, group.keys, -kUnlimited, kUnlimited});
+  cascade.prefixes.places.push_back(place);
 }
 
 /// Options by which a query or key is told from others by more than its row of q.
@@ -99,38 +130,71 @@ bool can_cascade(const AttentionOptions& options) {
          !options.state_in;
 }
 
-/// The position of every row of q, for a rotation: those of a group are not consecutive.
-void find_positions(const Sequences& sequences, std::int64_t q_rows,
-                    std::vector<std::int64_t>& positions) {
-  positions.assign(static_cast<std::size_t>(q_rows), 0);
-  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
-    const SequencePlace& at = sequences.places[s];
-    std::iota(positions.begin() + at.q_row, positions.begin() + at.q_row + sequences.plan[s].q_len,
-              at.query_offset);
+/// What the first call computes on: the queries of all groups side by side, their positions, and
+/// what the shared keys leave of them. The memory is kept from call to call.
+struct GroupRows {
+  AlignedBuffer floats;
+  std::vector<std::int64_t> positions;
+  TensorView<float, 4> q, out;
+  AttentionState<float> state;
+};
+
+/// Room for `count` rows of the call's heads, and copies of the queries.
+void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_t>& from,
+                  GroupRows& rows) {
+  const auto count = static_cast<std::int64_t>(from.size());
+  const std::int64_t heads = tensors.q.shape[1];
+  const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.out.shape[3];
+  float* at = rows.floats.reserve(count * heads * (head_dim + 2 * value_dim + 2));
+  const auto take = [&](std::int64_t width) {
+    const TensorView<float, 4> view(at, {1, heads, count, width});
+    at += count * heads * width;
+    return view;
+  };
+  const TensorView<float, 3>::Index extents{1, heads, count};
+  rows.q = take(head_dim);
+  rows.out = take(value_dim);
+  rows.state = {{take(1).data, extents}, {take(1).data, extents}, take(value_dim)};
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t row = 0; row < count; ++row) {
+      std::copy_n(&tensors.q(0, h, from[static_cast<std::size_t>(row)], 0), head_dim,
+                  &rows.q(0, h, row, 0));
+    }
   }
 }
 
-AttentionState<float> state_in(AlignedBuffer& buffer, const TensorView<float, 4>& out) {
-  const std::int64_t rows = out.shape[1] * out.shape[2];
-  float* floats = buffer.reserve(rows * (out.shape[3] + 2));
-  const TensorView<float, 3>::Index extents{1, out.shape[1], out.shape[2]};
-  return {{floats, extents}, {floats + rows, extents}, {floats + 2 * rows, out.shape}};
+/// The positions of the copied queries, for a rotation.
+void find_positions(const Sequences& sequences, const Cascade& cascade,
+                    const TensorView<const std::int64_t, 2>& given,
+                    std::vector<std::int64_t>& positions) {
+  positions.resize(cascade.rows.size());
+  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+    const SequencePlace &at = sequences.places[s], &rest = cascade.rests.places[s];
+    if (!rest.goes_on) continue;
+    for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
+      positions[static_cast<std::size_t>(at.q_row + rest.state_shift + q)] =
+          given.data != nullptr ? given(0, at.q_row + q) : at.query_offset + q;
+    }
+  }
 }
 
 }  // namespace
 
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
-                  Cascade& cascade) {
+                  std::int64_t few_rows, Cascade& cascade) {
   cascade.prefixes.clear();
-  cascade.rests.clear();
-  for (std::size_t s = 0; s < sequences.plan.size();) {
-    Group group = group_from(pages, sequences, s);
-    if (pays(sequences, group, heads)) {
-      add_prefix(sequences, group, cascade.prefixes);
+  cascade.rests = sequences;
+  for (SequencePlace& place : cascade.rests.places) place.goes_on = false;
+  cascade.rows.clear();
+  sort_by_beginning(pages, sequences, cascade.order);
+  for (std::size_t i = 0; i < cascade.order.size();) {
+    Group group = group_from(pages, sequences, cascade.order, i);
+    if (pays(sequences, cascade, group, heads, few_rows)) {
+      add_group(sequences, group, pages, cascade);
+      i = group.last;
     } else {
-      group = {s, s + 1, 0};
+      ++i;
     }
-    for (; s < group.last; ++s) add_rest(sequences, s, pages, group.keys, cascade.rests);
   }
   return !cascade.prefixes.plan.empty();
 }
@@ -138,25 +202,25 @@ bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int6
 bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
                     const Sequences& sequences, const CallbackOfCall& callback) {
   thread_local Cascade cascade;
-  thread_local AlignedBuffer states;
-  thread_local std::vector<std::int64_t> positions;
+  thread_local GroupRows rows;
   if (tensors.pages == nullptr || sequences.plan.size() < 2) return false;
   if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
-  if (!find_cascade(*tensors.pages, sequences, heads, cascade)) return false;
+  const std::int64_t few_rows = dispatch::active_kernels().few_rows;
+  if (!find_cascade(*tensors.pages, sequences, heads, few_rows, cascade)) return false;
 
-  const AttentionState<float> state = state_in(states, tensors.out);
-  AttentionOptions rest = options;
-  rest.state_in = state;
-  if (RopeOptions& rope = rest.rope; rope.table.cos.data != nullptr && !rope.q_positions.data) {
-    find_positions(sequences, tensors.q.shape[2], positions);
-    rope.q_positions = {positions.data(), {1, tensors.q.shape[2]}};
+  copy_queries(tensors, cascade.rows, rows);
+  AttentionOptions prefix = options;
+  prefix.state_out = rows.state;
+  prefix.lse = {};
+  if (options.rope.table.cos.data != nullptr) {
+    find_positions(sequences, cascade, options.rope.q_positions, rows.positions);
+    prefix.rope.q_positions = {rows.positions.data(), {1, std::ssize(rows.positions)}};
   }
-  AttentionOptions prefix = rest;
-  prefix.state_in = {};
-  prefix.state_out = state;
-  // Both write `out` and `lse`, the second time with what counts.
-  plan_and_run(tensors, prefix, cascade.prefixes, callback);
+  AttentionOptions rest = options;
+  rest.state_in = rows.state;
+  plan_and_run({rows.q, tensors.k, tensors.v, rows.out, tensors.pages}, prefix, cascade.prefixes,
+               callback);
   plan_and_run(tensors, rest, cascade.rests, callback);
   return true;
 }

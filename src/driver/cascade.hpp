@@ -2,6 +2,7 @@
 // them; each goes on over its own keys from the state that is left.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -15,17 +16,20 @@ namespace rapt {
 /// Queries of a sequence at most for it to take part: more of them repay reading its pages alone.
 inline constexpr std::int64_t kCascadeQueries = 8;
 
-/// A call over paged sequences in two. Both have the same queries at the same rows.
+/// A call over paged sequences in two.
 struct Cascade {
-  Sequences prefixes;  ///< one for each group of neighbours: all their queries, the shared keys
+  Sequences prefixes;  ///< one for each group: all their queries, side by side, the shared keys
   Sequences rests;     ///< every sequence; one of a group without the keys that it shares
+  std::vector<std::int64_t> rows;  ///< of each row of the prefixes its row of q
+  std::vector<std::size_t> order;  ///< the sequences, those that begin alike side by side
 };
 
-/// Finds the groups of neighbouring sequences that begin with the same pages, as forks do. They
-/// share whole key blocks, all of which every one of their queries sees; `heads` query heads share
-/// a kv head. Returns whether there are any that pay.
+/// Finds the groups of sequences that begin with the same pages, as forks do, wherever they stand
+/// in the call. They share whole key blocks, all of which every one of their queries sees; `heads`
+/// query heads share a kv head, `few_rows` is that of the kernels. Returns whether there are any
+/// that pay.
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
-                  Cascade& cascade);
+                  std::int64_t few_rows, Cascade& cascade);
 
 /// Runs the call as a cascade, with the same bits, and returns true; or does nothing, where nothing
 /// is shared or an option counts keys or positions by sequence.

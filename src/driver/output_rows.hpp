@@ -22,15 +22,15 @@ inline void find_weights_rows(std::span<const std::int64_t> queries, std::int64_
   }
 }
 
-/// The states of query head `head` and the heads after it, from a sequence's query 0 on; nothing
-/// when there is no state.
+/// The states of query head `head` and the heads after it, from a sequence's query 0 on, which lies
+/// `shift` rows behind its row of q; nothing when there is no state.
 template <class T>
 kernels::StateRows<T> state_rows(const AttentionState<T>& state, const SequencePlace& at,
-                                 std::int64_t head) {
+                                 std::int64_t head, std::int64_t shift = 0) {
   if (!state) return {};
   const auto first = [&](const auto& view) {
     return view.data + at.batch * view.strides[0] + head * view.strides[1] +
-           at.q_row * view.strides[2];
+           (at.q_row + shift) * view.strides[2];
   };
   return {.m = first(state.m),
           .l = first(state.l),

@@ -22,7 +22,8 @@ struct SequencePlace {
   /// Instead of kv_row: the beginnings of its pages; those that no query sees may be null.
   const float* const* k_pages = nullptr;
   const float* const* v_pages = nullptr;
-  bool goes_on = true;  ///< from the options' state_in, where there is one
+  bool goes_on = true;           ///< from the options' state_in, where there is one
+  std::int64_t state_shift = 0;  ///< from its rows of q to those of state_in
 };
 
 /// The sequences of a call, side by side; the vectors keep their memory from call to call.

@@ -273,6 +273,7 @@ struct KernelSet {
   const char* name;
   int lanes;  ///< floats per vector
   Tiles tiles;
+  int few_rows;  ///< rows of an item at most for the path of few rows, which reading bounds
 
   /// Floats of scratch for attend and fold with these rows, head_dim, value_dim and kv_len.
   std::int64_t (*attend_scratch)(const AttendArgs&);

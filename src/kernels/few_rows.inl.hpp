@@ -25,16 +25,14 @@ RAPT_INLINE void ask_for_border(const float* p, std::int64_t floats) {
 }
 
 /// Loads one word of a line and waits for nothing: a stream that is read line by line ahead of its
-/// use, as a loop would that does nothing but read. A word of integers takes no place among the
-/// vector operations that wait for their operands, and the processor follows demands further than
-/// software prefetches.
+/// use, as a loop would that does nothing but read.
 RAPT_INLINE void touch(const float* line) {
   using Word = std::int32_t __attribute__((may_alias));
   static_cast<void>(*reinterpret_cast<const volatile Word*>(line));
 }
 
-// A single row is one chain over a group of 16 keys: its streams are faster (D1 with 1 row a kv
-// head, Zen 4: 0.79 of the read bandwidth, groups 0.73).
+// With a single row and AVX-512 the streams are faster (D1 with 1 row a kv head, Zen 4: 0.79 of the
+// read bandwidth, groups 0.73).
 constexpr std::int64_t kGroupRows = kVecLanes == 16 ? 2 : 1;
 
 /// Scores of keys that lie densely, kVecLanes neighbours at a time, while the next ones are

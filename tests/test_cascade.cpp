@@ -268,9 +268,10 @@ TEST_CASE("what a query does not see wholly, and what many queries share, is no 
   CHECK_FALSE(Made({{1, 700, 600, 10}, {1, 700, 600}}).found);  // a window begins in it
   CHECK_FALSE(Made({{3, 700, 600, -1}, {1, 700, 600}}).found);  // for the last query
   CHECK(Made({{3, 700, 600, -2}, {1, 700, 600}}).found);
-  CHECK_FALSE(Made({{9, 700, 600}, {9, 700, 600}}).found);  // repays reading alone
-  CHECK_FALSE(Made({{8, 260, 256}, {8, 260, 256}}).found);  // causal: 253 keys of the first
-  CHECK_FALSE(Made({{0, 700, 600}, {1, 700, 600}}).found);  // no query
+  CHECK_FALSE(Made({{9, 700, 600}, {9, 700, 600}}).found);   // repays reading alone
+  CHECK_FALSE(Made({{8, 260, 256}, {8, 260, 256}}).found);   // causal: 253 keys of the first
+  CHECK_FALSE(Made({{0, 700, 600}, {1, 700, 600}}).found);   // no query
+  CHECK_FALSE(Made({{1, -900, 600}, {1, 700, 600}}).found);  // a query before key 0
 }
 
 }  // namespace rapt::test

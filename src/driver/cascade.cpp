@@ -19,7 +19,7 @@ using kernels::kUnlimited;
 std::int64_t seen_from_start(const PlanSequence& sequence) {
   if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
   if (sequence.q_len - 1 + sequence.visible_begin > 0) return 0;
-  return sequence.end_of_visible(0);
+  return std::max<std::int64_t>(0, sequence.end_of_visible(0));  // a query may be before key 0
 }
 
 /// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a

@@ -2,6 +2,9 @@
 #include "unfused.hpp"
 
 #include "driver/base_2.hpp"
+#include "driver/plan.hpp"
+#include "driver/sequences.hpp"
+#include "driver/validate.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -53,6 +56,7 @@ float* Unfused::scores_of(std::int64_t row, std::int64_t block) {
 }
 
 void Unfused::call(const float* q, const float* k, const float* v, float* out) {
+  check_and_plan(q, k, v, out);
   for (std::int64_t head = 0; head < shape_.heads; ++head) {
     const std::int64_t queries = head * shape_.q_len * shape_.head_dim;
     const std::int64_t keys = head * shape_.kv_len * shape_.head_dim;
@@ -61,6 +65,25 @@ void Unfused::call(const float* q, const float* k, const float* v, float* out) {
     all_weights();
     all_values(out + queries);
   }
+}
+
+/// What any way of computing attention() does first: the choice is part of a plan.
+void Unfused::check_and_plan(const float* q, const float* k, const float* v, float* out) {
+  using Shape = TensorView<const float, 4>::Index;
+  const Shape queries{1, shape_.heads, shape_.q_len, shape_.head_dim};
+  const Shape keys{1, shape_.heads, shape_.kv_len, shape_.head_dim};
+  const TensorView<const float, 4> q_view(q, queries), k_view(k, keys);
+  const AttentionOptions options;
+  validate_attention(q_view, k_view, {v, keys}, {out, queries}, options);
+  sequences_.clear();
+  add_batch(options.mask, options.kv_lens, q_view, shape_.kv_len, sequences_);
+  make_plan({.kv_heads = shape_.heads,
+             .group = 1,
+             .head_dim = shape_.head_dim,
+             .value_dim = shape_.head_dim,
+             .can_split_keys = true,
+             .sequences = sequences_.plan},
+            set_.tiles, 1, plan_);
 }
 
 /// V is copied only where its width is no whole number of column tiles, and read where it lies

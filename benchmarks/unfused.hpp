@@ -3,6 +3,8 @@
 // against (docs/performance.md).
 #pragma once
 
+#include "driver/plan.hpp"
+#include "driver/sequences.hpp"
 #include "float_buffer.hpp"
 #include "kernels/kernel_set.hpp"
 
@@ -28,6 +30,7 @@ class Unfused {
   void call(const float* q, const float* k, const float* v, float* out);
 
  private:
+  void check_and_plan(const float* q, const float* k, const float* v, float* out);
   void pack(const float* q, const float* k, const float* v);
   void all_scores();
   void all_weights();
@@ -51,6 +54,8 @@ class Unfused {
   tools::FloatBuffer q_, k_, v_, scores_, m_, l_, o_;
   std::vector<State> states_;
   const float* values_ = nullptr;  // of the head, in rows of columns_
+  Sequences sequences_;
+  Plan plan_;
 };
 
 }  // namespace rapt::benchmarks

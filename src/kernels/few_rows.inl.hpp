@@ -203,8 +203,11 @@ template <class ValueRow>
 RAPT_INLINE void few_rows_values(const float* p, const ValueRow& value_row, std::int64_t v_stride,
                                  std::int64_t first, std::int64_t last, std::int64_t rows,
                                  std::int64_t value_dim, float* sums, const FoldInto& fold) {
+  // Short chunks are for further rows and for further runs of a row of V.
+  const bool once = rows <= kRunRows && value_dim <= kRunVectors * kVecLanes;
+  const std::int64_t chunk_keys = once ? kLanes : kChunkKeys;
   for (std::int64_t j = first; j < last;) {
-    const std::int64_t chunk_end = j / kChunkKeys * kChunkKeys + kChunkKeys;
+    const std::int64_t chunk_end = j / chunk_keys * chunk_keys + chunk_keys;
     const std::int64_t stop = chunk_end < last ? chunk_end : last;
     const ValueChunk chunk{p + j / kLanes * kTileChunk + j % kLanes,
                            value_row(j),

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Joins the JSON of runs of rapt_sweep and draws it: how much faster fused attention is than unfused.
 
 usage: plot_sweep.py --json docs/sweep.json --svg docs/sweep.svg RUN.json...

@@ -26,7 +26,7 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   check_tensors(c, x, y);
   check_cache(c, cache.config());
   refuse_inside_callback();
-  check_rows("queries.", queries.sequences, queries.rows, x.shape[0]);
+  check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
   check_places("x", c, cache, queries.sequences, queries.rows);
   check_row_options(options);
   if (options.rope.q_positions.data != nullptr) {

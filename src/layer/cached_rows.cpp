@@ -28,12 +28,10 @@ void check_cache(const MultiHeadAttentionConfig& c, const KvCacheConfig& cache) 
   check_extent("cache: value_dim", cache.value_dim, "the layer's value_dim", c.value_dim);
 }
 
-void check_rows(const char* owner, std::span<const std::int64_t> sequences,
+void check_rows(const RowNames& names, std::span<const std::int64_t> sequences,
                 std::span<const std::int64_t> rows, std::int64_t count) {
-  const std::string names = owner;
-  validate_row_offsets((names + "rows").c_str(), rows, count);
-  check_extent((names + "rows: offsets").c_str(), static_cast<std::int64_t>(rows.size()),
-               (names + "sequences + 1 =").c_str(),
+  validate_row_offsets(names.rows, rows, count);
+  check_extent(names.offsets, static_cast<std::int64_t>(rows.size()), names.sequences,
                static_cast<std::int64_t>(sequences.size()) + 1);
 }
 

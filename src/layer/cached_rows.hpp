@@ -18,9 +18,20 @@ void check_tensors(const MultiHeadAttentionConfig& config, TensorView<const floa
 /// Throws unless the cache has the layer's heads.
 void check_cache(const MultiHeadAttentionConfig& config, const KvCacheConfig& cache);
 
+/// How a call's offsets into packed rows are called: ready to be said, since a check that succeeds
+/// allocates nothing.
+struct RowNames {
+  const char* rows;
+  const char* offsets;
+  const char* sequences;
+};
+inline constexpr RowNames kRowNames{"rows", "rows: offsets", "sequences + 1 ="};
+inline constexpr RowNames kQueryRowNames{"queries.rows", "queries.rows: offsets",
+                                         "queries.sequences + 1 ="};
+
 /// Throws unless `rows` has an ascending offset for each sequence, and the end, within `count`
-/// rows. `owner` precedes the names of both.
-void check_rows(const char* owner, std::span<const std::int64_t> sequences,
+/// rows.
+void check_rows(const RowNames& names, std::span<const std::int64_t> sequences,
                 std::span<const std::int64_t> rows, std::int64_t count);
 
 /// Throws unless the layer's table of RoPE has the positions of all rows of tensor `name`, which

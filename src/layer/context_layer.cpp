@@ -24,7 +24,7 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
                      c.kv_model_dim);
   check_cache(c, cache.config());
   refuse_inside_callback();
-  check_rows("", sequences, rows, context.shape[0]);
+  check_rows(kRowNames, sequences, rows, context.shape[0]);
   check_places("context", c, cache, sequences, rows);
 
   const TensorView<const float, 3> tokens = as_batch_of_one(context);
@@ -47,7 +47,7 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
   check_tensors(c, x, y);
   check_cache(c, cache.config());
   refuse_inside_callback();
-  check_rows("queries.", queries.sequences, queries.rows, x.shape[0]);
+  check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
   check_row_options(options);
   AttentionOptions all = with_configuration(c, weights_, options);
   if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;

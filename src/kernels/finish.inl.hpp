@@ -159,21 +159,21 @@ RAPT_INLINE float inverse_of(float m, float l) {
 }
 
 /// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
-/// exist. o is 0 up to a whole vector. `poison` is no longer 0 where something is not finite: x * 0
-/// is NaN for NaN and Inf.
+/// exist. o is 0 up to a whole vector. `largest` collects magnitudes, to tell whether all are
+/// finite: by their bits, since a chain of multiply-adds would wait for each of them.
 RAPT_INLINE void finish_out(const float* o, float a, float inverse, std::int64_t value_dim,
-                            float* out, Vec& poison) {
+                            float* out, Vec& largest) {
   const Vec keep(a), scale(inverse);
   std::int64_t c = 0;
   for (; c + kVecLanes <= value_dim; c += kVecLanes) {
     const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
     store(out + c, y);
-    poison = fma(y, Vec(0.0f), poison);
+    largest = max_magnitude(absolute(y), largest);
   }
   if (c < value_dim) {  // what lies behind o is 0
     const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
     store_first(out + c, y, value_dim - c);
-    poison = fma(y, Vec(0.0f), poison);
+    largest = max_magnitude(absolute(y), largest);
   }
 }
 
@@ -197,9 +197,9 @@ RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const 
   const auto [i, h] = position_of(args, row);
   const float a = join_sink(args, h, m, l);
   float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
-  Vec poison(0.0f);
-  finish_out(o, a, inverse_of(m, l), args.value_dim, out, poison);
-  const bool finite = sum_lanes(poison) == 0.0f && l - l == 0.0f;
+  Vec largest(0.0f);
+  finish_out(o, a, inverse_of(m, l), args.value_dim, out, largest);
+  const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
   if (!finite && !exact) return false;
   if (exact) {
     for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
@@ -230,7 +230,7 @@ inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std
 /// is not finite or sees no key: one look at the end instead of one per row, on which it would
 /// wait.
 inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scratch) {
-  Vec poison(0.0f);
+  Vec largest(0.0f);
   for (std::int64_t first = 0; first < args.rows; first += kVecLanes) {
     float inverse[kVecLanes];
     store(inverse, divide(Vec(1.0f), load(scratch.l + first)));
@@ -238,15 +238,15 @@ inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scrat
     for (std::int64_t r = first; r < end; ++r) {
       const auto [i, h] = position_of(args, args.row_begin + r);
       finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], args.value_dim,
-                 args.out + i * args.out_token_stride + h * args.out_head_stride, poison);
-      poison = fma(Vec(scratch.l[r]), Vec(0.0f), poison);
+                 args.out + i * args.out_token_stride + h * args.out_head_stride, largest);
+      largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
       if (args.lse != nullptr) {
         args.lse[i * args.lse_token_stride + h * args.lse_head_stride] =
             log_sum_exp(scratch.m[r], scratch.l[r]);
       }
     }
   }
-  return sum_lanes(poison) == 0.0f;
+  return all_below(largest, Vec(kInfinity));
 }
 
 }  // namespace

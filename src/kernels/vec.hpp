@@ -34,6 +34,10 @@ RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 RAPT_INLINE Vec divide(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 /// The larger one; `acc` where x is NaN.
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm512_max_ps(x, acc); }
+/// The larger one of two that are not negative, NaN above all: by their bits.
+RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
+  return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
 /// The float whose exponent field is the low 8 bits of x's.
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
@@ -106,6 +110,9 @@ constexpr int kVecLanes = 8;
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 RAPT_INLINE Vec divide(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm256_max_ps(x, acc); }
+RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
+  return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
 }
@@ -175,6 +182,9 @@ RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
 // xsimd 8.1 divides by an estimate of the reciprocal, which is not rounded as a quotient.
 RAPT_INLINE Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return vmaxnmq_f32(x, acc); }
+RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
+  return vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+}
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
 }
@@ -225,6 +235,9 @@ RAPT_INLINE Vec operator*(Vec a, Vec b) { return a.value * b.value; }
 RAPT_INLINE Vec divide(Vec a, Vec b) { return a.value / b.value; }
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return __builtin_fmaf(a.value, b.value, c.value); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return x.value > acc.value ? x : acc; }
+RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
+  return a.value <= b.value || b.value != b.value ? b : a;
+}
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x.value) << 23);
 }

@@ -1,12 +1,10 @@
 // The layer over a KvCache: projects its rows, makes their keys and values part of the sequences,
 // and attends over those. What fails on the way takes the new tokens out of the cache again.
-#include <array>
 #include <cstdint>
 #include <string>
 
 #include "core/views.hpp"
 #include "driver/score_callback.hpp"
-#include "driver/validate.hpp"
 #include "layer/cached_rows.hpp"
 #include "layer/growth.hpp"
 #include "layer/layer_call.hpp"
@@ -16,7 +14,6 @@
 namespace rapt {
 
 using core::fail;
-using core::memory_range;
 
 void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
                                  const CacheQueries& queries, TensorView<float, 2> y,
@@ -32,12 +29,8 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   if (options.rope.q_positions.data != nullptr) {
     fail("rope: positions cannot be given with a cache, which knows them");
   }
-  AttentionOptions all = with_configuration(c, weights_, options);
-  if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;
-  const std::array inputs{NamedMemory{"x", memory_range(x)},
-                          NamedMemory{"queries.sequences", memory_range(queries.sequences)},
-                          NamedMemory{"queries.rows", memory_range(queries.rows)}};
-  validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
+  const AttentionOptions all = row_options(c, weights_, options);
+  check_apart(x, queries, y, all);
 
   const bool has_output = !is_empty(weights_.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);

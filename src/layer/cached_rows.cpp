@@ -1,5 +1,6 @@
 #include "layer/cached_rows.hpp"
 
+#include <array>
 #include <cstddef>
 #include <string>
 
@@ -12,6 +13,7 @@ namespace rapt {
 
 using core::check_extent;
 using core::fail;
+using core::memory_range;
 
 void check_tensors(const MultiHeadAttentionConfig& c, TensorView<const float, 2> x,
                    TensorView<float, 2> y) {
@@ -58,6 +60,22 @@ void check_row_options(const AttentionOptions& options) {
   if (rope.k_positions.data != nullptr) {
     fail("rope: positions cannot be given with a cache, which knows them");
   }
+}
+
+AttentionOptions row_options(const MultiHeadAttentionConfig& c,
+                             const MultiHeadAttentionWeights& weights,
+                             const AttentionOptions& options) {
+  AttentionOptions all = with_configuration(c, weights, options);
+  if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;
+  return all;
+}
+
+void check_apart(TensorView<const float, 2> x, const CacheQueries& queries, TensorView<float, 2> y,
+                 const AttentionOptions& options) {
+  const std::array inputs{NamedMemory{"x", memory_range(x)},
+                          NamedMemory{"queries.sequences", memory_range(queries.sequences)},
+                          NamedMemory{"queries.rows", memory_range(queries.rows)}};
+  validate_apart(NamedMemory{"y", memory_range(y)}, inputs, options);
 }
 
 void rotate_keys(const MultiHeadAttentionConfig& c, TensorView<float, 3> k, const KvCache& cache,

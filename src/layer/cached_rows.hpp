@@ -43,6 +43,15 @@ void check_places(const char* name, const MultiHeadAttentionConfig& config, cons
 /// say what belongs in the configuration, or places of keys, which are the cache's to say.
 void check_row_options(const AttentionOptions& options);
 
+/// The options with what the configuration says; keys come from the cache as they are multiplied.
+AttentionOptions row_options(const MultiHeadAttentionConfig& config,
+                             const MultiHeadAttentionWeights& weights,
+                             const AttentionOptions& options);
+
+/// Throws when y overlaps x, the queries or anything that the options read.
+void check_apart(TensorView<const float, 2> x, const CacheQueries& queries, TensorView<float, 2> y,
+                 const AttentionOptions& options);
+
 /// Rotates the rows of k [1, rows, num_kv_heads * head_dim], which are the next tokens of their
 /// sequences, in place.
 void rotate_keys(const MultiHeadAttentionConfig& config, TensorView<float, 3> k,

@@ -1,19 +1,15 @@
 // The layer's cross-attention over a KvCache: a context's keys and values are appended once, and
 // queries of other tokens attend over them as often as they like.
-#include <array>
 #include <cstdint>
 
 #include "core/views.hpp"
 #include "driver/score_callback.hpp"
-#include "driver/validate.hpp"
 #include "layer/cached_rows.hpp"
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/kv_cache.hpp"
 
 namespace rapt {
-
-using core::memory_range;
 
 void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCache& cache,
                                         std::span<const std::int64_t> sequences,
@@ -49,12 +45,8 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
   refuse_inside_callback();
   check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
   check_row_options(options);
-  AttentionOptions all = with_configuration(c, weights_, options);
-  if (c.rope.cos.data != nullptr) all.rope.rotate_keys = false;
-  const std::array inputs{NamedMemory{"x", memory_range(x)},
-                          NamedMemory{"queries.sequences", memory_range(queries.sequences)},
-                          NamedMemory{"queries.rows", memory_range(queries.rows)}};
-  validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
+  const AttentionOptions all = row_options(c, weights_, options);
+  check_apart(x, queries, y, all);
 
   const bool has_output = !is_empty(weights_.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);

@@ -31,7 +31,7 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
   }
   if (keys == 0) return;
   const float* const first = k.first + tile.keys.begin * k.stride;
-  if (tile.rows >= kGroupRows && k.stride == args.head_dim && tile.keys.begin % kVecLanes == 0) {
+  if (takes_groups(tile.rows, k.stride, args.head_dim, tile.keys.begin)) {
     with_rows<KeyGroups, kFewRows>(tile.rows, scratch.q, first, keys, args.head_dim, scratch.s,
                                    tile.keys.begin);
     return;
@@ -91,9 +91,9 @@ inline void attend_few_rows(const AttendArgs& args, const AttendScratch& scratch
   start_values(v, args.v_stride, tile.keys.end - tile.keys.begin, args.value_dim);
   tile_weights(args, scratch, tile);
   start_next_keys(args, block);
-  const auto value_row = [&](std::int64_t j) { return v + (j - tile.keys.begin) * args.v_stride; };
-  few_rows_values(scratch.s, value_row, args.v_stride, tile.keys.begin, tile.keys.end, tile.rows,
-                  args.value_dim, scratch.v, {scratch.a, scratch.b, scratch.o, scratch.o_stride});
+  const FoldInto fold{scratch.a, scratch.b, scratch.o, scratch.o_stride};
+  few_rows_values(args.value_dim, scratch.s, v, args.v_stride, tile.keys.begin, tile.keys.end,
+                  tile.rows, args.value_dim, scratch.v, fold);
 }
 
 }  // namespace

@@ -31,9 +31,15 @@ RAPT_INLINE void touch(const float* line) {
   static_cast<void>(*reinterpret_cast<const volatile Word*>(line));
 }
 
-// With a single row and AVX-512 the streams are faster (D1 with 1 row a kv head, Zen 4: 0.79 of the
-// read bandwidth, groups 0.73).
-constexpr std::int64_t kGroupRows = kVecLanes == 16 ? 2 : 1;
+/// Whether keys are taken in groups of neighbours: they lie densely, whole groups from `first` on.
+/// Larger groups than L1 holds beside what is touched lose to streams: with several rows beyond 12
+/// KiB (head_dim 256, AVX-512, Zen 4: 1.07 to 1.12 of the time), with a single one beyond 4 KiB
+/// (head_dim 128: 1.09; 64: 0.98, in the caches 0.82).
+RAPT_INLINE bool takes_groups(std::int64_t rows, std::int64_t k_stride, std::int64_t head_dim,
+                              std::int64_t first) {
+  if (k_stride != head_dim || first % kVecLanes != 0) return false;
+  return kVecLanes * head_dim <= (rows > 1 ? 3072 : 1024);
+}
 
 /// Scores of keys that lie densely, kVecLanes neighbours at a time, while the next ones are
 /// touched.
@@ -41,8 +47,8 @@ template <int R>
 struct KeyGroups {
   /// q: the row tile. k: the first key. s: the row tile's scores from the first key on, which is a
   /// multiple of kVecLanes.
-  static void run(const float* q, const float* k, std::int64_t groups, std::int64_t head_dim,
-                  float* s, std::int64_t first_key) {
+  RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t groups,
+                                std::int64_t head_dim, float* s, std::int64_t first_key) {
     const std::int64_t group = kVecLanes * head_dim;
     for (std::int64_t i = 0; i < group; i += kLineFloats) touch(k + i);
     for (std::int64_t g = 0; g < groups; ++g, k += group) {
@@ -76,8 +82,8 @@ template <int R>
 struct KeyStreams {
   /// q: the row tile. k: the first key. s: [key of the lane][R][kVecLanes]. head_dim is a multiple
   /// of kVecLanes.
-  static void run(const float* q, const float* k, std::int64_t k_stride, std::int64_t keys,
-                  std::int64_t head_dim, float* s) {
+  RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t k_stride,
+                                std::int64_t keys, std::int64_t head_dim, float* s) {
     const std::int64_t lane_stride = keys * k_stride;
     const bool dense = k_stride == head_dim;
     for (std::int64_t j = 0; j < keys; ++j, k += k_stride, s += R * kVecLanes) {
@@ -124,21 +130,42 @@ inline void store_streams(const float* streams, std::int64_t rows, std::int64_t 
   }
 }
 
-// Keys of a chunk: few enough that the prefetchers, which run a few KiB ahead, go on reading while
-// further rows use the chunk; a divisor of kLanes, whose weights share a line. With AVX2 the first
-// row has too few multiply-adds to keep the prefetchers going: it asks for V itself (D1, Zen 4:
-// 0.65 of the read bandwidth instead of 0.55).
-#if defined(RAPT_KERNEL_ISA_AVX2)
-constexpr std::int64_t kChunkKeys = 4, kValuesAhead = 16;
-#else
-constexpr std::int64_t kChunkKeys = 8, kValuesAhead = 0;
-#endif
-static_assert(kLanes % kChunkKeys == 0);
+// A run is what is read of a row of V before the next row: all of it, or as many vectors as half
+// the registers hold sums of. Sums of as many rows as there is room for are computed at a time;
+// further rows find the chunk in L1.
+constexpr int kRunVectors = kRegisters / 2;
+constexpr std::int64_t kRunFloats = std::int64_t{kRunVectors} * kVecLanes;
+constexpr int kRunSums = kVecLanes == 16 ? kRegisters * 3 / 4 : kRegisters / 2;
+constexpr int kMostRunRows = 4;
 
-// A run is what is read of a row of V before the next row: 512 bytes, or all registers of the ISA.
-// Its sums for kRunRows rows at a time are in registers; further rows find the chunk in L1.
-constexpr int kRunVectors = kRegisters / 2 < 128 / kVecLanes ? kRegisters / 2 : 128 / kVecLanes;
-constexpr int kRunRows = kRegisters / 2 / kRunVectors > 2 ? 2 : kRegisters / 2 / kRunVectors;
+/// How V is read. Chunks are few enough keys that the prefetchers, which run a few KiB ahead, go on
+/// reading while further rows use them. Rows that are longer than a run they do not follow: who
+/// reads V in runs asks for it, unless a single row and two runs are faster without (Zen 4, AVX2,
+/// of the time without asking: 4 rows of head_dim 128 0.77, 3 rows 0.71, 2 rows 0.92, a single row
+/// 1.11; a single row of head_dim 256 0.70).
+struct ValueChunks {
+  std::int64_t keys;   // of a chunk: a divisor of kLanes, whose weights share a line
+  std::int64_t ahead;  // keys from what is read to what is asked for; 0: nothing is
+
+  ValueChunks(std::int64_t rows, std::int64_t value_dim) {
+    constexpr std::int64_t kChunkFloats = 1024, kLongRowKeys = 4;
+    const bool whole_rows = value_dim <= kRunFloats;
+    const bool once = whole_rows && rows * value_dim <= kRunSums * kVecLanes;
+    keys = once ? kLanes : whole_rows ? chunk_of(kChunkFloats / value_dim) : kLongRowKeys;
+    const bool follows = whole_rows || (rows == 1 && value_dim <= 2 * kRunFloats);
+    ahead = follows ? 0 : kLongRowsAhead;
+  }
+
+  static constexpr std::int64_t kLongRowsAhead = 16;
+
+ private:
+  /// The largest divisor of kLanes up to `keys`.
+  static std::int64_t chunk_of(std::int64_t keys) {
+    std::int64_t chunk = kLanes;
+    while (chunk > 1 && chunk > keys) chunk /= 2;
+    return chunk;
+  }
+};
 
 /// A few keys of a block and what they add to.
 struct ValueChunk {
@@ -148,10 +175,11 @@ struct ValueChunk {
   float* sums;  // [rows][sums_stride], what the keys before gave
   std::int64_t sums_stride;
   bool first, last;
+  std::int64_t ahead;  // as ValueChunks has it
 };
 
-/// G rows times C vectors from column c on.
-template <int G, int C>
+/// G rows times C vectors from column c on, asking for what is further on or not.
+template <int G, int C, bool Asks>
 RAPT_INLINE void add_chunk(const ValueChunk& chunk, std::int64_t row, std::int64_t c,
                            const FoldInto& fold) {
   Vec acc[G][C];
@@ -168,8 +196,8 @@ RAPT_INLINE void add_chunk(const ValueChunk& chunk, std::int64_t row, std::int64
   const float* v = chunk.v + c;
   for (std::int64_t j = 0; j < chunk.keys; ++j, v += chunk.v_stride) {
     multiply_step<G, C>(weights + j, v, acc);
-    if (kValuesAhead > 0 && row == 0) {
-      const float* ahead = v + kValuesAhead * chunk.v_stride;
+    if (Asks && row == 0) {
+      const float* ahead = v + chunk.ahead * chunk.v_stride;
       for (int i = 0; i < C * kVecLanes; i += kLineFloats) __builtin_prefetch(ahead + i, 0, 2);
     }
   }
@@ -184,46 +212,71 @@ RAPT_INLINE void add_chunk(const ValueChunk& chunk, std::int64_t row, std::int64
   }
 }
 
-/// All rows times `vectors` <= C vectors from column c on.
-template <int C = kRunVectors>
-inline void add_run(const ValueChunk& chunk, std::int64_t rows, std::int64_t c,
-                    std::int64_t vectors, const FoldInto& fold) {
-  if constexpr (C > 1) {
-    if (vectors != C) return add_run<C - 1>(chunk, rows, c, vectors, fold);
-  }
+/// All rows times C vectors from column c on.
+template <int C>
+RAPT_INLINE void add_run(const ValueChunk& chunk, std::int64_t rows, std::int64_t c,
+                         const FoldInto& fold) {
+  constexpr int kRoom = kRunSums / C;
+  constexpr int kTogether = kRoom > kMostRunRows ? kMostRunRows : kRoom;
   std::int64_t row = 0;
-  for (; row + kRunRows <= rows; row += kRunRows) add_chunk<kRunRows, C>(chunk, row, c, fold);
-  if (row < rows) add_chunk<1, C>(chunk, row, c, fold);
+  if (chunk.ahead != 0) {
+    for (; row < rows; ++row) add_chunk<1, C, true>(chunk, row, c, fold);
+    return;
+  }
+  for (; row + kTogether <= rows; row += kTogether) {
+    add_chunk<kTogether, C, false>(chunk, row, c, fold);
+  }
+  if constexpr (kTogether > 2) {
+    for (; row + 2 <= rows; row += 2) add_chunk<2, C, false>(chunk, row, c, fold);
+  }
+  if constexpr (kTogether > 1) {
+    for (; row < rows; ++row) add_chunk<1, C, false>(chunk, row, c, fold);
+  }
 }
 
 /// Weighted values of few rows, V as it lies: keys in chunks, and every row of V from end to end;
-/// half a row of each key and then the other half no prefetcher follows. value_dim is a multiple of
-/// kVecLanes. value_row(j) is where the values of key j lie; those of a chunk are v_stride apart.
-template <class ValueRow>
-RAPT_INLINE void few_rows_values(const float* p, const ValueRow& value_row, std::int64_t v_stride,
-                                 std::int64_t first, std::int64_t last, std::int64_t rows,
-                                 std::int64_t value_dim, float* sums, const FoldInto& fold) {
-  // Short chunks are for further rows and for further runs of a row of V.
-  const bool once = rows <= kRunRows && value_dim <= kRunVectors * kVecLanes;
-  const std::int64_t chunk_keys = once ? kLanes : kChunkKeys;
-  for (std::int64_t j = first; j < last;) {
-    const std::int64_t chunk_end = j / chunk_keys * chunk_keys + chunk_keys;
-    const std::int64_t stop = chunk_end < last ? chunk_end : last;
-    const ValueChunk chunk{p + j / kLanes * kTileChunk + j % kLanes,
-                           value_row(j),
-                           v_stride,
-                           stop - j,
-                           sums,
-                           value_dim,
-                           j == first,
-                           stop == last};
-    if (v_stride == value_dim) ask_for_border(chunk.v, chunk.keys * value_dim);
-    for (std::int64_t c = 0; c < value_dim; c += kRunVectors * kVecLanes) {
-      const std::int64_t vectors = (value_dim - c) / kVecLanes;
-      add_run(chunk, rows, c, vectors < kRunVectors ? vectors : kRunVectors, fold);
+/// half a row of each key and then the other half no prefetcher follows. value_dim is Rest vectors
+/// beyond a whole number of runs. Out of line, with all that a chunk of few steps needs inlined: a
+/// call for each of them cost a quarter of the time (D1, AVX2).
+template <int Rest>
+struct FewRowsValues {
+  /// p: the row tile's weights. v: key `first` of the keys [first, last) of the block.
+  RAPT_NOINLINE static void run(const float* p, const float* v, std::int64_t v_stride,
+                                std::int64_t first, std::int64_t last, std::int64_t rows,
+                                std::int64_t value_dim, float* sums, const FoldInto& fold) {
+    const ValueChunks chunks(rows, value_dim);
+    for (std::int64_t j = first; j < last;) {
+      const std::int64_t chunk_end = j / chunks.keys * chunks.keys + chunks.keys;
+      const std::int64_t stop = chunk_end < last ? chunk_end : last;
+      const ValueChunk chunk{p + j / kLanes * kTileChunk + j % kLanes,
+                             v + (j - first) * v_stride,
+                             v_stride,
+                             stop - j,
+                             sums,
+                             value_dim,
+                             j == first,
+                             stop == last,
+                             chunks.ahead};
+      if (v_stride == value_dim) ask_for_border(chunk.v, chunk.keys * value_dim);
+      std::int64_t c = 0;
+      for (; c + kRunFloats <= value_dim; c += kRunFloats) {
+        add_run<kRunVectors>(chunk, rows, c, fold);
+      }
+      if constexpr (Rest > 0) add_run<Rest>(chunk, rows, c, fold);
+      j = stop;
     }
-    j = stop;
   }
+};
+
+/// value_dim is a multiple of kVecLanes.
+template <int Rest = kRunVectors - 1, class... Arguments>
+RAPT_INLINE void few_rows_values(std::int64_t value_dim, Arguments&&... arguments) {
+  if constexpr (Rest > 0) {
+    if (value_dim / kVecLanes % kRunVectors != Rest) {
+      return few_rows_values<Rest - 1>(value_dim, arguments...);
+    }
+  }
+  FewRowsValues<Rest>::run(arguments...);
 }
 
 /// The first lines of each lane's keys in a block, while what comes before is still computed.
@@ -240,7 +293,7 @@ inline void start_keys(const float* k, std::int64_t k_stride, std::int64_t count
 /// The first rows of V, likewise.
 inline void start_values(const float* v, std::int64_t v_stride, std::int64_t count,
                          std::int64_t value_dim) {
-  constexpr std::int64_t kRowsAhead = kValuesAhead > 8 ? kValuesAhead : 8;
+  constexpr std::int64_t kRowsAhead = kVecLanes == 8 ? 16 : 8;
   for (std::int64_t j = 0; j < count && j < kRowsAhead; ++j) {
     for (std::int64_t c = 0; c < value_dim; c += kLineFloats) {
       __builtin_prefetch(v + j * v_stride + c, 0, 2);

@@ -66,9 +66,10 @@ inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, Key
   return prefetcher;
 }
 
-/// All rows of the item over blocks [begin, end), from and into the running state in scratch.
+/// All rows of the item over blocks [begin, end), from and into the running state in scratch; when
+/// `direct`, into the outputs.
 inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, std::int64_t begin,
-                          std::int64_t end) {
+                          std::int64_t end, bool direct = false) {
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
@@ -80,12 +81,13 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
       }
       continue;
     }
+    const DirectEnds ends{direct && block == begin, direct && block + 1 == end};
     Prefetcher prefetcher = prefetch_after(args, block, keys);
     const PackedBlock packed = pack_block(args, scratch, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
-      attend_query_tile(args, scratch, tile, packed, prefetcher);
+      attend_query_tile(args, scratch, tile, packed, ends, prefetcher);
     }
   }
 }
@@ -138,12 +140,39 @@ inline void attend_row_exactly(const AttendArgs& args, std::int64_t r) {
 }
 
 inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
-  const bool plain = args.sinks == nullptr && args.state_out.o == nullptr &&
-                     args.row_ends == nullptr && args.weights == nullptr;
-  if (plain && finish_plain_rows(args, scratch)) return;
+  if (ends_plainly(args) && finish_plain_rows(args, scratch)) return;
   for (std::int64_t r = 0; r < args.rows; ++r) {
     if (!finish_row(args, scratch, r, false)) attend_row_exactly(args, r);
   }
+}
+
+/// Whether all rows of the item see the same keys of a block, and some.
+RAPT_INLINE bool uniform_in(const AttendArgs& args, std::int64_t block) {
+  const KeyRange first = visible_to_rows(args, args.row_begin, 1, block);
+  const KeyRange last = visible_to_rows(args, args.row_begin + args.rows - 1, 1, block);
+  return first.begin == last.begin && first.end == last.end && first.begin < first.end;
+}
+
+/// Whether all rows of the item see all of its blocks and end in nothing but out and lse, so that
+/// sums need not be cleared before the first block nor be read again after the last one.
+inline bool can_attend_directly(const AttendArgs& args) {
+  const bool plain = ends_plainly(args) && args.states == nullptr && args.state_in.o == nullptr &&
+                     args.mask == nullptr && args.bias == nullptr && args.callback == nullptr;
+  if (!plain || has_few_rows(args) || args.value_dim % kColumns != 0) return false;
+  if (output_row_stride(args) == 0 || args.block_begin == args.block_end) return false;
+  return uniform_in(args, args.block_begin) && uniform_in(args, args.block_end - 1);
+}
+
+/// Such an item. Returns false when something is not finite.
+inline bool attend_directly(const AttendArgs& args, const AttendScratch& scratch) {
+  clear_rows(scratch);
+  for (int i = 0; i < kLanes; i += kVecLanes) store(scratch.largest + i, Vec(0.0f));
+  attend_blocks(args, scratch, args.block_begin, args.block_end, true);
+  if (!all_below(load(scratch.largest), Vec(kInfinity))) return false;
+  for (std::int64_t r = 0; args.lse != nullptr && r < args.rows; ++r) {
+    write_lse(args, position_of(args, args.row_begin + r), scratch.m[r], scratch.l[r]);
+  }
+  return true;
 }
 
 inline void attend(const AttendArgs& args) {
@@ -152,6 +181,7 @@ inline void attend(const AttendArgs& args) {
   }
   const AttendScratch scratch(args);
   pack_queries(args, scratch);
+  if (can_attend_directly(args) && attend_directly(args, scratch)) return;
   if (args.states == nullptr) {
     begin_state(args, scratch);
     clear_weights(args, scratch);

@@ -46,6 +46,8 @@ struct AttendScratch {
   float* block_l;
   float* a;
   float* b;
+  float* inverse;  // [kQueryRows] and a vector of magnitudes when outputs are written directly
+  float* largest;
   float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
   float* sums;       // [group][kKeyBlock] when sums of weights are computed
   float* block_max;  // [rows][blocks] when the weights are wanted
@@ -75,6 +77,8 @@ struct AttendScratch {
     block_l = take(memory, round_up(kQueryRows, 16));
     a = take(memory, round_up(kQueryRows, 16));
     b = take(memory, round_up(kQueryRows, 16));
+    inverse = take(memory, round_up(kQueryRows, 16));
+    largest = take(memory, kLanes);
     natural = take(memory, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
     sums = take(memory, args.sums != nullptr ? args.group * kKeyBlock : 0);
     block_max = take(memory, round_up(rows * blocks, 16));

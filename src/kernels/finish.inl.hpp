@@ -20,14 +20,29 @@ RAPT_INLINE RowPosition position_of(const AttendArgs& args, std::int64_t row) {
   return {row / args.group, row % args.group};
 }
 
-inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
-  for (std::int64_t i = 0; i < args.rows * scratch.o_stride; i += kVecLanes) {
-    store(scratch.o + i, Vec(0.0f));
-  }
+inline void clear_rows(const AttendScratch& scratch) {
   for (std::int64_t r = 0; r < scratch.rows; ++r) {
     scratch.m[r] = -kInfinity;
     scratch.l[r] = 0.0f;
   }
+}
+
+inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t i = 0; i < args.rows * scratch.o_stride; i += kVecLanes) {
+    store(scratch.o + i, Vec(0.0f));
+  }
+  clear_rows(scratch);
+}
+
+RAPT_INLINE float* output_row(const AttendArgs& args, std::int64_t row) {
+  const auto [i, h] = position_of(args, row);
+  return args.out + i * args.out_token_stride + h * args.out_head_stride;
+}
+
+/// Floats from a row's output to the next row's; 0 where that differs from row to row.
+RAPT_INLINE std::int64_t output_row_stride(const AttendArgs& args) {
+  if (args.group == 1) return args.out_token_stride;
+  return args.out_token_stride == args.group * args.out_head_stride ? args.out_head_stride : 0;
 }
 
 /// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
@@ -189,14 +204,18 @@ inline void write_state(const AttendArgs& args, RowPosition at, const float* o, 
   for (std::int64_t c = 0; c < args.value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
 }
 
+RAPT_INLINE void write_lse(const AttendArgs& args, RowPosition at, float m, float l) {
+  args.lse[at.query * args.lse_token_stride + at.head * args.lse_head_stride] = log_sum_exp(m, l);
+}
+
 /// Writes out, lse and row end of a row whose state is (m, l, o); m and l then hold its sink as
 /// well. Returns false when the row is not finite and `exact` is false: it must then be computed
 /// again, exactly.
 RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const float* o, float& m,
                                 float& l, bool exact) {
-  const auto [i, h] = position_of(args, row);
-  const float a = join_sink(args, h, m, l);
-  float* out = args.out + i * args.out_token_stride + h * args.out_head_stride;
+  const RowPosition at = position_of(args, row);
+  const float a = join_sink(args, at.head, m, l);
+  float* out = args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
   Vec largest(0.0f);
   finish_out(o, a, inverse_of(m, l), args.value_dim, out, largest);
   const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
@@ -204,9 +223,7 @@ RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const 
   if (exact) {
     for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
   }
-  if (args.lse != nullptr) {
-    args.lse[i * args.lse_token_stride + h * args.lse_head_stride] = log_sum_exp(m, l);
-  }
+  if (args.lse != nullptr) write_lse(args, at, m, l);
   if (args.row_ends != nullptr) {
     args.row_ends[2 * row] = m;
     args.row_ends[2 * row + 1] = inverse_of(m, l);
@@ -226,6 +243,12 @@ inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std
   return true;
 }
 
+/// Whether rows end in out and lse alone.
+RAPT_INLINE bool ends_plainly(const AttendArgs& args) {
+  return args.sinks == nullptr && args.state_out.o == nullptr && args.row_ends == nullptr &&
+         args.weights == nullptr;
+}
+
 /// The outputs of all rows where there are no others than out and lse. Returns false when some row
 /// is not finite or sees no key: one look at the end instead of one per row, on which it would
 /// wait.
@@ -236,14 +259,12 @@ inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scrat
     store(inverse, divide(Vec(1.0f), load(scratch.l + first)));
     const std::int64_t end = first + kVecLanes < args.rows ? first + kVecLanes : args.rows;
     for (std::int64_t r = first; r < end; ++r) {
-      const auto [i, h] = position_of(args, args.row_begin + r);
+      const RowPosition at = position_of(args, args.row_begin + r);
       finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], args.value_dim,
-                 args.out + i * args.out_token_stride + h * args.out_head_stride, largest);
+                 args.out + at.query * args.out_token_stride + at.head * args.out_head_stride,
+                 largest);
       largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
-      if (args.lse != nullptr) {
-        args.lse[i * args.lse_token_stride + h * args.lse_head_stride] =
-            log_sum_exp(scratch.m[r], scratch.l[r]);
-      }
+      if (args.lse != nullptr) write_lse(args, at, scratch.m[r], scratch.l[r]);
     }
   }
   return all_below(largest, Vec(kInfinity));

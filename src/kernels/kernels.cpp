@@ -51,7 +51,8 @@ void values_of_block(const ValuesArgs& args) {
   for (std::int64_t c = 0; c < args.columns; c += kColumns) {
     const float* v = args.v + c / kPanel * args.panel_stride + c % kPanel;
     const FoldInto fold{args.a, args.b, args.o + c, args.o_stride};
-    with_rows<ValueTile>(args.rows, args.p, v, args.v_stride, std::int64_t{0}, args.keys, fold);
+    with_rows<ValueTile>(args.rows, args.p, v, args.v_stride, std::int64_t{0}, args.keys, fold,
+                         DirectTile{});
   }
 }
 

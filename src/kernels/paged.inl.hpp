@@ -135,7 +135,8 @@ RAPT_INLINE PackedBlock pack_paged_block(const AttendArgs& args, const AttendScr
 template <int R>
 struct PagedValueTile {
   RAPT_NOINLINE static void run(const AttendArgs& args, std::int64_t block, KeyRange keys,
-                                std::int64_t column, const float* p, const FoldInto& fold) {
+                                std::int64_t column, const float* p, const FoldInto& fold,
+                                const DirectTile& direct) {
     const std::int64_t at = column / kPanel * value_panel_stride(args) + column % kPanel;
     Vec acc[R][kVectors];
     clear(acc);
@@ -143,7 +144,7 @@ struct PagedValueTile {
       const float* v = value_panels(args, piece) + at;
       multiply_tile<R, kVectors>(p, v, args.v_stride, piece.begin, piece.end, acc);
     });
-    fold_tile<R, kVectors>(fold, 0, acc);
+    fold_directly<R, kVectors>(fold, direct, acc);
   }
 };
 

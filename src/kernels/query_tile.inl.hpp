@@ -160,17 +160,46 @@ inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
+/// Which ends of a direct item a block is (attend_directly): its first, its last.
+struct DirectEnds {
+  bool begins = false, ends = false;
+};
+
+/// Where the column tile c of the row tile at row r goes.
+RAPT_INLINE FoldInto fold_of(const AttendScratch& scratch, const QueryTile& tile, std::int64_t r,
+                             std::int64_t c) {
+  return {scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
+          scratch.o_stride};
+}
+RAPT_INLINE DirectTile direct_of(const AttendArgs& args, const AttendScratch& scratch,
+                                 const QueryTile& tile, std::int64_t r, std::int64_t c,
+                                 DirectEnds direct) {
+  if (!direct.ends) return {direct.begins};
+  return {direct.begins, output_row(args, args.row_begin + tile.row + r) + c,
+          output_row_stride(args), scratch.inverse + r, scratch.largest};
+}
+
+/// 1 / l of the tile's rows, whose last block this is.
+inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
+  Vec largest = load(scratch.largest);
+  for (std::int64_t r = 0; r < tile.rows; r += kVecLanes) {
+    const Vec l = load(scratch.l + tile.row + r);
+    store(scratch.inverse + r, divide(Vec(1.0f), l));
+    largest = max_magnitude(absolute(l), largest);
+  }
+  store(scratch.largest, largest);
+}
+
 /// The same from pages where they lie.
 inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile, Prefetcher& prefetcher) {
+                         const QueryTile& tile, DirectEnds direct, Prefetcher& prefetcher) {
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
-      const FoldInto fold{scratch.a + r, scratch.b + r,
-                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
       with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
-                                scratch.s + r * kKeyBlock, fold);
+                                scratch.s + r * kKeyBlock, fold_of(scratch, tile, r, c),
+                                direct_of(args, scratch, tile, r, c, direct));
       prefetcher.step();
     }
   }
@@ -178,18 +207,18 @@ inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
 
 /// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, Prefetcher& prefetcher) {
-  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, prefetcher);
+                        const PackedBlock& packed, DirectEnds direct, Prefetcher& prefetcher) {
+  if (direct.ends) tile_inverses(scratch, tile);
+  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, direct, prefetcher);
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
-      const FoldInto fold{scratch.a + r, scratch.b + r,
-                          scratch.o + (tile.row + r) * scratch.o_stride + c, scratch.o_stride};
       with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
                            v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
-                           fold);
+                           fold_of(scratch, tile, r, c),
+                           direct_of(args, scratch, tile, r, c, direct));
       prefetcher.step();
     }
   }
@@ -209,11 +238,11 @@ inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
 }
 
 inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed,
+                              const QueryTile& tile, const PackedBlock& packed, DirectEnds direct,
                               Prefetcher& prefetcher) {
   tile_scores(args, scratch, tile, packed, prefetcher);
   tile_weights(args, scratch, tile);
-  tile_values(args, scratch, tile, packed, prefetcher);
+  tile_values(args, scratch, tile, packed, direct, prefetcher);
 }
 
 }  // namespace

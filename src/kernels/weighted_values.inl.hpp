@@ -28,15 +28,63 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
   }
 }
 
+/// Where the sums of a tile go when all rows of an item see all of its blocks: the first block
+/// begins the running output, the last one's is written out.
+struct DirectTile {
+  bool begins = false;   // no block was folded before: o is not read
+  float* out = nullptr;  // null: more blocks follow
+  std::int64_t out_stride = 0;
+  const float* inverse = nullptr;  // 1 / l per row
+  float* largest = nullptr;        // a vector that collects the magnitudes of what is written
+};
+
+/// fold_tile, without what the first block need not read and the last one need not write: out =
+/// fma(o, 1 / l, 0), as finish_out has it.
+template <int R, int C>
+RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, Vec (&acc)[R][C]) {
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec b(fold.b[r]);
+    RAPT_UNROLL for (int i = 0; i < C; ++i) acc[r][i] = acc[r][i] * b;
+  }
+  if (!direct.begins) {
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      const Vec a(fold.a[r]);
+      const float* const from = fold.o + r * fold.o_stride;
+      RAPT_UNROLL for (int i = 0; i < C; ++i) {
+        acc[r][i] = fma(load(from + i * kVecLanes), a, acc[r][i]);
+      }
+    }
+  }
+  if (direct.out == nullptr) {
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      float* const to = fold.o + r * fold.o_stride;
+      RAPT_UNROLL for (int i = 0; i < C; ++i) store(to + i * kVecLanes, acc[r][i]);
+    }
+    return;
+  }
+  Vec largest = load(direct.largest);
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec inverse(direct.inverse[r]);
+    float* const to = direct.out + r * direct.out_stride;
+    RAPT_UNROLL for (int i = 0; i < C; ++i) {
+      const Vec y = fma(acc[r][i], inverse, Vec(0.0f));
+      store(to + i * kVecLanes, y);
+      largest = max_magnitude(absolute(y), largest);
+    }
+  }
+  store(direct.largest, largest);
+}
+
 template <int R>
 struct ValueTile {
   /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
   RAPT_NOINLINE static void run(const float* p, const float* v, std::int64_t v_stride,
-                                std::int64_t first, std::int64_t last, const FoldInto& fold) {
+                                std::int64_t first, std::int64_t last, const FoldInto& fold,
+                                const DirectTile& direct) {
     Vec acc[R][kVectors];
     clear(acc);
     multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);
-    fold_tile<R, kVectors>(fold, 0, acc);
+    fold_directly<R, kVectors>(fold, direct, acc);
   }
 };
 

@@ -288,8 +288,9 @@ class Measurements(Base):
 
     def test_bench_counts_what_the_options_leave(self):
         sizes = ["--heads", 2, "--q-len", 40, "--kv-len", 50, "--head-dim", 8, "--repeat", 1]
-        options = {"causal": True, "window_left": 12, "soft_cap": 30, "alibi": True}
-        flags = ["--causal", "--window-left", 12, "--soft-cap", 30, "--alibi"]
+        options = {"causal": True, "window_left": 12, "soft_cap": 30, "alibi": True, "bias": True,
+                   "mask": True}
+        flags = ["--causal", "--window-left", 12, "--soft-cap", 30, "--alibi", "--bias", "--mask"]
         seen = 2 * sum(min(i + 11, 13) for i in range(40))
         tensors = rapt_json("bench", "attention", *sizes, *flags)["results"][0]
         self.assertAlmostEqual(tensors["gflops"] * tensors["median_ms"] * 1e6 / (2 * seen * 16), 1)
@@ -297,9 +298,41 @@ class Measurements(Base):
         plain = rapt_json("bench", "attention", *sizes)["results"][0]
         self.assertAlmostEqual(plain["gflops"] * plain["median_ms"] * 1e6 / (4 * 2 * 40 * 400), 1)
         hashes = {tensors["hash"], plain["hash"]}
-        for flag in (["--causal"], ["--window-left", 12], ["--soft-cap", 30], ["--alibi"]):
+        for flag in (["--causal"], ["--window-left", 12], ["--soft-cap", 30], ["--alibi"],
+                     ["--bias"], ["--mask"]):
             hashes.add(rapt_json("bench", "attention", *sizes, *flag)["results"][0]["hash"])
-        self.assertEqual(len(hashes), 6)
+        self.assertEqual(len(hashes), 8)
+
+    def test_a_bias_and_a_mask_are_read_once_where_they_are_seen(self):
+        def count(kind, *flags):
+            result = rapt_json("bench", kind, *sizes[kind], *flags, "--repeat", 1)["results"][0]
+            return result["gbs"] * result["median_ms"] * 1e6
+        sizes = {"attention": ["--batch", 3, "--heads", 2, "--q-len", 40, "--head-dim", 8],
+                 "decode": ["--batch", 3, "--heads", 2, "--kv-heads", 1, "--kv-len", 300],
+                 "mha": ["--batch", 3, "--heads", 2, "--tokens", 40, "--model-dim", 8]}
+        for kind, flags, seen in (("attention", [], 1600), ("attention", ["--causal"], 800),
+                                  ("attention", ["--causal", "--window-left", 9], 45 + 31 * 10),
+                                  ("attention", ["--cache", "paged"], 3 * 1600),
+                                  ("decode", [], 300), ("decode", ["--cache", "paged"], 300),
+                                  ("decode", ["--window-left", 99], 100), ("mha", [], 1600)):
+            plain = count(kind, *flags)
+            self.assertAlmostEqual((count(kind, *flags, "--bias") - plain) / (4 * 2 * seen), 1)
+            self.assertAlmostEqual((count(kind, *flags, "--mask") - plain) / seen, 1)
+
+    def test_a_bias_and_a_mask_are_the_same_over_a_cache(self):
+        for kind in (["decode", "--heads", 4],
+                     ["attention", "--heads", 1, "--q-len", 40]):  # outputs of one head lie alike
+            sizes = [*kind, "--batch", 3, "--kv-heads", 1, "--kv-len", 300, "--repeat", 1]
+            for flag in "--bias", "--mask":
+                hashes = {rapt_json("bench", *sizes, flag, "--cache", cache)["results"][0]["hash"]
+                          for cache in ("contiguous", "paged")}
+                self.assertEqual(len(hashes), 1)
+
+    def test_a_mask_keeps_the_key_at_each_position(self):
+        sizes = ["--q-len", 40, "--kv-len", 50, "--causal", "--window-left", 0, "--repeat", 1]
+        hashes = {rapt_json("bench", "attention", *sizes, *flags)["results"][0]["hash"]
+                  for flags in ([], ["--mask"])}
+        self.assertEqual(len(hashes), 1)
 
     def test_decoding_from_a_cache_is_the_same_work(self):
         sizes = ["decode", "--batch", 2, "--kv-len", 300, "--head-dim", 32, "--repeat", 1]
@@ -381,6 +414,8 @@ class WrongUse(Base):
                 (bench + ["--preset", "D1"], "--preset"),
                 (["bench", "linear", "--causal"], "--causal"),
                 (["bench", "linear", "--alibi"], "--alibi"),
+                (["bench", "linear", "--bias"], "--bias"),
+                (["bench", "linear", "--mask"], "--mask"),
                 (["bench", "linear", "--soft-cap", 3], "--soft-cap"),
                 (["bench", "mha", "--cache", "paged"], "--cache"),
                 (bench + ["--window-left", -1], "--window-left"),
@@ -394,7 +429,8 @@ class WrongUse(Base):
         missing = self.folder / "missing" / "a.svg"
         self.refused(1, ["run", "--svg", missing], "missing")
         self.refused(1, ["run", "--batch", 2**20, "--dim", 8192, "--text", "my " * 1000], "GB")
-        self.refused(1, ["bench", "attention", "--q-len", 2**24, "--heads", 2**24], "GB")
+        for bias in [], ["--bias"], ["--mask"]:
+            self.refused(1, ["bench", "attention", "--q-len", 2**24, "--heads", 2**24, *bias], "GB")
         self.refused(1, ["run"], "avx9", RAPT_ISA="avx9")
         self.refused(1, ["info"], "avx9", RAPT_ISA="avx9")
         self.assertEqual(list(self.folder.iterdir()), [])

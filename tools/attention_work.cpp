@@ -1,4 +1,5 @@
 // Prefill and decode: attention() on contiguous tensors, or over the pages of a KvCache.
+#include "core/random.hpp"
 #include "float_buffer.hpp"
 #include "machine.hpp"
 #include "rapt/attention.hpp"
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -25,17 +27,32 @@ std::vector<FloatBuffer> copied(FloatBuffer first, int copies) {
   return all;
 }
 
+/// Sets the rows of a bias or mask for each of `heads` to value(query, key); those of further
+/// sequences are the same again.
+template <class T, class Value>
+void fill_rows(T* row, std::int64_t heads, const WorkShape& shape, const Value& value) {
+  const std::int64_t rows = element_rows(shape);
+  for (std::int64_t i = 0; i < heads * rows; ++i, row += shape.kv_len) {
+    const std::int64_t query = i % rows;
+    if (query >= shape.q_len) {
+      std::copy_n(row - shape.q_len * shape.kv_len, shape.kv_len, row);
+      continue;
+    }
+    for (std::int64_t j = 0; j < shape.kv_len; ++j) row[j] = value(query, j);
+  }
+}
+
 /// What both kinds of memory for keys and values have in common: queries, outputs, sizes.
 class QueriesWork : public Workload {
  public:
   std::span<const float> output() const override { return out_.values(); }
   double flops() const override { return products_flops(shape_); }
   double bytes() const override {
-    if (shape_.kind != WorkKind::decode) return kv_bytes_ + rest_bytes_;
+    if (shape_.kind != WorkKind::decode) return kv_bytes_ + rest_bytes_ + element_bytes(shape_);
     const auto keys = static_cast<double>(shape_.kv_len);
-    return kv_bytes_ / keys *
-           (shape_.window_left == kNoWindow ? keys
-                                            : std::min(keys, 1.0 + double(shape_.window_left)));
+    const bool windowed = shape_.window_left != kNoWindow;
+    const double seen = windowed ? std::min(keys, 1.0 + double(shape_.window_left)) : keys;
+    return kv_bytes_ / keys * seen + element_bytes(shape_);
   }
   int copies() const override { return copies_; }
 
@@ -149,6 +166,34 @@ WorkOptions::WorkOptions(const WorkShape& shape) {
     slopes_.push_back(std::exp2(-8.0f * float(h + 1) / float(shape.heads)));
   }
   options_.alibi_slopes = slopes_;
+  if (shape.bias) add_bias(shape);
+  if (shape.mask) add_mask(shape);
+}
+
+void WorkOptions::add_bias(const WorkShape& shape) {
+  const std::int64_t rows = element_rows(shape);
+  const double size = product({shape.heads, rows, shape.kv_len});
+  require_memory(4.0 * size, sentence(shape));
+  bias_ = FloatBuffer(static_cast<std::size_t>(size));
+  Random random(14);
+  fill_rows(bias_.data(), shape.heads, shape,
+            [&](std::int64_t, std::int64_t) { return random.uniform(); });
+  options_.bias = {bias_.data(), {1, shape.heads, rows, shape.kv_len}};
+}
+
+void WorkOptions::add_mask(const WorkShape& shape) {
+  const std::int64_t rows = element_rows(shape);
+  const double size = product({rows, shape.kv_len});
+  require_memory(size, sentence(shape));
+  mask_ = FloatBuffer(static_cast<std::size_t>(size / sizeof(float)) + 1);
+  bool* const kept = new (mask_.data()) bool[static_cast<std::size_t>(size)];
+  Random random(15);
+  const std::int64_t offset = shape.kv_len - shape.q_len;
+  // The key at a query's own position is in every range mask: no row is empty.
+  fill_rows(kept, 1, shape, [&](std::int64_t i, std::int64_t j) {
+    return random.below(8) != 0 || j == std::max<std::int64_t>(0, i + offset);
+  });
+  options_.bool_mask = {{kept, {1, 1, rows, shape.kv_len}}, MaskMeaning::keep};
 }
 
 std::unique_ptr<Workload> make_attention_work(const WorkShape& shape, std::int64_t cache_bytes) {

@@ -58,6 +58,18 @@ const std::vector<SizeFlag>& size_flags() {
   return kFlags;
 }
 
+/// What is done to the scores of any kind that has them, when it is asked for.
+struct ScoreFlag {
+  const char* name;
+  const char* meaning;
+  bool WorkShape::*wanted;
+};
+
+constexpr ScoreFlag kScoreFlags[] = {
+    {"--alibi", "ALiBi, slopes 2^(-8 (h + 1) / heads)", &WorkShape::alibi},
+    {"--bias", "a bias for each head, query and key", &WorkShape::bias},
+    {"--mask", "a boolean mask for each query and key, which keeps 7 of 8 keys", &WorkShape::mask}};
+
 struct BenchFlags {
   std::string workload;
   std::string preset;
@@ -88,9 +100,10 @@ void lay_options_over(const CLI::App& command, const BenchFlags& flags, WorkShap
     refuse_unless(has_scores, "--soft-cap", shape.kind);
     shape.soft_cap = flags.sizes.soft_cap;
   }
-  if (flags.sizes.alibi) {
-    refuse_unless(has_scores, "--alibi", shape.kind);
-    shape.alibi = true;
+  for (const ScoreFlag& flag : kScoreFlags) {
+    if (!(flags.sizes.*flag.wanted)) continue;
+    refuse_unless(has_scores, flag.name, shape.kind);
+    shape.*flag.wanted = true;
   }
   if (command.count("--cache") > 0) {
     refuse_unless(has_scores && shape.kind != WorkKind::mha, "--cache", shape.kind);
@@ -184,8 +197,9 @@ void add_options(CLI::App& command, BenchFlags& flags) {
   command.add_option("--soft-cap", flags.sizes.soft_cap, "cap of the scores, by tanh")
       ->default_str("none")
       ->check(CLI::Range(1e-3, 1e6));
-  command.add_flag("--alibi", flags.sizes.alibi, "ALiBi, slopes 2^(-8 (h + 1) / heads)")
-      ->default_str("off");
+  for (const ScoreFlag& flag : kScoreFlags) {
+    command.add_flag(flag.name, flags.sizes.*flag.wanted, flag.meaning)->default_str("off");
+  }
   command
       .add_option("--cache", flags.cache,
                   "where attention and decode find keys and values: contiguous tensors, or the "

@@ -24,13 +24,19 @@ int copies_beyond(double bytes, std::int64_t cache_bytes);
 /// The options of a shape, with the memory that they refer to.
 class WorkOptions {
  public:
+  /// Throws Error{out_of_memory} before it allocates what is not there.
   explicit WorkOptions(const WorkShape& shape);
   WorkOptions(const WorkOptions&) = delete;
   WorkOptions& operator=(const WorkOptions&) = delete;
   const AttentionOptions& get() const { return options_; }
 
  private:
+  void add_bias(const WorkShape& shape);
+  void add_mask(const WorkShape& shape);
+
   std::vector<float> slopes_;
+  FloatBuffer bias_;
+  FloatBuffer mask_;  // four bools in the place of each float, for pages as the other inputs have
   AttentionOptions options_;
 };
 

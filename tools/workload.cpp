@@ -75,7 +75,7 @@ class LayerWork final : public Workload {
     x_ = drawn(tokens, 12);
     y_ = drawn(tokens, 13);
     flops_ = 2.0 * rows * weights + products_flops(shape);
-    bytes_ = 4.0 * (weights + 2.0 * tokens);
+    bytes_ = 4.0 * (weights + 2.0 * tokens) + element_bytes(shape);
   }
 
   void call() override {

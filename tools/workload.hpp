@@ -34,6 +34,8 @@ struct WorkShape {
   std::int64_t window_left = kNoWindow;  ///< keys that a query sees before its own position
   double soft_cap = 0;                   ///< 0: none
   bool alibi = false;                    ///< slopes 2^(-8 (h + 1) / heads)
+  bool bias = false;                     ///< [heads, q_len, kv_len], the same for the whole batch
+  bool mask = false;                     ///< [q_len, kv_len], which keeps 7 of 8 keys
   bool paged = false;                    ///< keys and values in a KvCache
 
   std::int64_t rows = 512;  ///< linear
@@ -80,7 +82,8 @@ class Workload {
   virtual double flops() const = 0;
 
   /// Bytes that a call has to move: inputs and outputs once; for decode K and V alone, those that
-  /// the window leaves.
+  /// the window leaves. A bias or mask is an input of either; what counts of it are the keys that
+  /// count for flops().
   virtual double bytes() const = 0;
 
   /// Copies that the calls rotate over.

@@ -4,6 +4,23 @@
 #include <algorithm>
 
 namespace rapt::tools {
+namespace {
+
+/// Scores of a sequence and head that count.
+double counted_scores(const WorkShape& shape) {
+  const auto queries = static_cast<double>(shape.q_len), keys = static_cast<double>(shape.kv_len);
+  if (shape.window_left == kNoWindow) return (shape.causal ? 0.5 : 1.0) * queries * keys;
+  const PlanSequence sequence = plan_sequences(shape).front();
+  double scores = 0;
+  for (std::int64_t i = 0; i < shape.q_len; ++i) {
+    const std::int64_t begin = std::max<std::int64_t>(0, i + sequence.visible_begin);
+    const std::int64_t end = std::min(shape.kv_len, i + sequence.visible_end);
+    scores += static_cast<double>(std::max<std::int64_t>(0, end - begin));
+  }
+  return scores;
+}
+
+}  // namespace
 
 std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
   const std::int64_t offset = shape.kv_len - shape.q_len;
@@ -24,19 +41,20 @@ PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> s
 }
 
 double products_flops(const WorkShape& shape) {
-  const auto queries = static_cast<double>(shape.q_len), keys = static_cast<double>(shape.kv_len);
-  double scores = (shape.causal ? 0.5 : 1.0) * queries * keys;
-  if (shape.window_left != kNoWindow) {
-    const PlanSequence sequence = plan_sequences(shape).front();
-    scores = 0;
-    for (std::int64_t i = 0; i < shape.q_len; ++i) {
-      const std::int64_t begin = std::max<std::int64_t>(0, i + sequence.visible_begin);
-      const std::int64_t end = std::min(shape.kv_len, i + sequence.visible_end);
-      scores += static_cast<double>(std::max<std::int64_t>(0, end - begin));
-    }
-  }
-  return 2.0 * static_cast<double>(shape.batch * shape.heads) * scores *
+  return 2.0 * static_cast<double>(shape.batch * shape.heads) * counted_scores(shape) *
          static_cast<double>(shape.head_dim + shape.value_dim);
+}
+
+std::int64_t element_rows(const WorkShape& shape) {
+  return shape.paged && shape.q_len > 1 ? shape.batch * shape.q_len : shape.q_len;
+}
+
+double element_bytes(const WorkShape& shape) {
+  const double of_a_score =
+      (shape.bias ? 4.0 * static_cast<double>(shape.heads) : 0.0) + (shape.mask ? 1.0 : 0.0);
+  if (of_a_score == 0.0) return 0.0;
+  return of_a_score * counted_scores(shape) *
+         static_cast<double>(element_rows(shape) / shape.q_len);
 }
 
 }  // namespace rapt::tools

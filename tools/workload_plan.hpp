@@ -19,4 +19,12 @@ PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> s
 /// usual; with a window it is the keys that each query sees.
 double products_flops(const WorkShape& shape);
 
+/// Rows of a bias or mask for each head: a sequence's queries, for the whole batch alike. A cache
+/// takes the queries of all sequences side by side, and their rows with them; a single row is
+/// broadcast.
+std::int64_t element_rows(const WorkShape& shape);
+
+/// Bytes of the bias and the mask that a call reads, each once; of what the products count.
+double element_bytes(const WorkShape& shape);
+
 }  // namespace rapt::tools

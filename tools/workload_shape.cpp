@@ -116,6 +116,8 @@ std::string sentence(const WorkShape& shape) {
   if (shape.window_left != kNoWindow) text += fmt::format(", window_left {}", shape.window_left);
   if (shape.soft_cap > 0) text += fmt::format(", soft_cap {}", shape.soft_cap);
   if (shape.alibi) text += ", alibi";
+  if (shape.bias) text += ", bias";
+  if (shape.mask) text += ", mask";
   if (shape.paged) text += ", paged cache";
   if (!shape.preset.empty()) text = shape.preset + ", " + text;
   return text;
@@ -135,6 +137,8 @@ nlohmann::json to_json(const WorkShape& shape) {
   if (shape.window_left != kNoWindow) json["window_left"] = shape.window_left;
   if (shape.soft_cap > 0) json["soft_cap"] = shape.soft_cap;
   if (shape.alibi) json["alibi"] = true;
+  if (shape.bias) json["bias"] = true;
+  if (shape.mask) json["mask"] = true;
   if (shape.paged) json["cache"] = "paged";
   return json;
 }

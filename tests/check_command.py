@@ -362,6 +362,14 @@ class Measurements(Base):
                 self.assertIn("\n  " + line, rapt(*args).stdout)
         self.assertNotIn("explain", rapt_json("bench", "--preset", "T1", "--repeat", 1)["results"][0])
 
+    def test_explain_packs_the_keys_of_tensors_but_not_of_a_cache(self):
+        sizes = ["--heads", 1, "--q-len", 100, "--kv-len", 300, "--head-dim", 64, "--repeat", 1]
+        for cache, operations in ("contiguous", 8 * 300 * 64), ("paged", 0):
+            report = rapt_json("bench", "attention", *sizes, "--cache", cache, "--explain")
+            explained = report["results"][0]["explain"]
+            self.assertAlmostEqual(explained["packing_ms"] / explained["products_ms"],
+                                   (operations + 3 * 100 * 64) / (100 * 300 * 128))
+
     def test_flags_change_single_sizes_of_a_preset(self):
         report = rapt_json("bench", "--preset", "T1", "--kv-len", 7, "--threads", 2, "--repeat", 1)
         result = report["results"][0]

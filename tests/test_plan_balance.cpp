@@ -74,18 +74,18 @@ PlanProblem problem_of(const AttentionShape& shape, const std::vector<PlanSequen
           .sequences = sequences};
 }
 
-std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::Tiles& tiles,
-                             int threads) {
+std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::KernelSet& set,
+                             int threads, bool packed_pages = false) {
   const std::vector<PlanSequence> sequences = sequences_of(shape);
   const PlanProblem problem = problem_of(shape, sequences);
   Plan plan;
-  make_plan(problem, tiles, threads, plan);
-  return tools::attention_phases(problem, plan);
+  make_plan(problem, set.tiles, threads, plan);
+  return tools::attention_phases(problem, plan, set, packed_pages);
 }
 
-double efficiency(const AttentionShape& shape, const kernels::Tiles& tiles, int threads) {
-  const double alone = tools::makespan(phases_of(shape, tiles, 1), 1);
-  return alone / (threads * tools::makespan(phases_of(shape, tiles, threads), threads));
+double efficiency(const AttentionShape& shape, const kernels::KernelSet& set, int threads) {
+  const double alone = tools::makespan(phases_of(shape, set, 1), 1);
+  return alone / (threads * tools::makespan(phases_of(shape, set, threads), threads));
 }
 
 }  // namespace
@@ -97,9 +97,9 @@ TEST_CASE("every preset has balanced work for 64 and for 192 threads, on the til
     for (const AttentionCase& preset : kAttention) {
       CAPTURE(preset.name);
       for (const int threads : {64, 192}) {
-        const auto phases = phases_of(preset.shape, row.kernels->tiles, threads);
+        const auto phases = phases_of(preset.shape, *row.kernels, threads);
         CHECK(phases[0].items.size() >= static_cast<std::size_t>(threads));
-        CHECK(efficiency(preset.shape, row.kernels->tiles, threads) >=
+        CHECK(efficiency(preset.shape, *row.kernels, threads) >=
               (threads == 64 ? preset.with_64 : preset.with_192));
       }
     }
@@ -121,18 +121,18 @@ TEST_CASE("every matrix product has balanced work for 64 and for 192 threads") {
 }
 
 TEST_CASE("two threads are nearly twice as fast on paper at every preset") {
-  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   for (const AttentionCase& preset : kAttention) {
     CAPTURE(preset.name);
-    CHECK(efficiency(preset.shape, tiles, 2) >= 0.97);
+    CHECK(efficiency(preset.shape, set, 2) >= 0.97);
   }
 }
 
 TEST_CASE("a call that runs inline is not cut for more threads than its own") {
-  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   const AttentionShape shape{1, 1, 1, 16, 200, 64, false};
-  CHECK_FALSE(phases_of(shape, tiles, 8)[0].shared);
-  CHECK(phases_of(shape, tiles, 8)[0].items.size() == phases_of(shape, tiles, 1)[0].items.size());
+  CHECK_FALSE(phases_of(shape, set, 8)[0].shared);
+  CHECK(phases_of(shape, set, 8)[0].items.size() == phases_of(shape, set, 1)[0].items.size());
   CHECK(tools::linear_phase("", 4, 64, 1024, 8).items.size() == 1);
 }
 
@@ -141,19 +141,37 @@ TEST_CASE("few rows against many keys are shared out by their keys, each packed 
     CAPTURE(row.kernels->name);
     for (const std::int64_t q_len : {16, 64}) {
       const AttentionShape shape{1, 1, 1, q_len, 16384, 64, false};
-      const auto phases = phases_of(shape, row.kernels->tiles, 2);
+      const auto phases = phases_of(shape, *row.kernels, 2);
       CHECK(phases.size() == 2);  // the second folds
-      CHECK(phases[0].sum().packing <=
-            1.05 * phases_of(shape, row.kernels->tiles, 1)[0].sum().packing);
-      CHECK(efficiency(shape, row.kernels->tiles, 2) >= 0.95);
+      CHECK(phases[0].sum().packing <= 1.05 * phases_of(shape, *row.kernels, 1)[0].sum().packing);
+      CHECK(efficiency(shape, *row.kernels, 2) >= 0.95);
     }
   }
 }
 
+TEST_CASE("K and V cost what the kernels do to them: less for few rows, nothing in packed pages") {
+  for (const dispatch::IsaRow& row : dispatch::isa_table()) {
+    const kernels::KernelSet& set = *row.kernels;
+    CAPTURE(set.name);
+    const std::int64_t keys = 1000, whole = 4 * set.lanes, ragged = whole + 1;
+    const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, bool packed_pages) {
+      const AttentionShape shape{1, 1, 1, rows, keys, head_dim, false};
+      const double packing = phases_of(shape, set, 1, packed_pages)[0].sum().packing;
+      const double queries = 3.0 * static_cast<double>(rows * head_dim);
+      return (packing - queries) / static_cast<double>(keys * head_dim);
+    };
+    CHECK(per_element(set.few_rows, whole, false) == 5.0);
+    CHECK(per_element(set.few_rows + 1, whole, false) == 6.0 + 2.0);
+    if (set.lanes > 1) CHECK(per_element(set.few_rows, ragged, false) == 6.0 + 2.0);
+    CHECK(per_element(set.few_rows, whole, true) == 0.0);
+    CHECK(per_element(set.few_rows + 1, ragged, true) == 0.0);
+  }
+}
+
 TEST_CASE("the items of a causal sequence come largest first") {
-  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   for (const int threads : {1, 2, 64, 192}) {
-    const auto phases = phases_of({1, 32, 8, 4096, 4096, 128, true}, tiles, threads);
+    const auto phases = phases_of({1, 32, 8, 4096, 4096, 128, true}, set, threads);
     const std::vector<Cost>& items = phases[0].items;
     CHECK(std::is_sorted(items.begin(), items.end(),
                          [](const Cost& a, const Cost& b) { return a.total() > b.total(); }));
@@ -161,7 +179,7 @@ TEST_CASE("the items of a causal sequence come largest first") {
 }
 
 TEST_CASE("even rows enough for all keep any number of threads busy") {
-  const kernels::Tiles& tiles = dispatch::isa_table().front().kernels->tiles;
+  const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   const std::uint64_t samples = quick() ? 100 : 1000;
   for (std::uint64_t seed = 0; seed < samples; ++seed) {
     CAPTURE(seed);
@@ -179,7 +197,7 @@ TEST_CASE("even rows enough for all keep any number of threads busy") {
     shape.q_len = rows_wanted + random.below(1000);
     CAPTURE(threads);
     CAPTURE(shape.q_len);
-    CHECK(efficiency(shape, tiles, threads) >= 0.7);
+    CHECK(efficiency(shape, set, threads) >= 0.7);
   }
 }
 

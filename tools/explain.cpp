@@ -23,18 +23,20 @@ struct PlannedWork {
   std::int64_t splits = 0;
 };
 
-void add_attention(const WorkShape& shape, const kernels::Tiles& tiles, int threads,
+void add_attention(const WorkShape& shape, const kernels::KernelSet& set, int threads,
                    PlannedWork& work) {
   const std::vector<PlanSequence> sequences = plan_sequences(shape);
   const PlanProblem problem = plan_problem(shape, sequences);
   Plan plan;
-  make_plan(problem, tiles, threads, plan);
-  for (Phase& phase : attention_phases(problem, plan)) work.phases.push_back(std::move(phase));
+  make_plan(problem, set.tiles, threads, plan);
+  for (Phase& phase : attention_phases(problem, plan, set, shape.paged)) {
+    work.phases.push_back(std::move(phase));
+  }
   for (const WorkItem& item : plan.items) work.most_rows = std::max(work.most_rows, item.rows);
   work.splits = static_cast<std::int64_t>(plan.splits.size());
 }
 
-PlannedWork planned(const WorkShape& shape, const kernels::Tiles& tiles, int threads) {
+PlannedWork planned(const WorkShape& shape, const kernels::KernelSet& set, int threads) {
   PlannedWork work;
   const auto add_linear = [&](const char* name, std::int64_t rows, std::int64_t in,
                               std::int64_t out) {
@@ -48,10 +50,10 @@ PlannedWork planned(const WorkShape& shape, const kernels::Tiles& tiles, int thr
     add_linear("query", rows, shape.model_dim, shape.model_dim);
     add_linear("key", rows, shape.model_dim, kv_dim);
     add_linear("value", rows, shape.model_dim, kv_dim);
-    add_attention(shape, tiles, threads, work);
+    add_attention(shape, set, threads, work);
     add_linear("output", rows, shape.model_dim, shape.model_dim);
   } else {
-    add_attention(shape, tiles, threads, work);
+    add_attention(shape, set, threads, work);
   }
   return work;
 }
@@ -93,16 +95,16 @@ std::string sharing_sentence(const PlannedWork& work, int threads) {
   return text;
 }
 
-double efficiency(const WorkShape& shape, const kernels::Tiles& tiles, int threads) {
-  const double alone = makespan(planned(shape, tiles, 1).phases, 1);
-  return alone / (threads * makespan(planned(shape, tiles, threads).phases, threads));
+double efficiency(const WorkShape& shape, const kernels::KernelSet& set, int threads) {
+  const double alone = makespan(planned(shape, set, 1).phases, 1);
+  return alone / (threads * makespan(planned(shape, set, threads).phases, threads));
 }
 
 }  // namespace
 
 Explanation explain(const WorkResult& result, int threads) {
   const kernels::KernelSet& set = dispatch::kernels_of(result.isa);
-  const PlannedWork work = planned(result.shape, set.tiles, threads);
+  const PlannedWork work = planned(result.shape, set, threads);
   Explanation e;
   e.kernel = kernel_sentence(result.shape, set);
   e.choice = choice_sentence(result.isa);
@@ -131,7 +133,7 @@ Explanation explain(const WorkResult& result, int threads) {
   e.predicted = std::max(e.compute, e.memory);
   e.measured = result.median;
   for (const int count : kThreadCounts) {
-    e.efficiency.emplace_back(count, efficiency(result.shape, set.tiles, count));
+    e.efficiency.emplace_back(count, efficiency(result.shape, set, count));
   }
   return e;
 }

@@ -15,10 +15,11 @@ using kernels::kPanel;
 
 // A score: maximum, subtraction, exp2 (10), sum (docs/kernels.md).
 constexpr double kSoftmaxOperations = 13;
-// Per element: a transposition of vectors is about 6 loads, shuffles and stores for each of them; a
-// row is loaded, scaled and stored; a copy is loaded and stored; a fold is a load, a product, a
-// multiply-add and a store.
+// Per element: a transposition of vectors is about 6 loads, shuffles and stores for each of them,
+// one less where nothing is stored; a row is loaded, scaled and stored; a copy is loaded and
+// stored; a fold is a load, a product, a multiply-add and a store.
 constexpr double kTransposeOperations = 6;
+constexpr double kTransposeInRegisters = 5;
 constexpr double kScaleOperations = 3;
 constexpr double kCopyOperations = 2;
 constexpr double kFoldOperations = 4;
@@ -38,7 +39,20 @@ Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row
           std::min(sequence.end_of_visible(query), item.block_end * kKeyBlock)};
 }
 
-Cost item_cost(const PlanProblem& problem, const WorkItem& item) {
+/// What a key and its value cost before they are multiplied. Few rows take both as they lie: K is
+/// transposed on its way into the products.
+double packing_of_key(const PlanProblem& problem, std::int64_t rows, const kernels::KernelSet& set,
+                      bool packed_pages) {
+  if (packed_pages) return 0;
+  const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);
+  const bool whole_vectors =
+      problem.head_dim % set.lanes == 0 && problem.value_dim % set.lanes == 0;
+  if (rows <= set.few_rows && whole_vectors) return kTransposeInRegisters * head_dim;
+  return kTransposeOperations * head_dim + kCopyOperations * value_dim;
+}
+
+Cost item_cost(const PlanProblem& problem, const WorkItem& item, const kernels::KernelSet& set,
+               bool packed_pages) {
   double scores = 0, blocks = 0;
   const std::int64_t end = item.row_begin + item.rows;
   for (std::int64_t row = item.row_begin; row < end; ++row) {
@@ -52,7 +66,7 @@ Cost item_cost(const PlanProblem& problem, const WorkItem& item) {
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);
   return {.products = scores * (head_dim + value_dim),
           .softmax = kSoftmaxOperations * scores,
-          .packing = kTransposeOperations * keys * head_dim + kCopyOperations * keys * value_dim +
+          .packing = keys * packing_of_key(problem, item.rows, set, packed_pages) +
                      kScaleOperations * real(item.rows) * head_dim,
           .folding = kFoldOperations * (blocks + 1) * value_dim};
 }
@@ -79,10 +93,13 @@ double Phase::largest_to_mean() const {
   return largest > 0 ? largest * static_cast<double>(items.size()) / sum().total() : 1.0;
 }
 
-std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan) {
+std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan,
+                                    const kernels::KernelSet& set, bool packed_pages) {
   const bool shared = plan.multiply_adds >= kInlineWork;
   std::vector<Phase> phases{{.name = "attention", .items = {}, .shared = shared}};
-  for (const WorkItem& item : plan.items) phases[0].items.push_back(item_cost(problem, item));
+  for (const WorkItem& item : plan.items) {
+    phases[0].items.push_back(item_cost(problem, item, set, packed_pages));
+  }
   if (plan.splits.empty()) return phases;
   phases.push_back({.name = "fold", .items = {}, .shared = shared});
   for (const KeySplit& split : plan.splits) {

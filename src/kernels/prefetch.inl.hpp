@@ -9,9 +9,9 @@ namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 /// Rows of memory, each of `lines` cache lines: row r lies at base + (r / group) * stride + (r %
-/// group) * group_stride floats.
+/// group) * group_stride bytes.
 struct MemoryRows {
-  const float* base;
+  const char* base;
   std::int64_t rows;
   std::int64_t lines;
   std::int64_t stride;
@@ -19,20 +19,24 @@ struct MemoryRows {
   bool written;
 };
 
-constexpr std::int64_t kLineFloats = 16;
+constexpr std::int64_t kLineFloats = 16, kLineBytes = 64;
 
 /// A queue of memory rows, worked off line by line.
 class Prefetcher {
  public:
-  void add(const float* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
+  /// Width and strides are in elements.
+  template <class T>
+  void add(const T* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
            std::int64_t group = 1, std::int64_t group_stride = 0, bool written = false) {
     if (rows <= 0 || width <= 0) return;
     if (group == 1 && stride == width) {  // dense: one long row
       width *= rows;
       rows = 1;
     }
-    const std::int64_t lines = (width + kLineFloats - 1) / kLineFloats;
-    queue_[count_] = {base, rows, lines, stride, group, group_stride, written};
+    constexpr std::int64_t size = sizeof(T);
+    const std::int64_t lines = (width * size + kLineBytes - 1) / kLineBytes;
+    const char* const first = reinterpret_cast<const char*>(base);
+    queue_[count_] = {first, rows, lines, stride * size, group, group_stride * size, written};
     if (count_++ == at_) start_rows();
     left_ += rows * lines;
   }
@@ -45,12 +49,12 @@ class Prefetcher {
     left_ -= count;
     while (count > 0) {
       const std::int64_t run = count < row_left_ ? count : row_left_;
-      const float* line = line_;
-      const float* const end = line + run * kLineFloats;
+      const char* line = line_;
+      const char* const end = line + run * kLineBytes;
       if (queue_[at_].written) {
-        for (; line != end; line += kLineFloats) __builtin_prefetch(line, 1, 3);
+        for (; line != end; line += kLineBytes) __builtin_prefetch(line, 1, 3);
       } else {
-        for (; line != end; line += kLineFloats) __builtin_prefetch(line, 0, 2);
+        for (; line != end; line += kLineBytes) __builtin_prefetch(line, 0, 2);
       }
       line_ = end;
       count -= run;
@@ -86,7 +90,7 @@ class Prefetcher {
   MemoryRows queue_[20];
   int count_ = 0, at_ = 0;
   std::int64_t row_ = 0, in_group_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
-  const float *row_start_ = nullptr, *line_ = nullptr;
+  const char *row_start_ = nullptr, *line_ = nullptr;
 };
 
 inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {

@@ -74,9 +74,11 @@ struct QueryTile {
   }
 };
 
-/// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows.
+/// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows. Calls
+/// prefetcher.step() for each tile.
+template <class Steps>
 inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, Prefetcher& prefetcher) {
+                        const PackedBlock& packed, Steps& prefetcher) {
   const float* q = scratch.q + tile.row / kRows * scratch.q_tile;
   for (std::int64_t i = 0; tile.whole && i < tile.rows * kLanes; i += kVecLanes) {
     store(scratch.top + i, Vec(-kInfinity));
@@ -115,16 +117,18 @@ inline void tile_score_options(const AttendArgs& args, const AttendScratch& scra
   const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
   const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
   const auto hide = [&](std::int64_t r, KeyRange seen) {
-    hide_keys(args, position_of(args, row + r), key, seen, scores_of(r));
-    scratch.block_m[r] = block_max(scores_of(r), seen);
+    scratch.block_m[r] = hide_keys(args, position_of(args, row + r), key, seen, scores_of(r));
   };
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const KeyRange seen = seen_by(r);
     scratch.block_m[r] = -kInfinity;
     if (seen.begin == seen.end) continue;
     const RowPosition at = position_of(args, row + r);
-    scratch.block_m[r] = apply_score_options(args, at, key, seen, scores_of(r));
-    if (args.callback == nullptr && args.mask != nullptr) hide(r, seen);
+    const bool hides = args.callback == nullptr && args.mask != nullptr;
+    if (!hides || has_score_options(args)) {
+      scratch.block_m[r] = apply_score_options(args, at, key, seen, scores_of(r));
+    }
+    if (hides) hide(r, seen);
   }
   if (args.callback == nullptr) return;
   call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
@@ -237,10 +241,48 @@ inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
                     tile.rows, scratch.a, scratch.b);
 }
 
+/// Beside what comes next, the tile's own rows of a bias and an element mask: each is short and far
+/// from the one before, so that the processor's prefetchers do not find it.
+class ElementsPrefetcher {
+ public:
+  ElementsPrefetcher(const AttendArgs& args, const QueryTile& tile, Prefetcher& next)
+      : next_(next) {
+    add(args, tile, args.bias, args.bias_strides);
+    add(args, tile, args.mask, args.mask_strides);
+    elements_.spread_over((tile.rows + kRows - 1) / kRows *
+                          ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
+  }
+
+  RAPT_INLINE void step() {
+    next_.step();
+    elements_.step();
+  }
+
+ private:
+  template <class T>
+  void add(const AttendArgs& args, const QueryTile& tile, const T* elements,
+           const MaskStrides& stride) {
+    if (elements == nullptr || stride.key != 1) return;
+    const RowPosition at = position_of(args, args.row_begin + tile.row);
+    const T* first = elements + at.query * stride.query + at.head * stride.head +
+                     tile.block * kKeyBlock + tile.keys.begin;
+    elements_.add(first, tile.rows, tile.keys.end - tile.keys.begin, stride.query, args.group,
+                  stride.head);
+  }
+
+  Prefetcher& next_;
+  Prefetcher elements_;
+};
+
 inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
                               const QueryTile& tile, const PackedBlock& packed, DirectEnds direct,
                               Prefetcher& prefetcher) {
-  tile_scores(args, scratch, tile, packed, prefetcher);
+  if (args.bias == nullptr && args.mask == nullptr) {
+    tile_scores(args, scratch, tile, packed, prefetcher);
+  } else {
+    ElementsPrefetcher with_elements(args, tile, prefetcher);
+    tile_scores(args, scratch, tile, packed, with_elements);
+  }
   tile_weights(args, scratch, tile);
   tile_values(args, scratch, tile, packed, direct, prefetcher);
 }

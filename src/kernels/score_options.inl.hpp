@@ -9,27 +9,37 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// s[j] = fma(bias[j], log2 e, s[j]) for one line of scores; -inf where the bias is -inf. A bias as
-/// low as -FLT_MAX is a value: its product with log2 e stops at the lowest float, instead of hiding
-/// the key.
-RAPT_INLINE void add_bias(float* __restrict s, const float* __restrict bias, std::int64_t stride,
-                          std::int64_t count) {
-  constexpr float log2_e = static_cast<float>(kLog2E);
-  for (std::int64_t j = 0; j < count; ++j) {
-    const float x = bias[j * stride];
-    const float sum = __builtin_fmaf(x, log2_e, s[j]);
-    const float finite = sum < kLowest ? kLowest : sum;  // a NaN stays
-    s[j] = x == -kInfinity ? -kInfinity : finite;
-  }
-}
+/// A row of a bias or element mask, from key 0 of a block on. Only the elements of the keys `seen`
+/// are read.
+template <class T>
+struct ElementRow {
+  const T* first;
+  std::int64_t stride;
+  KeyRange seen;
 
-/// s[j] = -inf for one line of scores where the mask does not keep the key.
-RAPT_INLINE void hide_masked(float* __restrict s, const unsigned char* __restrict mask,
-                             std::int64_t stride, bool keep, std::int64_t count) {
-  for (std::int64_t j = 0; j < count; ++j) {
-    s[j] = (mask[j * stride] != 0) == keep ? s[j] : -kInfinity;
+  ElementRow(const T* elements, const MaskStrides& strides, RowPosition at, std::int64_t key,
+             KeyRange seen_)
+      : first(elements + at.query * strides.query + at.head * strides.head + key * strides.key),
+        stride(strides.key),
+        seen(seen_) {}
+
+  /// Those of the keys [j, j + kVecLanes), 0 for what is not seen.
+  RAPT_INLINE Vec at(std::int64_t j) const {
+    const bool whole = stride == 1 && seen.begin <= j && j + kVecLanes <= seen.end;
+    return whole ? load(first + j) : one_by_one(j);
   }
-}
+
+ private:
+  // Out of line: it is rare, and unrolled it fills the loop of the scores.
+  RAPT_NOINLINE Vec one_by_one(std::int64_t j) const {
+    float part[kVecLanes];
+    for (int i = 0; i < kVecLanes; ++i) {
+      const bool is_seen = seen.begin <= j + i && j + i < seen.end;
+      part[i] = is_seen ? static_cast<float>(first[(j + i) * stride]) : 0.0f;
+    }
+    return load(part);
+  }
+};
 
 /// Calls line(scores, first key, keys) for each line of the scores `seen`.
 template <class F>
@@ -45,13 +55,34 @@ RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
 /// s = cap2 * tanh(s / cap2).
 struct SoftCap {
   Vec cap;
-  RAPT_INLINE Vec operator()(Vec s, Vec) const { return cap * tanh(divide(s, cap)); }
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t) const { return cap * tanh(divide(s, cap)); }
+};
+
+/// s = fma(bias, log2 e, s); -inf where the bias is -inf. A bias as low as -FLT_MAX is a value: its
+/// product with log2 e stops at the lowest float, instead of hiding the key. A NaN stays.
+struct Bias {
+  ElementRow<float> row;
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
+    const Vec x = row.at(key), lowest(kLowest);
+    const Vec sum = fma(x, Vec(static_cast<float>(kLog2E)), s);
+    return select_less(x, lowest, x, select_less(sum, lowest, lowest, sum));
+  }
+};
+
+/// s = -inf where the mask does not keep the key.
+struct ElementMask {
+  ElementRow<unsigned char> row;
+  bool keep;
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
+    const Vec x = row.at(key), zero(0.0f), hidden(-kInfinity);
+    return keep ? select_less(zero, x, s, hidden) : select_less(zero, x, hidden, s);
+  }
 };
 
 /// s = fma(-slope, |distance - j|, s) for key j of a block that begins `distance` before the query.
 struct Alibi {
   Vec minus_slope, distance;
-  RAPT_INLINE Vec operator()(Vec s, Vec j) const {
+  RAPT_INLINE Vec operator()(Vec s, Vec j, std::int64_t) const {
     return fma(minus_slope, absolute(distance - j), s);
   }
 };
@@ -70,9 +101,9 @@ RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::in
   }
 }
 
-/// s_j = change(s_j, j) for the scores `seen`, -inf for the others of their lines. Returns the
-/// maximum, NaNs ignored: in the same pass, since a score that is loaded again costs as much as
-/// ALiBi.
+/// s_j = change(s_j, j, key of lane 0) for the scores `seen`, -inf for the others of their lines.
+/// Returns the maximum, NaNs ignored: in the same pass, since a score that is loaded again costs as
+/// much as ALiBi.
 template <class Change>
 RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change) {
   const LineRange lines(seen);
@@ -86,7 +117,7 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
     const bool whole = seen.begin <= key && key + kLanes <= seen.end;
     RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
       float* at = row + line * kTileChunk + i * kVecLanes;
-      Vec s = change(load(at), number[i]);
+      Vec s = change(load(at), number[i], key + i * kVecLanes);
       if (!whole) s = keep_lanes(s, key + i * kVecLanes, seen.begin, seen.end, Vec(-kInfinity));
       store(at, s);
       top[i] = max_ignoring_nan(s, top[i]);
@@ -96,9 +127,13 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
   return reduce_max(top);
 }
 
+/// Whether apply_score_options does more than look for the maximum.
+RAPT_INLINE bool has_score_options(const AttendArgs& args) {
+  return args.bias != nullptr || args.alibi_slopes != nullptr || args.soft_cap != 0.0f;
+}
+
 RAPT_INLINE bool changes_scores(const AttendArgs& args) {
-  return args.bias != nullptr || args.mask != nullptr || args.alibi_slopes != nullptr ||
-         args.soft_cap != 0.0f || args.callback != nullptr;
+  return has_score_options(args) || args.mask != nullptr || args.callback != nullptr;
 }
 
 /// The options before the masks on the scores `seen`, not none, of one row of the block whose first
@@ -112,48 +147,39 @@ inline float apply_score_options(const AttendArgs& args, RowPosition at, std::in
   const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance))};
   if (args.bias == nullptr && (!sloped || is_exact(distance))) {
     if (capped && sloped) {
-      return change_scores(row, seen, [&](Vec s, Vec j) { return alibi(cap(s, j), j); });
+      return change_scores(row, seen, [&](Vec s, Vec j, std::int64_t first) {
+        return alibi(cap(s, j, first), j, first);
+      });
     }
     if (capped) return change_scores(row, seen, cap);
     return sloped ? change_scores(row, seen, alibi) : block_max(row, seen);
   }
   if (capped) change_scores(row, seen, cap);
   if (args.bias != nullptr) {
-    const MaskStrides& stride = args.bias_strides;
-    const float* bias =
-        args.bias + at.query * stride.query + at.head * stride.head + key * stride.key;
-    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
-      add_bias(s, bias + j * stride.key, stride.key, count);
-    });
+    const Bias bias{{args.bias, args.bias_strides, at, key, seen}};
+    const float top = change_scores(row, seen, bias);
+    if (!sloped) return top;
   }
-  if (sloped && is_exact(distance)) return change_scores(row, seen, alibi);
-  if (sloped) {
-    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
-      add_alibi(s, slope, distance - j, count);
-    });
-  }
+  if (is_exact(distance)) return change_scores(row, seen, alibi);
+  for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
+    add_alibi(s, slope, distance - j, count);
+  });
   return block_max(row, seen);
 }
 
 /// Hides what the element mask does not keep; and again, after a callback, what the bias hides.
-inline void hide_keys(const AttendArgs& args, RowPosition at, std::int64_t key, KeyRange seen,
-                      float* row) {
+/// Returns the maximum of what is left, NaNs ignored.
+inline float hide_keys(const AttendArgs& args, RowPosition at, std::int64_t key, KeyRange seen,
+                       float* row) {
   if (args.callback != nullptr && args.bias != nullptr) {
-    const MaskStrides& stride = args.bias_strides;
-    const float* bias =
-        args.bias + at.query * stride.query + at.head * stride.head + key * stride.key;
+    const ElementRow<float> bias(args.bias, args.bias_strides, at, key, seen);
     for (std::int64_t j = seen.begin; j < seen.end; ++j) {
-      if (bias[j * stride.key] == -kInfinity) *score_of(row, j) = -kInfinity;
+      if (bias.first[j * bias.stride] == -kInfinity) *score_of(row, j) = -kInfinity;
     }
   }
-  if (args.mask != nullptr) {
-    const MaskStrides& stride = args.mask_strides;
-    const unsigned char* mask =
-        args.mask + at.query * stride.query + at.head * stride.head + key * stride.key;
-    for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
-      hide_masked(s, mask + j * stride.key, stride.key, args.mask_keep != 0, count);
-    });
-  }
+  if (args.mask == nullptr) return block_max(row, seen);
+  const ElementRow<unsigned char> mask(args.mask, args.mask_strides, at, key, seen);
+  return change_scores(row, seen, ElementMask{mask, args.mask_keep != 0});
 }
 
 }  // namespace

@@ -47,6 +47,11 @@ RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ), a, b);
 }
 
+/// Bytes as floats.
+RAPT_INLINE Vec load(const unsigned char* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
 /// The first n floats of p, n below the lanes, and 0 in the others; what lies behind is not
 /// touched.
 RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
@@ -118,6 +123,10 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
 }
 RAPT_INLINE Vec zero_below(Vec x, Vec bound, Vec a, Vec b) {
   return _mm256_and_ps(_mm256_cmp_ps(x, bound, _CMP_NLT_UQ), _mm256_mul_ps(a, b));
+}
+RAPT_INLINE Vec load(const unsigned char* p) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
 }
 RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -312,6 +321,11 @@ RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::i
 RAPT_INLINE Vec load(const float* p) { return Vec::load_unaligned(p); }
 RAPT_INLINE void store(float* p, Vec x) { x.store_unaligned(p); }
 #if !defined(RAPT_KERNEL_ISA_AVX512) && !defined(RAPT_KERNEL_ISA_AVX2)
+RAPT_INLINE Vec load(const unsigned char* p) {
+  float part[kVecLanes];
+  for (int i = 0; i < kVecLanes; ++i) part[i] = static_cast<float>(p[i]);
+  return load(part);
+}
 RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
   float part[kVecLanes] = {};
   for (std::int64_t i = 0; i < n; ++i) part[i] = p[i];

@@ -69,11 +69,11 @@ class Fuzzer {
       same &= compare(seed, problem, name, want, compute);
     };
     if (!cuts.from_start) try_as("ragged", [&] { return run_ragged(problem, cuts); });
-    if (can_be_paged(problem.spec)) {
-      try_as("paged", [&] { return run_paged(problem, cuts, random); });
-    }
+    if (!can_be_paged(problem.spec)) return same;
+    try_as("paged", [&] { return run_paged(problem, cuts, random); });
+    try_as("crossed", [&] { return run_cached(cross_attention, problem, cuts, random); });
     if (can_be_cached(problem.spec, cuts)) {
-      try_as("cached", [&] { return run_cached(problem, cuts, random); });
+      try_as("cached", [&] { return run_cached(attention, problem, cuts, random); });
     }
     return same;
   }

@@ -6,7 +6,6 @@
 #include <numeric>
 #include <vector>
 
-#include "rapt/kv_cache.hpp"
 #include "rapt/paged.hpp"
 #include "rapt/rms_norm.hpp"
 #include "rapt/rope.hpp"
@@ -155,10 +154,11 @@ bool can_be_cached(const Spec& spec, const Cuts& cuts) {
   for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
     if (cuts.q[s + 1] - cuts.q[s] > cuts.keys(s)) return false;
   }
-  return spec.mask.align == Mask::Align::bottom_right && can_be_paged(spec);
+  return spec.mask.align == Mask::Align::bottom_right;
 }
 
-Outputs run_cached(const Problem& problem, const Cuts& cuts, Random random) {
+Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts,
+                   Random random) {
   const Shape& s = problem.spec.shape;
   KvCache cache({.kv_heads = s.kv_heads,
                  .head_dim = s.head_dim,
@@ -173,8 +173,8 @@ Outputs run_cached(const Problem& problem, const Cuts& cuts, Random random) {
     sequences.push_back(cuts.from_start && n > 0 ? feeder.feed_fork(sequences.back(), last)
                                                  : feeder.feed(first, last));
   }
-  attention(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
-            ready.options);
+  function(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
+           ready.options);
   return got;
 }
 

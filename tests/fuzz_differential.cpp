@@ -62,17 +62,17 @@ class Fuzzer {
                         [&] { return run(attention, problem); });
     if (seed % 2 == 1 || !can_be_ragged(problem.spec)) return same;
     Random random(seed);
-    const Shape& shape = problem.spec.shape;
-    const Cuts cuts = seed % 4 == 0 ? random_cuts(shape, random) : random_forks(shape, random);
+    const Spec& spec = problem.spec;
+    const Cuts cuts = seed % 4 == 0 ? random_cuts(spec, random) : random_forks(spec, random);
     const Outputs want = run_ragged_statement(problem, cuts);
     const auto try_as = [&](const char* name, const auto& compute) {
       same &= compare(seed, problem, name, want, compute);
     };
     if (!cuts.from_start) try_as("ragged", [&] { return run_ragged(problem, cuts); });
-    if (!can_be_paged(problem.spec)) return same;
+    if (!can_be_paged(spec)) return same;
     try_as("paged", [&] { return run_paged(problem, cuts, random); });
     try_as("crossed", [&] { return run_cached(cross_attention, problem, cuts, random); });
-    if (can_be_cached(problem.spec, cuts)) {
+    if (can_be_cached(spec, cuts)) {
       try_as("cached", [&] { return run_cached(attention, problem, cuts, random); });
     }
     return same;

@@ -38,6 +38,14 @@ std::vector<std::int64_t> random_offsets(std::int64_t rows, std::int64_t sequenc
   return offsets;
 }
 
+void add_mask_numbers(const Spec& spec, Random& random, Cuts& cuts) {
+  const std::int64_t keys = spec.shape.kv_len;
+  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
+    if (spec.offset_per_sequence) cuts.query_offsets.push_back(random.below(keys + 20) - 10);
+    if (spec.prefix_per_sequence) cuts.prefix_lens.push_back(random.below(keys + 4));
+  }
+}
+
 /// Sequence s by itself.
 void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const Outputs& want) {
   const std::int64_t first = cuts.q[s], count = cuts.q[s + 1] - first;
@@ -47,6 +55,8 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
   };
   AttentionOptions options = problem.options;
   write_to(want, options);
+  if (!cuts.query_offsets.empty()) options.mask.query_offsets = {&cuts.query_offsets[s], 1};
+  if (!cuts.prefix_lens.empty()) options.mask.prefix_lens = {&cuts.prefix_lens[s], 1};
   options.lse = rows(options.lse);
   options.weights = rows(options.weights);
   options.weight_sums = sums_of(want.weight_sums, s);
@@ -78,6 +88,8 @@ Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
 AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Outputs& outputs) {
   AttentionOptions options = problem.options;
   write_to(outputs, options);
+  if (!cuts.query_offsets.empty()) options.mask.query_offsets = cuts.query_offsets;
+  if (!cuts.prefix_lens.empty()) options.mask.prefix_lens = cuts.prefix_lens;
   const std::int64_t most = most_keys(cuts);
   options.bias = part_of(options.bias, 3, 0, most);
   options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
@@ -86,23 +98,26 @@ AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Out
 
 bool can_be_ragged(const Spec& spec) {
   const Shape& s = spec.shape;
-  return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows &&
-         !spec.offset_per_sequence && !spec.prefix_per_sequence;
+  return s.batch == 1 && s.q_len > 0 && s.kv_len > 0 && !spec.kv_lens && !spec.weights_rows;
 }
 
-Cuts random_cuts(const Shape& shape, Random& random) {
+Cuts random_cuts(const Spec& spec, Random& random) {
   const std::int64_t sequences = 1 + random.below(4);
-  return {random_offsets(shape.q_len, sequences, random),
-          random_offsets(shape.kv_len, sequences, random)};
+  Cuts cuts{random_offsets(spec.shape.q_len, sequences, random),
+            random_offsets(spec.shape.kv_len, sequences, random)};
+  add_mask_numbers(spec, random, cuts);
+  return cuts;
 }
 
-Cuts random_forks(const Shape& shape, Random& random) {
-  const std::int64_t sequences = 2 + random.below(3);
-  Cuts cuts{random_offsets(shape.q_len, sequences, random), {0}, true};
+Cuts random_forks(const Spec& spec, Random& random) {
+  const std::int64_t sequences = 2 + random.below(3), keys = spec.shape.kv_len;
+  Cuts cuts{
+      .q = random_offsets(spec.shape.q_len, sequences, random), .kv = {0}, .from_start = true};
   for (std::int64_t s = 0; s < sequences; ++s) {
-    const std::int64_t less = random.below(std::min<std::int64_t>(shape.kv_len, 20) + 1);
-    cuts.kv.push_back(cuts.kv.back() + shape.kv_len - less);
+    const std::int64_t less = random.below(std::min<std::int64_t>(keys, 20) + 1);
+    cuts.kv.push_back(cuts.kv.back() + keys - less);
   }
+  add_mask_numbers(spec, random, cuts);
   return cuts;
 }
 

@@ -12,6 +12,8 @@ namespace rapt::test {
 /// Row offsets of the sequences, as in RaggedRows.
 struct Cuts {
   std::vector<std::int64_t> q, kv;
+  /// Numbers of the mask per sequence, where the problem wants its own.
+  std::vector<std::int64_t> query_offsets{}, prefix_lens{};
   /// The sequences share their keys: kv says how many each has, and all begin with row 0.
   bool from_start = false;
 
@@ -19,14 +21,14 @@ struct Cuts {
   std::int64_t first_key(std::size_t s) const { return from_start ? 0 : kv[s]; }
 };
 
-/// Whether the problem can be cut: what it asks for has no meaning per batch index.
+/// Whether the problem can be cut: one batch index, without lengths or weights of some rows.
 bool can_be_ragged(const Spec& spec);
 
 /// One to four sequences; rows may belong to none.
-Cuts random_cuts(const Shape& shape, Random& random);
+Cuts random_cuts(const Spec& spec, Random& random);
 
 /// Two to four sequences of most of the keys, shared: no ragged batch.
-Cuts random_forks(const Shape& shape, Random& random);
+Cuts random_forks(const Spec& spec, Random& random);
 
 /// The cut problem by the library, and by a call of the scalar statement for each sequence.
 Outputs run_ragged(const Problem& problem, const Cuts& cuts);

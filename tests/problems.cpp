@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <initializer_list>
 #include <limits>
 
@@ -363,11 +362,6 @@ Outputs run(AttentionFunction& function, const Problem& problem) {
   return outputs;
 }
 
-bool same_bits(const std::vector<float>& x, const std::vector<float>& y) {
-  if (x.size() != y.size()) return false;
-  return x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
-}
-
 bool same_bits(const Outputs& x, const Outputs& y) {
   return same_bits(x.out_storage, y.out_storage) && same_bits(x.lse_storage, y.lse_storage) &&
          same_bits(x.weights_storage, y.weights_storage) &&
@@ -375,13 +369,6 @@ bool same_bits(const Outputs& x, const Outputs& y) {
          same_bits(x.state_storage.m, y.state_storage.m) &&
          same_bits(x.state_storage.l, y.state_storage.l) &&
          same_bits(x.state_storage.o, y.state_storage.o);
-}
-
-std::vector<float> normal_floats(std::size_t count, std::uint64_t seed) {
-  Random random(seed);
-  std::vector<float> values(count);
-  for (float& value : values) value = random.normal();
-  return values;
 }
 
 }  // namespace rapt::test

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "core/same_bits.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/tensor.hpp"
@@ -140,12 +141,9 @@ void write_to(const Outputs& outputs, AttentionOptions& options);
 /// The outputs of the problem by that function; lse and weights where the spec wants them.
 Outputs run(AttentionFunction& function, const Problem& problem);
 
-/// memcmp of everything, padding included.
+using rapt::same_bits;
+/// Of everything, padding included.
 bool same_bits(const Outputs& x, const Outputs& y);
-bool same_bits(const std::vector<float>& x, const std::vector<float>& y);
-
-/// `count` nearly Gaussian floats.
-std::vector<float> normal_floats(std::size_t count, std::uint64_t seed);
 
 /// Forces an ISA for the life of the object.
 class ForcedIsa {

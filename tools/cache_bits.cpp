@@ -2,27 +2,21 @@
 
 #include "command.hpp"
 #include "core/random.hpp"
+#include "core/same_bits.hpp"
 #include "rapt/kv_cache.hpp"
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 namespace rapt::tools {
 namespace {
 
-std::vector<float> normal_values(std::int64_t count, std::uint64_t seed) {
-  Random random(seed);
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& value : values) value = random.normal();
-  return values;
-}
-
-bool same_bits(const StreamBits& x, const StreamBits& y) {
-  return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+/// One tensor of a stream, dense: [heads, tokens, head_dim].
+std::vector<float> drawn(const CacheStream& stream, std::int64_t heads, std::uint64_t seed) {
+  return normal_floats(static_cast<std::size_t>(heads * stream.tokens * stream.head_dim), seed);
 }
 
 /// [1, heads, tokens, dim] as packed rows [tokens, heads, dim].
@@ -52,9 +46,9 @@ AttentionOptions options_of(const CacheStream& stream, const RopeTable& table) {
 CacheWork::CacheWork(const CacheStream& stream)
     : stream_(stream),
       table_(Rope::half, {.rotary_dims = stream.head_dim, .positions = stream.tokens}),
-      q_(normal_values(stream.heads * stream.tokens * stream.head_dim, 1)),
-      k_(normal_values(stream.kv_heads * stream.tokens * stream.head_dim, 2)),
-      v_(normal_values(stream.kv_heads * stream.tokens * stream.head_dim, 3)) {}
+      q_(drawn(stream, stream.heads, 1)),
+      k_(drawn(stream, stream.kv_heads, 2)),
+      v_(drawn(stream, stream.kv_heads, 3)) {}
 
 StreamBits CacheWork::no_bits() const {
   return StreamBits(

@@ -2,7 +2,9 @@
 // everywhere.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace rapt {
 
@@ -37,5 +39,13 @@ class Random {
  private:
   std::uint64_t state_;
 };
+
+/// `count` nearly Gaussian floats, the first of a generator of their own.
+inline std::vector<float> normal_floats(std::size_t count, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = random.normal();
+  return values;
+}
 
 }  // namespace rapt

@@ -1,0 +1,14 @@
+// Equality of floats as the project promises it: of bits, so that -0 is not +0 and a NaN is itself.
+#pragma once
+
+#include <cstring>
+#include <span>
+
+namespace rapt {
+
+inline bool same_bits(std::span<const float> x, std::span<const float> y) {
+  return x.size() == y.size() &&
+         (x.empty() || std::memcmp(x.data(), y.data(), x.size_bytes()) == 0);
+}
+
+}  // namespace rapt

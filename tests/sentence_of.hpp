@@ -10,12 +10,13 @@
 
 namespace rapt::test {
 
-/// The sentence of the Error{invalid_argument} that `call` throws; "" when it throws none.
-inline std::string sentence_of(const std::function<void()>& call) {
+/// The sentence of the Error{code} that `call` throws; "" when it throws none.
+inline std::string sentence_of(const std::function<void()>& call,
+                               ErrorCode code = ErrorCode::invalid_argument) {
   try {
     call();
   } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
+    CHECK(error.code() == code);
     return error.what();
   }
   return "";

@@ -12,6 +12,7 @@
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
+#include "sentence_of.hpp"
 
 namespace rapt::test {
 namespace {
@@ -55,13 +56,7 @@ struct Arguments {
 
   /// The sentence of the Error; empty when the call succeeds.
   std::string error() const {
-    try {
-      attention(q, k, v, out, options);
-    } catch (const Error& error) {
-      CHECK(error.code() == ErrorCode::invalid_argument);
-      return error.what();
-    }
-    return "";
+    return sentence_of([&] { attention(q, k, v, out, options); });
   }
 
   Problem problem;

@@ -15,8 +15,8 @@
 #include "check_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
-#include "rapt/error.hpp"
 #include "reference/naive64.hpp"
+#include "sentence_of.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
@@ -219,12 +219,8 @@ TEST_CASE("a state that cannot be is an error that names it, and nothing is writ
     AttentionOptions options = problem.options;
     write_to(outputs, options);
     mistake.make(options);
-    std::string sentence;
-    try {
-      attention(problem.q, problem.k, problem.v, outputs.out, options);
-    } catch (const Error& error) {
-      sentence = error.what();
-    }
+    const std::string sentence =
+        sentence_of([&] { attention(problem.q, problem.k, problem.v, outputs.out, options); });
     CHECK_MESSAGE(sentence.rfind(mistake.words, 0) == 0, "'", sentence, "', not '", mistake.words,
                   "'");
     CHECK(same_bits(outputs, untouched));
@@ -235,26 +231,18 @@ TEST_CASE("states and results that cannot be merged are an error that names them
   const Spec spec = state_spec();
   const Problem problem(spec);
   const Outputs x = run(attention, problem), y = run(attention, problem), to = Outputs(spec);
-  const auto sentence = [](const auto& merge_it) -> std::string {
-    try {
-      merge_it();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
   AttentionState<float> wrong = y.state;
   wrong.m.shape[1] = 3;
-  CHECK(sentence([&] { merge(x.state, wrong, to.state); }) == "y: m: heads 3 does not match 4");
-  CHECK(sentence([&] { merge({}, y.state, to.state); }) == "x: has no o");
+  CHECK(sentence_of([&] { merge(x.state, wrong, to.state); }) == "y: m: heads 3 does not match 4");
+  CHECK(sentence_of([&] { merge({}, y.state, to.state); }) == "x: has no o");
   wrong = y.state;
   wrong.m = y.state.l;
-  CHECK(sentence([&] { merge(x.state, y.state, wrong); }) == "merged: m: overlaps y: l");
+  CHECK(sentence_of([&] { merge(x.state, y.state, wrong); }) == "merged: m: overlaps y: l");
   const AttentionResult<const float> x_result{x.out, x.lse};
-  CHECK(sentence([&] {
+  CHECK(sentence_of([&] {
           merge(x_result, {y.out, {}}, {to.out, to.lse});
         }) == "y: lse: is not given");
-  CHECK(sentence([&] {
+  CHECK(sentence_of([&] {
           merge(x_result, {y.out.sliced(3, 0, 2), y.lse}, {to.out, to.lse});
         }) == "y: out: value_dim 2 does not match merged's out 19");
   CHECK(same_bits(to, Outputs(spec)));

@@ -148,12 +148,10 @@ TEST_CASE("a full cache is an error that leaves all sequences as they were") {
   feed(c.layer, c.cache, c.sequences[0], stream, 0, 64, 64, c.options);
   const std::vector<float> before = c.memory;
   const Snapshot snapshot(c.cache, c.sequences);
-  try {
-    c.layer.forward(c.x, c.cache, {.sequences = c.sequences, .rows = c.rows}, c.y, c.options);
-    FAIL("no error");
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::cache_full);
-  }
+  const auto forward = [&] {
+    c.layer.forward(c.x, c.cache, {c.sequences, c.rows}, c.y, c.options);
+  };
+  CHECK(sentence_of(forward, ErrorCode::cache_full) != "");
   CHECK(snapshot == Snapshot(c.cache, c.sequences));
   CHECK(same_bits(c.memory, before));
   c.cache.truncate(c.sequences[0], 59);

@@ -12,25 +12,15 @@
 #include "bounds.hpp"
 #include "check_every_isa.hpp"
 #include "problems.hpp"
-#include "rapt/error.hpp"
 #include "rapt/rms_norm.hpp"
 #include "reference/rows.hpp"
+#include "sentence_of.hpp"
 
 namespace rapt::test {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kUntouched = 77.0f;
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return {};
-}
 
 /// Three rows of `width` numbers, five floats apart.
 struct Rows {
@@ -143,7 +133,7 @@ TEST_CASE("wrong arguments of rms_norm and of QK-norm are errors that name them"
   std::vector<float> y(rows.x.size(), kUntouched);
   const std::vector<float> before = y, weight(8, 1.0f);
   const auto check = [&](const char* part, const std::function<void()>& call) {
-    const std::string sentence = error_of(call);
+    const std::string sentence = sentence_of(call);
     CHECK_MESSAGE(sentence.find(part) != std::string::npos, "\"", sentence, "\" lacks ", part);
     CHECK(same_bits(y, before));
   };

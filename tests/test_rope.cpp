@@ -11,10 +11,10 @@
 
 #include "check_every_isa.hpp"
 #include "problems.hpp"
-#include "rapt/error.hpp"
 #include "rapt/kv_cache.hpp"
 #include "rapt/rope.hpp"
 #include "reference/rows.hpp"
+#include "sentence_of.hpp"
 
 namespace rapt::test {
 namespace {
@@ -51,16 +51,6 @@ std::vector<float> plainly_rotated(const Rows& rows, const RopeView& table,
     std::copy(turned.begin(), turned.end(), y.begin() + at);
   }
   return y;
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return {};
 }
 
 }  // namespace
@@ -154,7 +144,7 @@ TEST_CASE("keys that were rotated and then cached give the bits of keys rotated 
     attention(rows_of(rotated.q).swapped(0, 1), cache, {.sequences = sequences, .rows = rows},
               rows_of(got.out).swapped(0, 1), options);
   };
-  CHECK(error_of(attend).find("rope: rotate_keys must be false") == 0);
+  CHECK(sentence_of(attend).find("rope: rotate_keys must be false") == 0);
   options.rope.rotate_keys = false;
   for (const Isa isa : available_isas()) {
     const ForcedIsa forced(isa);
@@ -192,7 +182,7 @@ TEST_CASE("wrong arguments of apply_rope are errors that name them, and nothing 
   const std::vector<float> before = y;
   const std::vector<std::int64_t> wrong{0, 1, 2, 3, 4, 5};
   const auto check = [&](const char* part, const std::function<void()>& call) {
-    const std::string sentence = error_of(call);
+    const std::string sentence = sentence_of(call);
     CHECK_MESSAGE(sentence.find(part) != std::string::npos, "\"", sentence, "\" lacks ", part);
     CHECK(same_bits(y, before));
   };
@@ -228,7 +218,7 @@ TEST_CASE("wrong rope options of attention are errors that name them") {
     spec.rope = Rope::half;
     Problem problem(spec);
     spoil(problem);
-    const std::string sentence = error_of([&] { run(attention, problem); });
+    const std::string sentence = sentence_of([&] { run(attention, problem); });
     CHECK_MESSAGE(sentence.find(part) != std::string::npos, "\"", sentence, "\" lacks ", part);
   };
   check("query position -2 of sequence 0", [](Problem& p) { p.options.mask = causal(-2); });

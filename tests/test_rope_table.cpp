@@ -13,8 +13,8 @@
 #include "bounds.hpp"
 #include "core/exact_math.hpp"
 #include "fixed_problems.hpp"
-#include "rapt/error.hpp"
 #include "rapt/rope.hpp"
+#include "sentence_of.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
@@ -97,18 +97,6 @@ std::vector<RopeConfig> configurations() {
   };
 }
 
-std::string error_of(const std::function<void(RopeConfig&)>& spoil) {
-  RopeConfig config{.rotary_dims = 8, .positions = 10};
-  spoil(config);
-  try {
-    const RopeTable table(Rope::half, config);
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return {};
-}
-
 }  // namespace
 
 TEST_CASE("a table of angles is within half a ULP of 1 of long double, with every scaling") {
@@ -176,7 +164,9 @@ TEST_CASE("a table outlives a move, and its copy stands on its own") {
 TEST_CASE("a wrong configuration of angles is an error that names the field and its value") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   const auto check = [](const char* part, const std::function<void(RopeConfig&)>& spoil) {
-    const std::string sentence = error_of(spoil);
+    RopeConfig config{.rotary_dims = 8, .positions = 10};
+    spoil(config);
+    const std::string sentence = sentence_of([&] { const RopeTable table(Rope::half, config); });
     CHECK_MESSAGE(sentence.find(part) != std::string::npos, "\"", sentence, "\" lacks ", part);
   };
   check("rotary_dims: 7", [](RopeConfig& c) { c.rotary_dims = 7; });

@@ -12,6 +12,7 @@
 #include "layer_problem.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
+#include "sentence_of.hpp"
 
 namespace rapt::test {
 namespace {
@@ -35,17 +36,6 @@ std::int64_t published_bucket(std::int64_t relative_position, bool bidirectional
                                                   static_cast<double>(max_exact))) *
                       static_cast<float>(num_buckets - max_exact);
   return bucket + std::min(max_exact + static_cast<std::int64_t>(place), num_buckets - 1);
-}
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::invalid_argument);
-    return error.what();
-  }
-  return "nothing was refused";
 }
 
 }  // namespace
@@ -111,7 +101,7 @@ TEST_CASE("a T5 bias that cannot be is an error that names the argument, and not
   const auto check = [&](const std::string& words, const TensorView<const float, 2>& rows,
                          const T5Buckets& config, std::int64_t q_len,
                          const TensorView<float, 2>& out) {
-    const std::string sentence = refusal([&] { t5_bias(rows, config, q_len, out); });
+    const std::string sentence = sentence_of([&] { t5_bias(rows, config, q_len, out); });
     CAPTURE(sentence);
     CHECK(sentence.find(words) != std::string::npos);
     CHECK(by_distance == std::vector<float>(20, -7.0f));

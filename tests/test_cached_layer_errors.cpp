@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cached_layer_call.hpp"
 #include "cached_layer_problem.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
@@ -16,46 +17,12 @@
 namespace rapt::test {
 namespace {
 
-/// What can be seen of a cache from outside.
-struct Snapshot {
-  Snapshot(const KvCache& cache, const std::vector<std::int64_t>& sequences)
-      : usage(cache.usage()) {
-    for (const std::int64_t sequence : sequences) {
-      lengths.push_back(cache.length(sequence));
-      first_tokens.push_back(cache.first_token(sequence));
-    }
-  }
-  bool operator==(const Snapshot& other) const {
-    return usage.sequences == other.usage.sequences && usage.pages_used == other.usage.pages_used &&
-           lengths == other.lengths && first_tokens == other.first_tokens;
-  }
+struct Call : CachedLayerCall {
+  Call() : CachedLayerCall(cached_problem(21)) { options.mask = causal(); }
 
-  KvCacheUsage usage;
-  std::vector<std::int64_t> lengths, first_tokens;
-};
-
-/// A call that fits, to be spoilt one argument at a time.
-struct Call {
-  LayerProblem problem = cached_problem(21);
-  MultiHeadAttention layer = problem.layer();
-  KvCache cache{cache_of(problem.config)};
-  std::vector<std::int64_t> sequences{cache.add(), cache.add()};
-  std::vector<std::int64_t> rows{0, 5, 6};
-  std::vector<float> memory = normal_floats(4096, 22);
-  TensorView<const float, 2> x{memory.data(), {6, 40}};
-  TensorView<float, 2> y{memory.data() + 1024, {6, 40}};
-  AttentionOptions options{.mask = causal()};
-
+  void forward() { layer.forward(x, cache, {.sequences = sequences, .rows = rows}, y, options); }
   std::string error() {
-    const std::vector<float> before = memory;
-    const Snapshot snapshot(cache, sequences.empty() ? sequences : std::vector{sequences[0]});
-    const std::string sentence = sentence_of(
-        [&] { layer.forward(x, cache, {.sequences = sequences, .rows = rows}, y, options); });
-    CHECK(same_bits(memory, before) == !sentence.empty());
-    if (!sentence.empty()) {
-      CHECK(snapshot == Snapshot(cache, sequences.empty() ? sequences : std::vector{sequences[0]}));
-    }
-    return sentence;
+    return error_of([this] { forward(); });
   }
 };
 
@@ -67,10 +34,7 @@ std::string spoilt(const std::function<void(Call&)>& change) {
 
 TEST_CASE("a cache of other sizes than the layer's is refused with both") {
   const auto with_cache = [](const KvCacheConfig& config) {
-    return spoilt([&](Call& c) {
-      c.cache = KvCache(config);
-      c.sequences = {c.cache.add(), c.cache.add()};
-    });
+    return spoilt([&](Call& c) { c.use_cache(config); });
   };
   CHECK(with_cache({.kv_heads = 2, .head_dim = 16, .value_dim = 20}) == "");
   CHECK(with_cache({.kv_heads = 8, .head_dim = 16, .value_dim = 20}) ==
@@ -128,12 +92,7 @@ TEST_CASE("options that say again or otherwise what the cache or the layer knows
 }
 
 TEST_CASE("positions beyond the table of the layer are refused by sequence") {
-  CHECK(spoilt([](Call& c) {
-          c.problem.rope = std::make_shared<const RopeTable>(
-              Rope::half, RopeConfig{.rotary_dims = 8, .positions = 4});
-          c.problem.config.rope = *c.problem.rope;
-          c.layer = c.problem.layer();
-        }) ==
+  CHECK(spoilt([](Call& c) { c.use_four_positions(); }) ==
         "x: 5 rows behind the 0 tokens of sequence 0 reach beyond the 4 positions of the layer's "
         "RoPE");
 }
@@ -142,17 +101,13 @@ TEST_CASE("a full cache is an error that leaves all sequences as they were") {
   Call c;
   KvCacheConfig config = cache_of(c.problem.config);
   config.max_pages = 2;
-  c.cache = KvCache(config);
-  c.sequences = {c.cache.add(), c.cache.add()};
+  c.use_cache(config);
   LayerStream stream(c.problem, 64, 24);
   feed(c.layer, c.cache, c.sequences[0], stream, 0, 64, 64, c.options);
   const std::vector<float> before = c.memory;
-  const Snapshot snapshot(c.cache, c.sequences);
-  const auto forward = [&] {
-    c.layer.forward(c.x, c.cache, {c.sequences, c.rows}, c.y, c.options);
-  };
-  CHECK(sentence_of(forward, ErrorCode::cache_full) != "");
-  CHECK(snapshot == Snapshot(c.cache, c.sequences));
+  const CacheSnapshot snapshot(c.cache, c.sequences);
+  CHECK(sentence_of([&] { c.forward(); }, ErrorCode::cache_full) != "");
+  CHECK(snapshot == CacheSnapshot(c.cache, c.sequences));
   CHECK(same_bits(c.memory, before));
   c.cache.truncate(c.sequences[0], 59);
   CHECK(c.error() == "");
@@ -186,7 +141,7 @@ TEST_CASE("a callback that throws leaves a cache with forks and windows as it wa
         const std::vector<float> want = reference_layer(p, stream.x, stream.x, 1, options);
         feed(layer, cache, sequences[0], stream, 0, length, 20, options);
         if (fork) sequences.push_back(cache.fork(sequences[0]));
-        const Snapshot before(cache, sequences);
+        const CacheSnapshot before(cache, sequences);
         for (const int tile : {0, 3}) {
           Thrower thrower{tile};
           AttentionOptions failing = options;
@@ -194,7 +149,7 @@ TEST_CASE("a callback that throws leaves a cache with forks and windows as it wa
           CHECK_THROWS_AS(
               feed(layer, cache, sequences[0], again, length, length + count, count, failing),
               std::runtime_error);
-          CHECK(before == Snapshot(cache, sequences));
+          CHECK(before == CacheSnapshot(cache, sequences));
         }
         // The tokens behind the window that a failed call would have freed are still there.
         if (length > 0) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arena.hpp"
+#include "cached_layer_call.hpp"
 #include "cached_layer_problem.hpp"
 #include "layer_problem.hpp"
 #include "on_every_isa.hpp"
@@ -153,33 +154,21 @@ TEST_CASE("beams over one context, by its number or by forks, have the bits of o
   });
 }
 
-/// Calls that fit, to be spoilt one argument at a time.
-struct Call {
-  LayerProblem problem = context_problem(91, true);
-  MultiHeadAttention layer = problem.layer();
-  KvCache cache{cache_of(problem.config)};
-  std::vector<std::int64_t> sequences{cache.add(), cache.add()};
-  std::vector<std::int64_t> rows{0, 5, 6};
-  std::vector<float> memory = normal_floats(4096, 92);
-  TensorView<const float, 2> x{memory.data(), {6, 40}}, context{memory.data(), {6, 24}};
-  TensorView<float, 2> y{memory.data() + 1024, {6, 40}};
-  AttentionOptions options{};
+struct Call : CachedLayerCall {
+  Call() : CachedLayerCall(context_problem(91, true)) {}
 
+  void append() { layer.append_context(context, cache, sequences, rows); }
   std::string append_error() {
-    const KvCacheUsage before = cache.usage();
-    const std::string sentence =
-        sentence_of([&] { layer.append_context(context, cache, sequences, rows); });
-    CHECK((cache.usage().pages_used == before.pages_used) == !sentence.empty());
+    const CacheSnapshot before = snapshot();
+    const std::string sentence = sentence_of([this] { append(); });
+    CHECK((snapshot() == before) == !sentence.empty());
     return sentence;
   }
   std::string forward_error() {
-    const std::vector<float> before = memory;
-    const std::string sentence = sentence_of([&] {
-      layer.cross_forward(x, cache, {sequences, rows}, y, options);
-    });
-    CHECK(same_bits(memory, before) == !sentence.empty());
-    return sentence;
+    return error_of([this] { layer.cross_forward(x, cache, {sequences, rows}, y, options); });
   }
+
+  TensorView<const float, 2> context{memory.data(), {6, 24}};
 };
 
 std::string append_spoilt(const std::function<void(Call&)>& change) {
@@ -207,16 +196,9 @@ TEST_CASE("contexts that do not fit are refused, and the cache is as it was") {
         }) == "rows: offsets 2 does not match sequences + 1 = 3");
   CHECK(append_spoilt([](Call& c) { c.rows[2] = 7; }) ==
         "rows: offset 7 at 2 is not within 5 and the 6 rows");
-  CHECK(append_spoilt([](Call& c) {
-          c.cache = KvCache({.kv_heads = 2, .head_dim = 16});
-          c.sequences = {c.cache.add(), c.cache.add()};
-        }) == "cache: value_dim 16 does not match the layer's value_dim 20");
-  CHECK(append_spoilt([](Call& c) {
-          c.problem.rope = std::make_shared<const RopeTable>(
-              Rope::half, RopeConfig{.rotary_dims = 8, .positions = 4});
-          c.problem.config.rope = *c.problem.rope;
-          c.layer = c.problem.layer();
-        }) ==
+  CHECK(append_spoilt([](Call& c) { c.use_cache({.kv_heads = 2, .head_dim = 16}); }) ==
+        "cache: value_dim 16 does not match the layer's value_dim 20");
+  CHECK(append_spoilt([](Call& c) { c.use_four_positions(); }) ==
         "context: 5 rows behind the 0 tokens of sequence 0 reach beyond the 4 positions of the "
         "layer's RoPE");
 }
@@ -225,10 +207,8 @@ TEST_CASE("a cache too full for a context stays as it was") {
   Call c;
   KvCacheConfig config = cache_of(c.problem.config);
   config.max_pages = 1;
-  c.cache = KvCache(config);
-  c.sequences = {c.cache.add(), c.cache.add()};
-  const auto append = [&] { c.layer.append_context(c.context, c.cache, c.sequences, c.rows); };
-  CHECK(sentence_of(append, ErrorCode::cache_full) != "");
+  c.use_cache(config);
+  CHECK(sentence_of([&] { c.append(); }, ErrorCode::cache_full) != "");
   CHECK(c.cache.usage().pages_used == 0);
   for (const std::int64_t sequence : c.sequences) CHECK(c.cache.length(sequence) == 0);
 }

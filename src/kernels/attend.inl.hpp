@@ -70,15 +70,14 @@ inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, Key
 /// `direct`, into the outputs.
 inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, std::int64_t begin,
                           std::int64_t end, bool direct = false) {
+  if (has_few_rows(args) && args.pages.k == nullptr) {
+    return attend_few_rows(args, scratch, begin, end);
+  }
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
-    if (has_few_rows(args)) {
-      if (args.pages.k == nullptr) {
-        attend_few_rows(args, scratch, block);
-      } else {
-        attend_few_rows_of_pages(args, scratch, block, keys);
-      }
+    if (has_few_rows(args)) {  // of pages
+      attend_few_rows_of_pages(args, scratch, block, keys);
       continue;
     }
     const DirectEnds ends{direct && block == begin, direct && block + 1 == end};
@@ -188,6 +187,9 @@ inline void attend(const AttendArgs& args) {
     attend_blocks(args, scratch, args.block_begin, args.block_end);
     finish_rows(args, scratch);
     return;
+  }
+  if (has_few_rows(args) && args.pages.k == nullptr) {
+    return attend_few_rows(args, scratch, args.block_begin, args.block_end);
   }
   for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
     clear_state(args, scratch);

@@ -4,8 +4,8 @@
 
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
-#include "kernels/few_rows.inl.hpp"
 #include "kernels/multiply_tile.inl.hpp"
+#include "kernels/prefetch.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {

@@ -1,4 +1,5 @@
-// Bringing what comes next into L2, a few cache lines per register tile, while the tiles compute.
+// Bringing what comes next nearer: into L2, a few cache lines per register tile, while the tiles
+// compute; and streams that are read ahead of their use.
 #pragma once
 
 #include "kernels/block_softmax.inl.hpp"
@@ -104,6 +105,28 @@ inline void prefetch_outputs(const AttendArgs& args, Prefetcher& prefetcher) {
   prefetcher.add(args.out + at.query * args.out_token_stride + at.head * args.out_head_stride,
                  args.rows, args.value_dim, args.out_token_stride, args.group, args.out_head_stride,
                  true);
+}
+
+/// The processor's prefetchers stop at the end of a page of memory and find the next one late: who
+/// is about to read `floats` floats from p on, and goes on behind them, asks for the first lines of
+/// a page that begins a little further on.
+RAPT_INLINE void ask_for_border(const float* p, std::int64_t floats) {
+  constexpr std::uintptr_t kAhead = 2048, kPage = 4096;
+  constexpr int kLines = 4;
+  const std::uintptr_t from = reinterpret_cast<std::uintptr_t>(p) + kAhead;
+  const std::uintptr_t border = (from + kPage - 1) / kPage * kPage;
+  if (border >= from + static_cast<std::uintptr_t>(floats) * sizeof(float)) return;
+  const float* const line = reinterpret_cast<const float*>(border);
+  for (int i = 0; i < kLines; ++i) __builtin_prefetch(line + i * kLineFloats, 0, 2);
+}
+
+/// Loads what a vector holds of a line and waits for nothing: a stream that is read line by line
+/// ahead of its use, as a loop would that does nothing but read. (A word instead of a vector: the
+/// same with 4 rows of queries, 1.15 to 1.4 of the time with a single one.)
+RAPT_INLINE void touch(const float* line) {
+  constexpr int kBytes = kVecLanes * static_cast<int>(sizeof(float));
+  using Part = float __attribute__((vector_size(kBytes), aligned(4), may_alias));
+  static_cast<void>(*reinterpret_cast<const volatile Part*>(line));
 }
 
 }  // namespace

@@ -24,6 +24,14 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
+/// A value of which the compiler no longer knows how it came about: it stays in a register instead
+/// of being computed, and then spilled, in as many forms as it is used in.
+template <class T>
+RAPT_INLINE T opaque(T x) {
+  asm("" : "+r"(x));
+  return x;
+}
+
 #if defined(RAPT_KERNEL_ISA_AVX512)
 
 using Vec = xsimd::batch<float, xsimd::avx512dq>;
@@ -84,10 +92,11 @@ RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&co
   // Each row is loaded once and whole: rows a power of two apart share a few sets of L1, and a
   // second load of the same line would find it evicted.
   __m512 quad[16];  // quad[4 g + c]: of rows 4 g to 4 g + 3, columns c, c + 4, c + 8, c + 12
-  RAPT_UNROLL for (int g = 0; g < 4; ++g) {
-    const float* p = src + 4 * g * stride;
+  const std::int64_t three = opaque(3 * stride);
+  const float* p = src;
+  RAPT_UNROLL for (int g = 0; g < 4; ++g, p = opaque(p + 4 * stride)) {
     const __m512 r0 = _mm512_loadu_ps(p), r1 = _mm512_loadu_ps(p + stride);
-    const __m512 r2 = _mm512_loadu_ps(p + 2 * stride), r3 = _mm512_loadu_ps(p + 3 * stride);
+    const __m512 r2 = _mm512_loadu_ps(p + 2 * stride), r3 = _mm512_loadu_ps(p + three);
     const __m512 lo01 = _mm512_unpacklo_ps(r0, r1), hi01 = _mm512_unpackhi_ps(r0, r1);
     const __m512 lo23 = _mm512_unpacklo_ps(r2, r3), hi23 = _mm512_unpackhi_ps(r2, r3);
     quad[4 * g + 0] = _mm512_shuffle_ps(lo01, lo23, 0x44);
@@ -164,12 +173,14 @@ RAPT_INLINE float max_lanes(Vec x) {
 
 /// Loads 8 x 8 floats transposed: lane i of column[j] = src[i * stride + j].
 RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&column)[8]) {
+  const std::int64_t three = opaque(3 * stride);
+  const float* const half = opaque(src + 4 * stride);
   RAPT_UNROLL for (int b = 0; b < 2; ++b) {
+    const std::int64_t row[4] = {0, stride, 2 * stride, three};
     __m256 t[4];
     RAPT_UNROLL for (int i = 0; i < 4; ++i) {
-      const float* p = src + i * stride + 4 * b;
-      t[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
-                                  _mm_loadu_ps(p + 4 * stride), 1);
+      t[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + row[i] + 4 * b)),
+                                  _mm_loadu_ps(half + row[i] + 4 * b), 1);
     }
     const __m256 lo01 = _mm256_unpacklo_ps(t[0], t[1]);
     const __m256 hi01 = _mm256_unpackhi_ps(t[0], t[1]);

@@ -1,0 +1,165 @@
+// Weighted values of few rows, V as it lies. Reading is fastest where memory is met line by line in
+// ascending order; so sums of some vectors of a row of V for all rows, and the rest of the row
+// touched, come before those of the next vectors, which then find it in L1.
+#pragma once
+
+#include "kernels/block_softmax.inl.hpp"
+#include "kernels/multiply_tile.inl.hpp"
+#include "kernels/prefetch.inl.hpp"
+#include "kernels/weighted_values.inl.hpp"
+
+#include <type_traits>
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Rows whose sums are computed at a time, and the vectors of a row of V for R of them: a part.
+constexpr int kSumRows = 4;
+template <int R>
+constexpr int kPartVectors = kRegisters == 32 ? (R == 1   ? 16
+                                                 : R <= 3 ? 8
+                                                          : 4)
+                                              : (R == 1   ? 8
+                                                 : R == 2 ? 6
+                                                 : R == 3 ? 4
+                                                          : 3);
+
+/// How rows of V are read. A row of more than a part is met in chunks of keys, few enough that the
+/// prefetchers, which run a few KiB ahead, go on reading while further parts find the chunk in L1;
+/// beyond 512 bytes they do not, and lines are asked for 16 keys ahead (Zen 4, 4 rows of head_dim
+/// 512, of the time with touching: 0.70 with AVX-512, 0.54 with AVX2; of 256: 0.97, 0.87).
+struct ValueReading {
+  std::int64_t keys;     // of a chunk: a divisor of kLanes, whose weights share a line
+  std::int64_t touched;  // floats of a row up to which the first part touches it
+  std::int64_t ahead;    // floats from what is read to what is asked for; 0: nothing is
+
+  ValueReading(std::int64_t value_dim, std::int64_t v_stride, bool one_part)
+      : keys(kLanes), touched(0), ahead(0) {
+    constexpr std::int64_t kChunkFloats = 1024, kTouchedFloats = 128;
+    if (one_part) return;
+    if (value_dim > kTouchedFloats) {
+      keys = 4;
+      ahead = 16 * v_stride;
+      return;
+    }
+    while (keys * value_dim > kChunkFloats) keys /= 2;
+    touched = value_dim;
+  }
+};
+
+/// A block of keys as few rows meet its values.
+struct ValueBlock {
+  const float* p;  // the row tile's weights
+  const float* v;  // of the first of the keys
+  KeyRange keys;
+  const float* a;  // how the block is folded, per row
+  const float* b;
+};
+
+/// Some keys of a block, and what they add to.
+struct ValueChunk {
+  const float* weights;  // of row 0
+  const float* v;
+  std::int64_t v_stride, keys;
+  bool first, last;  // of the block
+  FoldInto fold;
+};
+
+/// Adds a chunk to sums[G][C], those of G rows and C vectors; the last one folds them. The floats
+/// of a row of V up to `touched` that are not used here are touched.
+template <int G, int C>
+RAPT_INLINE void add_chunk(const ValueChunk& chunk, float* sums, std::int64_t touched,
+                           std::int64_t ahead) {
+  constexpr int kUsed = (C * kVecLanes + kLineFloats - 1) / kLineFloats * kLineFloats;
+  Vec acc[G][C];
+  clear(acc);
+  if (!chunk.first) {
+    RAPT_UNROLL for (int r = 0; r < G; ++r) {
+      RAPT_UNROLL for (int i = 0; i < C; ++i) acc[r][i] = load(sums + (r * C + i) * kVecLanes);
+    }
+  }
+  const float* v = chunk.v;
+  const float* const end = chunk.weights + chunk.keys;
+  for (const float* weight = chunk.weights; weight != end; ++weight, v += chunk.v_stride) {
+    multiply_step<G, C>(weight, v, acc);
+    for (std::int64_t c = kUsed; c < touched; c += kLineFloats) touch(v + c);
+    if (ahead != 0) {
+      for (int c = 0; c < C * kVecLanes; c += kLineFloats) __builtin_prefetch(v + ahead + c, 0, 2);
+    }
+  }
+  if (chunk.last) return fold_tile<G, C>(chunk.fold, 0, acc);
+  RAPT_UNROLL for (int r = 0; r < G; ++r) {
+    RAPT_UNROLL for (int i = 0; i < C; ++i) store(sums + (r * C + i) * kVecLanes, acc[r][i]);
+  }
+}
+
+/// The same for R rows, the first of which do the touching and asking.
+template <int R, int C>
+RAPT_INLINE void add_chunk_to_rows(ValueChunk chunk, float* sums, std::int64_t touched,
+                                   std::int64_t ahead) {
+  constexpr int kTogether = R < kSumRows ? R : kSumRows;
+  add_chunk<kTogether, C>(chunk, sums, touched, ahead);
+  if constexpr (R > kTogether) {
+    chunk.weights += kTogether * kLanes;
+    chunk.fold.a += kTogether;
+    chunk.fold.b += kTogether;
+    chunk.fold.o += kTogether * chunk.fold.o_stride;
+    add_chunk_to_rows<R - kTogether, C>(chunk, sums + kTogether * C * kVecLanes, 0, 0);
+  }
+}
+
+/// Calls use(C as a constant) for a part of `vectors` vectors, up to C.
+template <int C, class F>
+RAPT_INLINE void with_vectors(std::int64_t vectors, const F& use) {
+  if constexpr (C > 0) {
+    if (vectors == C) return use(std::integral_constant<int, C>());
+    with_vectors<C - 1>(vectors, use);
+  }
+}
+
+/// Out of line, with all that a chunk of few steps needs inlined: a call for each of them cost a
+/// quarter of the time (D1, AVX2). All blocks of a run in one call: what lies between two blocks
+/// keeps the next loads from being seen early (D1, AVX-512: 0.07 of the time of V).
+template <int R>
+struct FewRowsValues {
+  /// sums: [R][value_dim] floats of scratch. o: the running output. value_dim is a multiple of
+  /// kVecLanes.
+  RAPT_NOINLINE static void run(const ValueBlock* blocks, std::int64_t count, std::int64_t v_stride,
+                                std::int64_t value_dim, float* sums, float* o,
+                                std::int64_t o_stride) {
+    constexpr int kPart = kPartVectors<R>;
+    const ValueReading reading(value_dim, v_stride,
+                               R <= kSumRows && value_dim <= kPart * kVecLanes);
+    for (const ValueBlock* block = blocks; block != blocks + count; ++block) {
+      const float* v = block->v;
+      const KeyRange keys = block->keys;
+      for (std::int64_t j = keys.begin; j < keys.end;) {
+        const std::int64_t chunk_end = (j & -reading.keys) + reading.keys;
+        const std::int64_t stop = chunk_end < keys.end ? chunk_end : keys.end;
+        const auto add = [&](auto vectors, std::int64_t c) __attribute__((always_inline)) {
+          const ValueChunk chunk{block->p + j / kLanes * kTileChunk + j % kLanes,
+                                 v + c,
+                                 v_stride,
+                                 stop - j,
+                                 j == keys.begin,
+                                 stop == keys.end,
+                                 {block->a, block->b, o + c, o_stride}};
+          add_chunk_to_rows<R, decltype(vectors)::value>(
+              chunk, sums + R * c, c == 0 ? reading.touched : 0, reading.ahead);
+        };
+        std::int64_t c = 0;
+        for (; c + kPart * kVecLanes <= value_dim; c += kPart * kVecLanes) {
+          add(std::integral_constant<int, kPart>(), c);
+        }
+        with_vectors<kPart - 1>(
+            (value_dim - c) / kVecLanes, [&](auto vectors)
+                                             __attribute__((always_inline)) { add(vectors, c); });
+        v += (stop - j) * v_stride;
+        j = stop;
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -11,7 +11,11 @@ namespace {
 
 using kernels::kKeyBlock;
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+/// a / b, rounded up, of a >= 0. A plan of a tiny call is mostly divisions: none for a <= b.
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  if (a <= b) return a > 0 ? 1 : 0;
+  return (a + b - 1) / b;
+}
 
 /// Rows of an item at most: K and V of a block are packed once for all of them, so more rows make
 /// packing cheaper, until their running output (rows x value_dim) no longer stays in L2 next to the
@@ -30,7 +34,6 @@ struct Keys {
 
 Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int64_t row,
              std::int64_t rows) {
-  // A plan of a tiny call is mostly divisions.
   const std::int64_t group = problem.group;
   const std::int64_t first = group == 1 ? row : row / group;
   const std::int64_t last = group == 1 ? row + rows - 1 : (row + rows - 1) / group;
@@ -152,11 +155,12 @@ std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t mos
 std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
                                const Totals& totals, std::int64_t threads) {
   const std::int64_t most = std::min(most_rows(problem, tiles), totals.most_rows);
+  if (threads == 1) return most;
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
-  const std::int64_t wanted = threads > 1 ? 4 * threads : 1;
+  const std::int64_t wanted = 4 * threads;
   const std::int64_t least = least_rows(problem, tiles, totals);
-  if (threads > 1 && rows > tiles.rows && is_even(problem, totals)) {
+  if (rows > tiles.rows && is_even(problem, totals)) {
     // Two chunks of unlike size would not balance, and their keys would not be shared out.
     if (least > tiles.rows && rows < 2 * least) return most;
     return even_rows(streams, rows, most, least, tiles.rows, threads);
@@ -164,8 +168,7 @@ std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles&
   if (streams * ceil_div(rows, most) >= wanted) return most;
   const std::int64_t chunks = ceil_div(wanted, streams);
   const std::int64_t unit = rows > tiles.query_rows ? tiles.query_rows : tiles.rows;
-  return std::min(most, std::max({unit, threads > 1 ? least : unit,
-                                  ceil_div(ceil_div(rows, chunks), unit) * unit}));
+  return std::min(most, std::max({unit, least, ceil_div(ceil_div(rows, chunks), unit) * unit}));
 }
 
 /// Calls add(sequence, chunk) for every chunk of rows. The last rows of a causal sequence see most:
@@ -184,6 +187,22 @@ void for_chunks(const PlanProblem& problem, const Totals& totals, std::int64_t c
       if (end <= rows) add(s, Chunk{row, count, visible(problem, sequence, row, count)});
     }
   }
+}
+
+/// What there is of chunks for each kv head, and the multiply-adds of all heads.
+struct ChunkTotals {
+  std::int64_t count = 0;
+  double work = 0;
+};
+
+ChunkTotals count_chunks(const PlanProblem& problem, const Totals& totals,
+                         std::int64_t chunk_rows) {
+  ChunkTotals chunks;
+  for_chunks(problem, totals, chunk_rows, [&](std::int64_t, const Chunk& chunk) {
+    ++chunks.count;
+    chunks.work += work_of(problem, chunk.keys, chunk.rows) * static_cast<double>(problem.kv_heads);
+  });
+  return chunks;
 }
 
 /// Largest first, so that no thread begins a long item when the others are done. Chunks of equal
@@ -219,24 +238,20 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   // What runs inline is not cut for others: each item packs its keys anew.
   if (totals.most_work < kInlineWork) threads = 1;
   const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
-  const auto kv_heads = static_cast<double>(problem.kv_heads);
-  std::int64_t chunks = 0;
-  for_chunks(problem, totals, chunk_rows, [&](std::int64_t, const Chunk& chunk) {
-    plan.multiply_adds += work_of(problem, chunk.keys, chunk.rows) * kv_heads;
-    ++chunks;
-  });
   // Where rows alone leave more than a quarter of the threads idle, the keys are shared out as
   // well: those of every chunk when there are too few of them, and those of a chunk that by itself
   // is more than a thread's share by as much.
   const bool split = problem.can_split_keys && threads > 1;
-  const std::int64_t items = chunks * problem.kv_heads;
+  const ChunkTotals chunks = split ? count_chunks(problem, totals, chunk_rows) : ChunkTotals();
+  const std::int64_t items = chunks.count * problem.kv_heads;
   const std::int64_t parts = split && 4 * items < 3 * std::int64_t{threads}
                                  ? ceil_div(4 * std::int64_t{threads}, items)
                                  : 1;
   for_chunks(problem, totals, chunk_rows, [&](std::int64_t s, const Chunk& chunk) {
-    const double shares =
-        work_of(problem, chunk.keys, chunk.rows) * threads / std::max(plan.multiply_adds, 1.0);
-    const bool too_long = split && 3.0 * shares > 4.0;
+    const double work = work_of(problem, chunk.keys, chunk.rows);
+    plan.multiply_adds += work * static_cast<double>(problem.kv_heads);
+    const double shares = split ? work * threads / std::max(chunks.work, 1.0) : 0.0;
+    const bool too_long = 3.0 * shares > 4.0;
     add_chunk(problem, s, chunk,
               too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts, plan);
   });

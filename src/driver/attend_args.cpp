@@ -89,8 +89,10 @@ void set_score_outputs(const Call& call, const SequencePlace& at, std::int64_t h
     args.weights_head_stride = weights.strides[1];
     args.weights_keys = weights.shape[3];
   }
-  if (at.goes_on) args.state_in = state_rows(options.state_in, at, head, at.state_shift);
-  args.state_out = state_rows(options.state_out, at, head);
+  if (options.state_in && at.goes_on) {
+    args.state_in = state_rows(options.state_in, at, head, at.state_shift);
+  }
+  if (options.state_out) args.state_out = state_rows(options.state_out, at, head);
 }
 
 /// Where the rows of a kv head leave what the sums of their weights need.

@@ -124,8 +124,10 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   const Sequences& sequences, const CallbackOfCall& callback) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   thread_local CallWorkspace workspace;
-  scale_to_base_2(options.alibi_slopes, workspace.options.alibi_slopes);
-  scale_to_base_2(options.sinks, workspace.options.sinks);
+  if (!options.alibi_slopes.empty()) {
+    scale_to_base_2(options.alibi_slopes, workspace.options.alibi_slopes);
+  }
+  if (!options.sinks.empty()) scale_to_base_2(options.sinks, workspace.options.sinks);
   const PlanProblem problem{
       .kv_heads = tensors.k.shape[1],
       .group = tensors.q.shape[1] / tensors.k.shape[1],
@@ -159,10 +161,11 @@ void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& o
   if (tensors.q.shape[1] == 0) return;
   const CallbackOfCall callback(options.score_callback);
   if (options.qk_norm) check_qk_norm(*options.qk_norm, tensors.q.shape[3]);
-  if (tensors.pages != nullptr) check_keys_are_ready(options);
+  const bool in_pages = tensors.pages != nullptr;
+  if (in_pages) check_keys_are_ready(options);
   validate_positions(tensors.q, tensors.k, options.rope, sequences);
   try {
-    if (!attend_cascade(tensors, options, sequences, callback)) {
+    if (!in_pages || !attend_cascade(tensors, options, sequences, callback)) {
       plan_and_run(tensors, options, sequences, callback);
     }
   } catch (const std::bad_alloc&) {

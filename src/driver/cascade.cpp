@@ -201,10 +201,10 @@ bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int6
 
 bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
                     const Sequences& sequences, const CallbackOfCall& callback) {
+  if (sequences.plan.size() < 2) return false;
+  if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
   thread_local Cascade cascade;
   thread_local GroupRows rows;
-  if (tensors.pages == nullptr || sequences.plan.size() < 2) return false;
-  if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
   const std::int64_t few_rows = dispatch::active_kernels().few_rows;
   if (!find_cascade(*tensors.pages, sequences, heads, few_rows, cascade)) return false;

@@ -31,8 +31,8 @@ struct Cascade {
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
                   std::int64_t few_rows, Cascade& cascade);
 
-/// Runs the call as a cascade, with the same bits, and returns true; or does nothing, where nothing
-/// is shared or an option counts keys or positions by sequence.
+/// Runs a call over pages as a cascade, with the same bits, and returns true; or does nothing,
+/// where nothing is shared or an option counts keys or positions by sequence.
 bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
                     const Sequences& sequences, const CallbackOfCall& callback);
 

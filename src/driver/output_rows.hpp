@@ -23,11 +23,10 @@ inline void find_weights_rows(std::span<const std::int64_t> queries, std::int64_
 }
 
 /// The states of query head `head` and the heads after it, from a sequence's query 0 on, which lies
-/// `shift` rows behind its row of q; nothing when there is no state.
+/// `shift` rows behind its row of q.
 template <class T>
 kernels::StateRows<T> state_rows(const AttentionState<T>& state, const SequencePlace& at,
                                  std::int64_t head, std::int64_t shift = 0) {
-  if (!state) return {};
   const auto first = [&](const auto& view) {
     return view.data + at.batch * view.strides[0] + head * view.strides[1] +
            (at.q_row + shift) * view.strides[2];

@@ -104,7 +104,7 @@ void add_sequences(const PagedKeyValues& pages, std::span<const std::int64_t> ro
   addresses.begins.clear();
   for (std::size_t s = 0; s < pages.kv_lens.size(); ++s) {
     check_length(pages, s);
-    sequences.add(mask, {.q_row = rows[s]}, rows[s + 1] - rows[s], pages.kv_lens[s]);
+    sequences.add(mask, rows[s + 1] - rows[s], pages.kv_lens[s]).q_row = rows[s];
     add_pages(pages, sequences.plan.back(), static_cast<std::int64_t>(s), addresses);
   }
   for (std::size_t s = 0; s < sequences.places.size(); ++s) {

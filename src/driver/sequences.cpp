@@ -40,18 +40,19 @@ PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset,
 
 }  // namespace
 
-void Sequences::add(const Mask& mask, SequencePlace place, std::int64_t q_len,
-                    std::int64_t kv_len) {
-  place.query_offset = query_offset(mask, places.size(), q_len, kv_len);
-  places.push_back(place);
-  plan.push_back(plan_sequence(mask, plan.size(), place.query_offset, q_len, kv_len));
+SequencePlace& Sequences::add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len) {
+  const std::int64_t offset = query_offset(mask, places.size(), q_len, kv_len);
+  plan.push_back(plan_sequence(mask, plan.size(), offset, q_len, kv_len));
+  SequencePlace& place = places.emplace_back();
+  place.query_offset = offset;
+  return place;
 }
 
 void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
                const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences) {
   for (std::int64_t b = 0; b < q.shape[0]; ++b) {
     const std::int64_t keys = kv_lens.empty() ? kv_len : kv_lens[static_cast<std::size_t>(b)];
-    sequences.add(mask, {.batch = b}, q.shape[2], keys);
+    sequences.add(mask, q.shape[2], keys).batch = b;
   }
 }
 
@@ -59,8 +60,9 @@ void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const R
                 Sequences& sequences) {
   for (std::size_t s = 0; s + 1 < rows.q.size(); ++s) {
     const std::int64_t keys = kv_lens.empty() ? rows.kv[s + 1] - rows.kv[s] : kv_lens[s];
-    sequences.add(mask, {.q_row = rows.q[s], .kv_row = rows.kv[s]}, rows.q[s + 1] - rows.q[s],
-                  keys);
+    SequencePlace& place = sequences.add(mask, rows.q[s + 1] - rows.q[s], keys);
+    place.q_row = rows.q[s];
+    place.kv_row = rows.kv[s];
   }
 }
 

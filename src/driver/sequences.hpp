@@ -35,8 +35,9 @@ struct Sequences {
     plan.clear();
     places.clear();
   }
-  /// Adds a sequence. Its query offset is by `mask`, of which it is sequence number size().
-  void add(const Mask& mask, SequencePlace place, std::int64_t q_len, std::int64_t kv_len);
+  /// Adds a sequence. Its query offset is by `mask`, of which it is sequence number size(). Returns
+  /// its place, of which the rest is to be set.
+  SequencePlace& add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len);
 };
 
 /// One sequence for each batch index of q [batch, heads, q_len, head_dim]; kv_lens as in

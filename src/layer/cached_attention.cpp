@@ -76,10 +76,9 @@ std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, co
       fail("q: " + std::to_string(q_len) + " queries of sequence " + std::to_string(number) +
            " are more than its " + std::to_string(cached.length) + " tokens");
     }
-    sequences.add(
-        placed,
-        {.q_row = queries.rows[s], .k_pages = cached.table.data(), .v_pages = cached.table.data()},
-        q_len, cached.length);
+    SequencePlace& at = sequences.add(placed, q_len, cached.length);
+    at.q_row = queries.rows[s];
+    at.k_pages = at.v_pages = cached.table.data();
     check_sight(store, cached, number, sequences.plan.back());
     longest = std::max(longest, cached.length);
   }

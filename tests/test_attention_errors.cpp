@@ -89,6 +89,9 @@ std::vector<Mistake> view_mistakes() {
       {"out strided", [](Arguments& a) { a.out.strides[3] = 3; }, {"out: ", "3"}},
       {"weights strided", [](Arguments& a) { a.options.weights.strides[3] = 2; }, {"weights: "}},
       {"k beyond memory", [](Arguments& a) { a.k.strides[2] = kMost / 2; }, {"k: "}},
+      {"k beyond memory in sum",
+       [](Arguments& a) { a.k.strides[0] = a.k.strides[1] = kMost; },
+       {"k: ", "memory"}},
       {"bias beyond memory", [](Arguments& a) { a.options.bias.strides[2] = kMost; }, {"bias: "}},
       {"out on itself", [](Arguments& a) { a.out.strides[1] = 0; }, {"out: ", "0"}},
       {"out rows overlap", [](Arguments& a) { a.out.strides[2] = 5; }, {"out: ", "5"}},
@@ -285,6 +288,13 @@ std::vector<Mistake> aliasing_mistakes() {
       {"lse over out",
        [](Arguments& a) {
          a.options.lse = {a.out.data, a.options.lse.shape};
+       },
+       {"out", "lse"}},
+      {"lse over the last batch of out, which lies first",
+       [](Arguments& a) {
+         a.options.lse = {a.out.data, a.options.lse.shape};
+         a.out.data += a.out.strides[0];
+         a.out.strides[0] = -a.out.strides[0];
        },
        {"out", "lse"}},
       {"weights over out",

@@ -28,46 +28,46 @@ inline void check_extent(const char* what, std::int64_t value, const char* expec
        std::to_string(expected));
 }
 
-/// The bytes [begin, end) that a view can reach; begin == end when there are none.
+/// The bytes [begin, end) that a view can reach.
 struct MemoryRange {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
+
+  bool empty() const { return begin == end; }
 };
 
-/// Sets `range` to the bytes of the view; false when they are more than can be addressed.
+/// The bytes of the view; end < begin when they are more than can be addressed.
 template <class T, int Rank>
-bool find_memory_range(const TensorView<T, Rank>& view, MemoryRange& range) {
-  range = {};
-  for (const std::int64_t extent : view.shape) {
-    if (extent == 0) return true;
-  }
+MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
   std::int64_t first = 0;
   std::int64_t last = 0;
+  bool beyond = false;
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
+    if (view.shape[i] == 0) return {};
     std::int64_t step = 0;
-    if (__builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step)) return false;
-    std::int64_t& end = step < 0 ? first : last;
-    if (__builtin_add_overflow(end, step, &end)) return false;
+    beyond |= __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step);
+    beyond |= __builtin_add_overflow(first, std::min<std::int64_t>(step, 0), &first);
+    beyond |= __builtin_add_overflow(last, std::max<std::int64_t>(step, 0), &last);
   }
   std::int64_t begin_bytes = 0;
   std::int64_t end_bytes = 0;
   constexpr auto size = static_cast<std::int64_t>(sizeof(T));
-  if (__builtin_mul_overflow(first, size, &begin_bytes)) return false;
-  if (__builtin_add_overflow(last, std::int64_t{1}, &last)) return false;
-  if (__builtin_mul_overflow(last, size, &end_bytes)) return false;
+  beyond |= __builtin_mul_overflow(first, size, &begin_bytes);
+  beyond |= __builtin_add_overflow(last, std::int64_t{1}, &last);
+  beyond |= __builtin_mul_overflow(last, size, &end_bytes);
+  if (beyond) return {1, 0};
   const auto address = reinterpret_cast<std::uintptr_t>(view.data);
-  range = {address + static_cast<std::uintptr_t>(begin_bytes),
-           address + static_cast<std::uintptr_t>(end_bytes)};
-  return range.begin < range.end;
+  return {address + static_cast<std::uintptr_t>(begin_bytes),
+          address + static_cast<std::uintptr_t>(end_bytes)};
 }
 
 /// The range of a view that was checked, or of one that attention() is going to check: what cannot
 /// be addressed counts as empty here.
 template <class T, int Rank>
 MemoryRange memory_range(const TensorView<T, Rank>& view) {
-  MemoryRange range;
-  const bool addressable = view.data != nullptr && find_memory_range(view, range);
-  return addressable ? range : MemoryRange{};
+  if (view.data == nullptr) return {};
+  const MemoryRange range = find_memory_range(view);
+  return range.end < range.begin ? MemoryRange{} : range;
 }
 
 template <class T>
@@ -76,41 +76,57 @@ MemoryRange memory_range(std::span<T> values) {
   return {address, address + values.size_bytes()};
 }
 
-inline void check_disjoint(const char* output, const MemoryRange& written, const char* input,
-                           const MemoryRange& read) {
-  const bool both = written.begin < written.end && read.begin < read.end;
-  if (!both || written.end <= read.begin || read.end <= written.begin) return;
+/// Apart from the question, which a call asks for each pair of its tensors.
+[[noreturn]] inline void fail_for_overlap(const char* output, const char* input) {
   fail(std::string(output) + ": overlaps " + input);
 }
 
-/// Extents of at least 0, memory where there are elements, an end that can be addressed; any
-/// strides.
+inline void check_disjoint(const char* output, const MemoryRange& written, const char* input,
+                           const MemoryRange& read) {
+  const bool both = !written.empty() && !read.empty();
+  if (both && written.begin < read.end && read.begin < written.end) fail_for_overlap(output, input);
+}
+
+/// Against the memory of a view or a span, if it has any.
 template <class T, int Rank>
-void check_strided_input(const char* name, const TensorView<T, Rank>& view) {
+void check_disjoint(const char* output, const MemoryRange& written, const char* input,
+                    const TensorView<T, Rank>& read) {
+  if (read.data != nullptr) check_disjoint(output, written, input, memory_range(read));
+}
+
+template <class T>
+void check_disjoint(const char* output, const MemoryRange& written, const char* input,
+                    std::span<T> read) {
+  if (!read.empty()) check_disjoint(output, written, input, memory_range(read));
+}
+
+/// Extents of at least 0, memory where there are elements, an end that can be addressed; any
+/// strides. Returns the bytes of the view, as the checks below do.
+template <class T, int Rank>
+MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& view) {
   // A call that is right makes no string: there may be no memory for one.
   const auto refuse = [name](const std::string& why) { fail(std::string(name) + ": " + why); };
-  bool has_elements = true;
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
-    if (view.shape[i] < 0) {
-      refuse("extent " + std::to_string(view.shape[i]) + " of dimension " + std::to_string(i) +
-             " is below 0");
-    }
-    has_elements = has_elements && view.shape[i] > 0;
+    if (view.shape[i] >= 0) continue;
+    refuse("extent " + std::to_string(view.shape[i]) + " of dimension " + std::to_string(i) +
+           " is below 0");
   }
-  if (!has_elements) return;
+  const MemoryRange range = find_memory_range(view);
+  if (range.empty()) return range;
   if (view.data == nullptr) refuse("no memory is given for a tensor that has elements");
-  MemoryRange range;
-  if (!find_memory_range(view, range)) refuse("shape and strides reach beyond all memory");
+  if (range.end < range.begin) refuse("shape and strides reach beyond all memory");
+  return range;
 }
 
 /// As check_strided_input; and a dense last dimension.
 template <class T, int Rank>
-void check_input(const char* name, const TensorView<T, Rank>& view) {
-  check_strided_input(name, view);
+MemoryRange check_input(const char* name, const TensorView<T, Rank>& view) {
+  const MemoryRange range = check_strided_input(name, view);
   if (view.shape.back() > 1 && view.strides.back() != 1) {
     fail(std::string(name) + ": the stride " + std::to_string(view.strides.back()) +
          " of the last dimension is not 1");
   }
+  return range;
 }
 
 /// Whether each dimension steps over all that the ones behind it cover, as in most tensors; others
@@ -129,10 +145,9 @@ bool is_nested(const TensorView<T, Rank>& view) {
 /// As check_input; and no two elements share memory: taken by ascending stride, each dimension
 /// steps over all that the ones before it cover.
 template <class T, int Rank>
-void check_output(const char* name, const TensorView<T, Rank>& view) {
-  check_input(name, view);
-  if (std::ranges::count(view.shape, 0) > 0) return;
-  if (is_nested(view)) return;
+MemoryRange check_output(const char* name, const TensorView<T, Rank>& view) {
+  const MemoryRange range = check_input(name, view);
+  if (range.empty() || is_nested(view)) return range;
   std::array<std::size_t, Rank> order{};
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto step = [&view](std::size_t dim) {
@@ -148,6 +163,7 @@ void check_output(const char* name, const TensorView<T, Rank>& view) {
     }
     covered += step(dim) * (view.shape[dim] - 1);
   }
+  return range;
 }
 
 }  // namespace rapt::core

@@ -131,12 +131,12 @@ std::int64_t Linear::out_features() const noexcept { return packed_ ? packed_->o
 
 void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const {
   if (packed_ == nullptr) fail("forward: the layer is empty");
-  core::check_input("x", x);
-  core::check_output("y", y);
+  const core::MemoryRange read = core::check_input("x", x);
+  const core::MemoryRange written = core::check_output("y", y);
   core::check_extent("x: in_features", x.shape[1], "the weight's in_features", in_features());
   core::check_extent("y: out_features", y.shape[1], "the weight's out_features", out_features());
   core::check_extent("y: rows", y.shape[0], "x's rows", x.shape[0]);
-  core::check_disjoint("y", core::memory_range(y), "x", core::memory_range(x));
+  core::check_disjoint("y", written, "x", read);
 
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const std::int64_t rows = x.shape[0];

@@ -66,9 +66,9 @@ void merge(const AttentionState<const float>& x, const AttentionState<const floa
   constexpr StateNames kX{"x", "x: m", "x: l", "x: o"};
   constexpr StateNames kY{"y", "y: m", "y: l", "y: o"};
   constexpr StateNames kMerged{"merged", "merged: m", "merged: l", "merged: o"};
-  validate_state(kX, x, rows, shape[3], false);
-  validate_state(kY, y, rows, shape[3], false);
-  validate_state(kMerged, merged, rows, shape[3], true);
+  validate_state(kX, x, rows, shape[3]);
+  validate_state(kY, y, rows, shape[3]);
+  validate_state(kMerged, merged, rows, shape[3]);
   if (!x || !y || !merged) core::fail(std::string(!x ? "x" : !y ? "y" : "merged") + ": has no o");
   const auto parts = [](const StateNames& names, const AttentionState<const float>& state) {
     return std::array{Part{names.m, with_dense_dimension(state.m)},

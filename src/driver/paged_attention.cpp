@@ -135,7 +135,8 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
   const std::int64_t head_dim = pages.k.shape[3], value_dim = pages.v.shape[3];
   const PageLayout layout = layout_of(pages);
   AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &layout};
-  validate_queries(tensors.q, tensors.out, "the pages'", kv_heads, head_dim, value_dim);
+  const TensorMemory memory =
+      validate_queries(tensors.q, tensors.out, "the pages'", kv_heads, head_dim, value_dim);
   if (head_dim < 1) fail("pages.k: head_dim " + std::to_string(head_dim) + " is below 1");
   if (!options.kv_lens.empty()) {
     fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
@@ -144,13 +145,13 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
   const std::int64_t keys =
       pages.kv_lens.empty() ? 0 : std::max<std::int64_t>(0, std::ranges::max(pages.kv_lens));
   validate_options(options, {1, q.shape[1], q.shape[0], keys}, count, value_dim, kv_heads);
-  const std::array inputs{NamedMemory{"q", memory_range(q)},
+  const std::array inputs{NamedMemory{"q", memory.q},
                           NamedMemory{"pages.k", memory_range(pages.k)},
                           NamedMemory{"pages.v", memory_range(pages.v)},
                           NamedMemory{"pages.table", table_memory(pages.table)},
                           NamedMemory{"pages.kv_lens", memory_range(pages.kv_lens)},
                           NamedMemory{"rows", memory_range(rows)}};
-  validate_apart(memory_range(out), inputs, options);
+  validate_apart(memory.out, inputs, options);
   thread_local Sequences sequences;
   thread_local PageAddresses addresses;
   sequences.clear();

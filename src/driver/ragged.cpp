@@ -51,16 +51,15 @@ std::int64_t most_keys(const RaggedRows& rows) {
 void validate(const AttentionTensors& tensors, const RaggedRows& rows,
               const AttentionOptions& options) {
   const auto& [q, k, v, out, pages] = tensors;
-  validate_tensors(q, k, v, out);
+  const TensorMemory memory = validate_tensors(q, k, v, out);
   check_rows(rows, q.shape[2], k.shape[2]);
   validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},
                    static_cast<std::int64_t>(rows.q.size()) - 1, v.shape[3], k.shape[1]);
   check_kv_lens(options.kv_lens, rows);
-  const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
-                          NamedMemory{"v", memory_range(v)},
-                          NamedMemory{"rows.q", memory_range(rows.q)},
+  const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
+                          NamedMemory{"v", memory.v}, NamedMemory{"rows.q", memory_range(rows.q)},
                           NamedMemory{"rows.kv", memory_range(rows.kv)}};
-  validate_apart(memory_range(out), inputs, options);
+  validate_apart(memory.out, inputs, options);
 }
 
 }  // namespace

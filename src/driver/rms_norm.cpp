@@ -7,13 +7,11 @@
 namespace rapt {
 namespace {
 
-using core::memory_range;
-
 template <int Rank>
 void check_tensors(const TensorView<const float, Rank>& x, const TensorView<float, Rank>& y,
                    std::span<const float> weight, float epsilon) {
-  core::check_input("x", x);
-  core::check_output("y", y);
+  const core::MemoryRange read = core::check_input("x", x);
+  const core::MemoryRange written = core::check_output("y", y);
   for (std::size_t i = 0; i < x.shape.size(); ++i) {
     if (y.shape[i] == x.shape[i]) continue;
     core::fail("y: extent of dimension " + std::to_string(i) + " " + std::to_string(y.shape[i]) +
@@ -22,8 +20,8 @@ void check_tensors(const TensorView<const float, Rank>& x, const TensorView<floa
   check_norm_weight("weight", weight, "x's width", x.shape.back());
   check_epsilon("epsilon", epsilon);
   const bool in_place = y.data == x.data && y.strides == x.strides;
-  if (!in_place) core::check_disjoint("y", memory_range(y), "x", memory_range(x));
-  core::check_disjoint("y", memory_range(y), "weight", memory_range(weight));
+  if (!in_place) core::check_disjoint("y", written, "x", read);
+  core::check_disjoint("y", written, "weight", weight);
 }
 
 }  // namespace

@@ -12,15 +12,14 @@ namespace rapt {
 namespace {
 
 using core::fail;
-using core::memory_range;
 using Positions = TensorView<const std::int64_t, 2>;
 
 constexpr const char* kDimensions[] = {"batch", "heads", "tokens", "head_dim"};
 
 void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
                    const RopeView& table) {
-  core::check_input("x", x);
-  core::check_output("y", y);
+  const core::MemoryRange read = core::check_input("x", x);
+  const core::MemoryRange written = core::check_output("y", y);
   for (std::size_t i = 0; i < 4; ++i) {
     core::check_extent((std::string("y: ") + kDimensions[i]).c_str(), y.shape[i], "x's",
                        x.shape[i]);
@@ -28,9 +27,9 @@ void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 
   if (table.cos.data == nullptr && table.sin.data == nullptr) fail("table: is empty");
   check_rope_table("table", table, x.shape[3]);
   const bool in_place = y.data == x.data && y.strides == x.strides;
-  if (!in_place) core::check_disjoint("y", memory_range(y), "x", memory_range(x));
-  core::check_disjoint("y", memory_range(y), "table.cos", memory_range(table.cos));
-  core::check_disjoint("y", memory_range(y), "table.sin", memory_range(table.sin));
+  if (!in_place) core::check_disjoint("y", written, "x", read);
+  core::check_disjoint("y", written, "table.cos", table.cos);
+  core::check_disjoint("y", written, "table.sin", table.sin);
 }
 
 void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
@@ -70,7 +69,7 @@ void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const Rope
   for (std::int64_t b = 0; b < x.shape[0]; ++b) {
     check_positions("positions", positions, {b, 0, x.shape[2]}, b, table.cos.shape[0]);
   }
-  core::check_disjoint("y", memory_range(y), "positions", memory_range(positions));
+  core::check_disjoint("y", core::memory_range(y), "positions", positions);
   if (x.size() == 0) return;
   rotate(x, y, table, positions, 0);
 }

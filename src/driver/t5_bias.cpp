@@ -47,8 +47,8 @@ std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) {
 void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int64_t q_len,
              TensorView<float, 2> by_distance) {
   check_buckets(config);
-  core::check_input("table", table);
-  core::check_output("by_distance", by_distance);
+  const core::MemoryRange read = core::check_input("table", table);
+  const core::MemoryRange written = core::check_output("by_distance", by_distance);
   if (table.shape[0] != config.buckets) {
     fail("table: " + std::to_string(table.shape[0]) + " rows do not match config.buckets " +
          std::to_string(config.buckets));
@@ -61,8 +61,7 @@ void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int
     fail("q_len: " + std::to_string(q_len) + " is not within 1 and the " +
          std::to_string(by_distance.shape[1]) + " distances of by_distance");
   }
-  core::check_disjoint("by_distance", core::memory_range(by_distance), "table",
-                       core::memory_range(table));
+  core::check_disjoint("by_distance", written, "table", read);
   for (std::int64_t i = 0; i < by_distance.shape[1]; ++i) {
     const std::int64_t bucket = t5_bucket(i - (q_len - 1), config);
     for (std::int64_t h = 0; h < by_distance.shape[0]; ++h) {

@@ -17,14 +17,18 @@ using core::check_disjoint;
 using core::check_extent;
 using core::fail;
 using core::memory_range;
-using core::MemoryRange;
+
+/// Apart from the question, which a call asks of each extent.
+[[noreturn]] void fail_to_match(const char* argument, const char* dimension, std::int64_t value,
+                                const char* other, std::int64_t expected) {
+  fail(std::string(argument) + ": " + dimension + " " + std::to_string(value) + " does not match " +
+       other + "'s " + dimension + " " + std::to_string(expected));
+}
 
 /// "k: head_dim 32 does not match q's head_dim 64", unless they are equal.
 void check_same(const char* argument, const char* dimension, std::int64_t value, const char* other,
                 std::int64_t expected) {
-  if (value == expected) return;
-  fail(std::string(argument) + ": " + dimension + " " + std::to_string(value) + " does not match " +
-       other + "'s " + dimension + " " + std::to_string(expected));
+  if (value != expected) fail_to_match(argument, dimension, value, other, expected);
 }
 
 void check_shapes(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
@@ -197,45 +201,47 @@ void check_lse(const TensorView<float, 3>& lse, const Shape& scores) {
   core::check_output("lse", rows);
 }
 
-void check_aliasing(const char* output, const MemoryRange& written,
-                    std::span<const NamedMemory> inputs, const AttentionOptions& options) {
-  for (const NamedMemory& input : inputs) {
-    check_disjoint(output, written, input.name, input.range);
-  }
-  check_disjoint(output, written, "bias", memory_range(options.bias));
-  check_disjoint(output, written, "bool_mask", memory_range(options.bool_mask.values));
-  check_disjoint(output, written, "kv_lens", memory_range(options.kv_lens));
-  check_disjoint(output, written, "mask.query_offsets", memory_range(options.mask.query_offsets));
-  check_disjoint(output, written, "mask.prefix_lens", memory_range(options.mask.prefix_lens));
-  check_disjoint(output, written, "alibi_slopes", memory_range(options.alibi_slopes));
-  check_disjoint(output, written, "sinks", memory_range(options.sinks));
-  check_disjoint(output, written, "weights_rows", memory_range(options.weights_rows));
-  check_disjoint(output, written, "state_in: m", memory_range(options.state_in.m));
-  check_disjoint(output, written, "state_in: l", memory_range(options.state_in.l));
-  check_disjoint(output, written, "state_in: o", memory_range(options.state_in.o));
+/// An output against other outputs and all that is read.
+void check_apart(const NamedMemory& from, std::span<const NamedMemory> outputs,
+                 std::span<const NamedMemory> inputs, const AttentionOptions& options) {
+  const auto& [output, written] = from;
+  for (const auto& [name, range] : outputs) check_disjoint(output, written, name, range);
+  for (const auto& [name, range] : inputs) check_disjoint(output, written, name, range);
+  check_disjoint(output, written, "bias", options.bias);
+  check_disjoint(output, written, "bool_mask", options.bool_mask.values);
+  check_disjoint(output, written, "kv_lens", options.kv_lens);
+  check_disjoint(output, written, "mask.query_offsets", options.mask.query_offsets);
+  check_disjoint(output, written, "mask.prefix_lens", options.mask.prefix_lens);
+  check_disjoint(output, written, "alibi_slopes", options.alibi_slopes);
+  check_disjoint(output, written, "sinks", options.sinks);
+  check_disjoint(output, written, "weights_rows", options.weights_rows);
+  check_disjoint(output, written, "state_in: m", options.state_in.m);
+  check_disjoint(output, written, "state_in: l", options.state_in.l);
+  check_disjoint(output, written, "state_in: o", options.state_in.o);
   check_rope_apart(output, written, options.rope);
   if (!options.qk_norm) return;
-  check_disjoint(output, written, "qk_norm.q_weight", memory_range(options.qk_norm->q_weight));
-  check_disjoint(output, written, "qk_norm.k_weight", memory_range(options.qk_norm->k_weight));
+  check_disjoint(output, written, "qk_norm.q_weight", options.qk_norm->q_weight);
+  check_disjoint(output, written, "qk_norm.k_weight", options.qk_norm->k_weight);
 }
 
 }  // namespace
 
-void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                      const TensorView<const float, 4>& v, const TensorView<float, 4>& out) {
-  core::check_input("q", q);
-  core::check_input("k", k);
-  core::check_input("v", v);
-  core::check_output("out", out);
+TensorMemory validate_tensors(const TensorView<const float, 4>& q,
+                              const TensorView<const float, 4>& k,
+                              const TensorView<const float, 4>& v,
+                              const TensorView<float, 4>& out) {
+  const TensorMemory memory{core::check_input("q", q), core::check_input("k", k),
+                            core::check_input("v", v), core::check_output("out", out)};
   check_shapes(q, k, v, out);
   check_countable(q, v.shape[2], v.shape[3]);
+  return memory;
 }
 
-void validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
-                      const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
-                      std::int64_t value_dim) {
-  core::check_input("q", q);
-  core::check_output("out", out);
+TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+                              const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
+                              std::int64_t value_dim) {
+  const TensorMemory memory{
+      .q = core::check_input("q", q), .k = {}, .v = {}, .out = core::check_output("out", out)};
   if (q.shape[3] != head_dim) {
     check_extent("q: head_dim", q.shape[3], (std::string(owner) + " head_dim").c_str(), head_dim);
   }
@@ -250,6 +256,7 @@ void validate_queries(const TensorView<const float, 4>& q, const TensorView<floa
          " kv_heads " + std::to_string(kv_heads));
   }
   check_countable(q, 0, value_dim);
+  return memory;
 }
 
 void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
@@ -287,33 +294,34 @@ void validate_options(const AttentionOptions& options, const ScoresShape& scores
 
 void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
                     const AttentionOptions& options) {
-  const std::array outputs{out,
-                           NamedMemory{"lse", memory_range(options.lse)},
-                           NamedMemory{"weights", memory_range(options.weights)},
-                           NamedMemory{"weight_sums", memory_range(options.weight_sums)},
-                           NamedMemory{"state_out: m", memory_range(options.state_out.m)},
-                           NamedMemory{"state_out: l", memory_range(options.state_out.l)},
-                           NamedMemory{"state_out: o", memory_range(options.state_out.o)}};
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const auto& [name, range] = outputs[i];
-    if (range.begin == range.end) continue;
-    for (std::size_t j = i + 1; j < outputs.size(); ++j) {
-      check_disjoint(name, range, outputs[j].name, outputs[j].range);
-    }
-    check_aliasing(name, range, inputs, options);
+  std::array<NamedMemory, 6> outputs;
+  std::size_t count = 0;
+  const auto add = [&](const char* name, const auto& view) {
+    if (view.data != nullptr) outputs[count++] = {name, memory_range(view)};
+  };
+  add("lse", options.lse);
+  add("weights", options.weights);
+  add("weight_sums", options.weight_sums);
+  add("state_out: m", options.state_out.m);
+  add("state_out: l", options.state_out.l);
+  add("state_out: o", options.state_out.o);
+  const std::span others = std::span(outputs).first(count);
+  check_apart(out, others, inputs, options);
+  for (std::size_t i = 0; i < count; ++i) {
+    check_apart(others[i], others.subspan(i + 1), inputs, options);
   }
 }
 
 void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                         const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
                         const AttentionOptions& options) {
-  validate_tensors(q, k, v, out);
+  const TensorMemory memory = validate_tensors(q, k, v, out);
   validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0],
                    v.shape[3], k.shape[1]);
   check_kv_lens(options.kv_lens, q.shape[0], k.shape[2]);
-  const std::array inputs{NamedMemory{"q", memory_range(q)}, NamedMemory{"k", memory_range(k)},
-                          NamedMemory{"v", memory_range(v)}};
-  validate_apart(memory_range(out), inputs, options);
+  const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
+                          NamedMemory{"v", memory.v}};
+  validate_apart(memory.out, inputs, options);
 }
 
 }  // namespace rapt

@@ -26,15 +26,21 @@ struct NamedMemory {
   core::MemoryRange range;
 };
 
+/// The bytes of tensors that were checked; of k and v none where they are in pages.
+struct TensorMemory {
+  core::MemoryRange q, k, v, out;
+};
+
 /// The tensors by themselves and against each other.
-void validate_tensors(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                      const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
+TensorMemory validate_tensors(const TensorView<const float, 4>& q,
+                              const TensorView<const float, 4>& k,
+                              const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
 
 /// q and out alone, where keys and values are in pages; `owner`: whose sizes they must match, "the
 /// cache's".
-void validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
-                      const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
-                      std::int64_t value_dim);
+TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+                              const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
+                              std::int64_t value_dim);
 
 /// Offsets of n sequences into packed rows: n + 1 of them, ascending within 0 and `rows`.
 void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,

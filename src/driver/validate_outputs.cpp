@@ -1,6 +1,7 @@
 #include "driver/validate_outputs.hpp"
 
 #include <string>
+#include <type_traits>
 
 #include "core/views.hpp"
 
@@ -69,8 +70,9 @@ void validate_weight_sums(const AttentionOptions& options, const ScoresShape& sc
   core::check_output("weight_sums", with_dense_dimension(sums));
 }
 
-void validate_state(const StateNames& names, const AttentionState<const float>& state,
-                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written) {
+template <class T>
+void validate_state(const StateNames& names, const AttentionState<T>& state,
+                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim) {
   if (!state) {
     if (state.m.data != nullptr || state.l.data != nullptr) {
       fail(std::string(names.whole) + ": has no o");
@@ -84,21 +86,26 @@ void validate_state(const StateNames& names, const AttentionState<const float>& 
     fail(std::string(names.o) + ": value_dim " + std::to_string(state.o.shape[3]) +
          " does not match " + std::to_string(value_dim));
   }
-  const auto check = [written](const char* name, const TensorView<const float, 4>& view) {
-    written ? core::check_output(name, view) : core::check_input(name, view);
+  const auto check = [](const char* name, const TensorView<const float, 4>& view) {
+    std::is_const_v<T> ? core::check_input(name, view) : core::check_output(name, view);
   };
   check(names.m, with_dense_dimension(state.m));
   check(names.l, with_dense_dimension(state.l));
   check(names.o, state.o);
 }
 
+template void validate_state(const StateNames& names, const AttentionState<const float>& state,
+                             const std::array<std::int64_t, 3>& rows, std::int64_t value_dim);
+template void validate_state(const StateNames& names, const AttentionState<float>& state,
+                             const std::array<std::int64_t, 3>& rows, std::int64_t value_dim);
+
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim) {
   const std::array rows{scores[0], scores[1], scores[2]};
   validate_state({"state_in", "state_in: m", "state_in: l", "state_in: o"}, options.state_in, rows,
-                 value_dim, false);
+                 value_dim);
   validate_state({"state_out", "state_out: m", "state_out: l", "state_out: o"}, options.state_out,
-                 rows, value_dim, true);
+                 rows, value_dim);
 }
 
 }  // namespace rapt

@@ -23,9 +23,10 @@ struct StateNames {
   const char* o;
 };
 
-/// A state of `batch` x `heads` x `q_len` rows, as an input or an output.
-void validate_state(const StateNames& names, const AttentionState<const float>& state,
-                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim, bool written);
+/// A state of `batch` x `heads` x `q_len` rows: of const float an input, of float an output.
+template <class T>
+void validate_state(const StateNames& names, const AttentionState<T>& state,
+                    const std::array<std::int64_t, 3>& rows, std::int64_t value_dim);
 
 /// As a matrix of rows, for the checks of tensors whose last dimension is dense.
 TensorView<const float, 4> with_dense_dimension(const TensorView<const float, 3>& view);

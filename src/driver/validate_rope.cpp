@@ -18,11 +18,11 @@ void check_row(const char* what, std::int64_t position, std::int64_t sequence, s
 }  // namespace
 
 void check_rope_table(const char* name, const RopeView& table, std::int64_t head_dim) {
+  if (table.cos.data == nullptr && table.sin.data == nullptr) return;
   const std::string prefix = name;
-  if ((table.cos.data == nullptr) != (table.sin.data == nullptr)) {
+  if (table.cos.data == nullptr || table.sin.data == nullptr) {
     fail(prefix + ": cos and sin are not both given");
   }
-  if (table.cos.data == nullptr) return;
   core::check_input((prefix + ".cos").c_str(), table.cos);
   core::check_input((prefix + ".sin").c_str(), table.sin);
   for (std::size_t i = 0; i < 2; ++i) {
@@ -115,10 +115,10 @@ void validate_positions(const TensorView<const float, 4>& q, const TensorView<co
 
 void check_rope_apart(const char* output, const core::MemoryRange& written,
                       const RopeOptions& rope) {
-  check_disjoint(output, written, "rope.table.cos", memory_range(rope.table.cos));
-  check_disjoint(output, written, "rope.table.sin", memory_range(rope.table.sin));
-  check_disjoint(output, written, "rope.q_positions", memory_range(rope.q_positions));
-  check_disjoint(output, written, "rope.k_positions", memory_range(rope.k_positions));
+  check_disjoint(output, written, "rope.table.cos", rope.table.cos);
+  check_disjoint(output, written, "rope.table.sin", rope.table.sin);
+  check_disjoint(output, written, "rope.q_positions", rope.q_positions);
+  check_disjoint(output, written, "rope.k_positions", rope.k_positions);
 }
 
 }  // namespace rapt

@@ -90,8 +90,8 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   refuse_inside_callback();
   const KvCacheConfig& config = store.config;
   AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &store.layout};
-  validate_queries(tensors.q, tensors.out, "the cache's", config.kv_heads, config.head_dim,
-                   config.value_dim);
+  const TensorMemory memory = validate_queries(tensors.q, tensors.out, "the cache's",
+                                               config.kv_heads, config.head_dim, config.value_dim);
   validate_row_offsets("queries.rows", queries.rows, q.shape[0]);
   const auto count = static_cast<std::int64_t>(queries.sequences.size());
   check_extent("queries.rows: offsets", static_cast<std::int64_t>(queries.rows.size()),
@@ -111,10 +111,10 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   }
   validate_options(options, {1, q.shape[1], q.shape[0], longest}, count, config.value_dim,
                    config.kv_heads);
-  const std::array inputs{NamedMemory{"q", memory_range(q)},
+  const std::array inputs{NamedMemory{"q", memory.q},
                           NamedMemory{"queries.sequences", memory_range(queries.sequences)},
                           NamedMemory{"queries.rows", memory_range(queries.rows)}};
-  validate_apart(memory_range(out), inputs, options);
+  validate_apart(memory.out, inputs, options);
   tensors.k.shape = {1, config.kv_heads, longest, config.head_dim};
   tensors.v.shape = {1, config.kv_heads, longest, config.value_dim};
   attend_sequences(tensors, options, sequences);

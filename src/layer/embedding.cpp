@@ -12,8 +12,8 @@ namespace rapt {
 
 void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int64_t> ids,
                       TensorView<float, 2> y) {
-  core::check_input("table", table);
-  core::check_output("y", y);
+  const core::MemoryRange read = core::check_input("table", table);
+  const core::MemoryRange written = core::check_output("y", y);
   const auto tokens = static_cast<std::int64_t>(ids.size());
   const std::int64_t vocabulary = table.shape[0];
   const std::int64_t features = table.shape[1];
@@ -25,9 +25,8 @@ void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int
                  " is outside the table's " + std::to_string(vocabulary) + " rows");
     }
   }
-  const core::MemoryRange written = core::memory_range(y);
-  core::check_disjoint("y", written, "table", core::memory_range(table));
-  core::check_disjoint("y", written, "ids", core::memory_range(ids));
+  core::check_disjoint("y", written, "table", read);
+  core::check_disjoint("y", written, "ids", ids);
 
   for (std::int64_t i = 0; i < tokens; ++i) {
     const std::int64_t id = ids[static_cast<std::size_t>(i)];

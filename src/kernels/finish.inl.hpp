@@ -34,9 +34,8 @@ inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
   clear_rows(scratch);
 }
 
-RAPT_INLINE float* output_row(const AttendArgs& args, std::int64_t row) {
-  const auto [i, h] = position_of(args, row);
-  return args.out + i * args.out_token_stride + h * args.out_head_stride;
+RAPT_INLINE float* output_row(const AttendArgs& args, RowPosition at) {
+  return args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
 }
 
 /// Floats from a row's output to the next row's; 0 where that differs from row to row.
@@ -215,7 +214,7 @@ RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const 
                                 float& l, bool exact) {
   const RowPosition at = position_of(args, row);
   const float a = join_sink(args, at.head, m, l);
-  float* out = args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
+  float* out = output_row(args, at);
   Vec largest(0.0f);
   finish_out(o, a, inverse_of(m, l), args.value_dim, out, largest);
   const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
@@ -261,8 +260,7 @@ inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scrat
     for (std::int64_t r = first; r < end; ++r) {
       const RowPosition at = position_of(args, args.row_begin + r);
       finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], args.value_dim,
-                 args.out + at.query * args.out_token_stride + at.head * args.out_head_stride,
-                 largest);
+                 output_row(args, at), largest);
       largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
       if (args.lse != nullptr) write_lse(args, at, scratch.m[r], scratch.l[r]);
     }

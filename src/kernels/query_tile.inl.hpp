@@ -179,8 +179,8 @@ RAPT_INLINE DirectTile direct_of(const AttendArgs& args, const AttendScratch& sc
                                  const QueryTile& tile, std::int64_t r, std::int64_t c,
                                  DirectEnds direct) {
   if (!direct.ends) return {direct.begins};
-  return {direct.begins, output_row(args, args.row_begin + tile.row + r) + c,
-          output_row_stride(args), scratch.inverse + r, scratch.largest};
+  float* const out = output_row(args, position_of(args, args.row_begin + tile.row + r)) + c;
+  return {direct.begins, out, output_row_stride(args), scratch.inverse + r, scratch.largest};
 }
 
 /// 1 / l of the tile's rows, whose last block this is.

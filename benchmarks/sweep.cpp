@@ -2,6 +2,7 @@
 // one thread, in turns; and attention() on every core against one. Prints JSON;
 // tools/plot_sweep.py draws it.
 #include "command.hpp"
+#include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
@@ -12,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -49,9 +49,7 @@ class Contest {
 
   void unfused() { textbook_.call(q_.data(), k_.data(), v_.data(), unfused_.data()); }
 
-  bool same_bits() const {
-    return std::memcmp(fused_.data(), unfused_.data(), fused_.size() * sizeof(float)) == 0;
-  }
+  bool same_bits() const { return rapt::same_bits(fused_.values(), unfused_.values()); }
 
  private:
   TensorView<const float, 4> queries() const {

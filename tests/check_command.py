@@ -27,10 +27,14 @@ class Command(CommandCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("standard output", result.stderr)
 
-    def test_every_command_has_a_help_and_the_whole_a_version(self):
+    def test_every_command_has_a_help_with_the_default_of_every_flag(self):
         for command in ("run", "bench", "compare", "info", "check"):
             result = rapt(command, "--help")
             self.assertEqual((result.returncode, result.stderr), (0, ""))
+            flags = [line for line in result.stdout.splitlines() if line.startswith("  --")]
+            self.assertEqual([flag for flag in flags if "=" not in flag], [])
+
+    def test_the_version_is_that_of_info(self):
         self.assertEqual(rapt("--version").stdout.strip(), rapt_json("info")["version"])
 
 

@@ -155,16 +155,17 @@ void add_check(CLI::App& app) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "check",
-      "Run conformance cases: a line per failure and per skip, then the counts; status 1 when a "
-      "case failed");
-  command->add_option("DIR", arguments->folders, "Folders that hold cases, at any depth")
+      "conformance cases: a line per failure and per skip, then the counts; status 1 when a case "
+      "failed");
+  command->add_option("DIR", arguments->folders, "folders that hold cases, at any depth")
       ->required()
       ->default_str("");
   command
       ->add_option("--isa", arguments->isa,
-                   "The ISA to run on: a name, active, or all (a case must then pass on each)")
+                   "avx512, avx2, neon, scalar, active, or all (a case must then pass on each)")
       ->capture_default_str();
-  command->add_flag("--json", arguments->json, "Print the report of every case as JSON");
+  command->add_flag("--json", arguments->json, "print the report of every case as JSON")
+      ->default_str("off");
   command->callback([arguments] { check(*arguments); });
 }
 

@@ -16,7 +16,7 @@ int main() {
                   {out.data(), {batch, heads, tokens, head_dim}}, {.mask = rapt::causal()});
 
   // All keys are alike, so token t gets the mean of the values 0, 1, ..., t: t / 2.
-  for (const std::size_t t : {0u, 1u, 15u}) {
-    std::printf("token %2zu: %.4f\n", t, static_cast<double>(out[t * head_dim]));
+  for (const int t : {0, 1, 15}) {
+    std::printf("token %2d: %.4f\n", t, static_cast<double>(out[t * head_dim]));
   }
 }

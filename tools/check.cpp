@@ -1,20 +1,20 @@
-#include "check.hpp"
-
-#include <CLI/CLI.hpp>
-#include <cmath>
-#include <cstdint>
-#include <filesystem>
-#include <memory>
-#include <nlohmann/json.hpp>
-#include <string>
-#include <vector>
-
+// `rapt check`: conformance cases on one ISA or on all, their report, and the exit status.
 #include "check_cases.hpp"
 #include "command.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/ragged.hpp"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace rapt::tools {
 namespace {

@@ -19,6 +19,7 @@ namespace rapt::tools {
 
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
+void add_check(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 

@@ -1,5 +1,4 @@
 // The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
-#include "check.hpp"
 #include "command.hpp"
 #include "rapt/error.hpp"
 #include "rapt/version.hpp"

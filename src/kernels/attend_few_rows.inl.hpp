@@ -18,8 +18,8 @@ namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 /// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
-/// packed panels. touched: up to where the keys before touched what follows them; after: what is
-/// read next, at least a group of keys; null: unknown. Returns what was touched last, or null.
+/// packed panels. touched: where a group of keys is touched already; after: where one can be for
+/// what is read next; each may be null. Returns where one was touched last, or null.
 inline const float* few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
                                     const QueryTile& tile, const float* touched,
                                     const float* after) {

@@ -10,7 +10,7 @@ namespace {
 /// Rows from which copying V into panels pays (docs/kernels.md).
 constexpr std::int64_t kPackValuesRows = 96;
 
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 

@@ -61,16 +61,15 @@ struct KeyStreams {
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t k_stride,
                                 std::int64_t keys, std::int64_t head_dim, float* s) {
     const std::int64_t lane_stride = keys * k_stride;
-    const bool dense = k_stride == head_dim;
     for (std::int64_t j = 0; j < keys; ++j, k += k_stride, s += R * kVecLanes) {
       Vec acc[R][1];
       clear(acc);
-      for (int i = 0; dense && i < kVecLanes; ++i) {
-        ask_for_border(k + i * lane_stride, head_dim);
-      }
       for (std::int64_t d = 0; d < head_dim; d += kVecLanes) {
         Vec column[kVecLanes];
         load_transposed(k + d, lane_stride, column);
+        for (int i = 0; d % kLineFloats == 0 && i < kVecLanes; ++i) {
+          __builtin_prefetch(k + i * lane_stride + k_stride + d, 0, 2);
+        }
         const float* row = q + d / kLanes * kTileChunk + d % kLanes;
         RAPT_UNROLL for (int i = 0; i < kVecLanes; ++i) {
           RAPT_UNROLL for (int r = 0; r < R; ++r) {

@@ -8,26 +8,29 @@
 #include "kernels/prefetch.inl.hpp"
 #include "kernels/weighted_values.inl.hpp"
 
-#include <type_traits>
-
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Rows whose sums are computed at a time, and the vectors of a row of V for R of them: a part.
+/// Rows whose sums are computed at a time.
 constexpr int kSumRows = 4;
-template <int R>
-constexpr int kPartVectors = kRegisters == 32 ? (R == 1   ? 16
-                                                 : R <= 3 ? 8
-                                                          : 4)
-                                              : (R == 1   ? 8
-                                                 : R == 2 ? 6
-                                                 : R == 3 ? 4
-                                                          : 3);
 
-/// How rows of V are read. A row of more than a part is met in chunks of keys, few enough that the
-/// prefetchers, which run a few KiB ahead, go on reading while further parts find the chunk in L1;
-/// beyond 512 bytes they do not, and lines are asked for 16 keys ahead (Zen 4, 4 rows of head_dim
-/// 512, of the time with touching: 0.70 with AVX-512, 0.54 with AVX2; of 256: 0.97, 0.87).
+/// Vectors of a row of V that so many rows meet at a time, a part: their sums stay in registers.
+constexpr int part_vectors(int rows) {
+  if (kRegisters == 32) return rows == 1 ? 16 : rows <= 3 ? 8 : 4;
+  return rows == 1 ? 8 : rows == 2 ? 6 : rows == 3 ? 4 : 3;
+}
+
+/// What the last part may have: 6 rather than 4 and 2 (AVX-512, 4 rows of head_dim 80: 0.93).
+constexpr int last_part_vectors(int rows) {
+  return kRegisters == 32 && rows > 3 ? 6 : part_vectors(rows);
+}
+
+/// How rows of V are read. A dense row of more than a part is met in chunks of keys, few enough
+/// that the prefetchers, which run a few KiB ahead, go on reading while further parts find the
+/// chunk in L1. Beyond 512 bytes they do not, and lines are asked for some keys ahead (Zen 4, 4
+/// rows of head_dim 512, of the time with touching: 0.70 with AVX-512, 0.54 with AVX2; of 256:
+/// 0.97, 0.87). So they are where rows lie apart (8 kv heads side by side, head_dim 128: 0.79,
+/// 0.83).
 struct ValueReading {
   std::int64_t keys;     // of a chunk: a divisor of kLanes, whose weights share a line
   std::int64_t touched;  // floats of a row up to which the first part touches it
@@ -36,6 +39,10 @@ struct ValueReading {
   ValueReading(std::int64_t value_dim, std::int64_t v_stride, bool one_part)
       : keys(kLanes), touched(0), ahead(0) {
     constexpr std::int64_t kChunkFloats = 1024, kTouchedFloats = 128;
+    if (v_stride != value_dim) {
+      ahead = 32 * v_stride;
+      return;
+    }
     if (one_part) return;
     if (value_dim > kTouchedFloats) {
       keys = 4;
@@ -108,12 +115,18 @@ RAPT_INLINE void add_chunk_to_rows(ValueChunk chunk, float* sums, std::int64_t t
   }
 }
 
-/// Calls use(C as a constant) for a part of `vectors` vectors, up to C.
+/// A number of vectors as a type.
+template <int C>
+struct Vectors {
+  static constexpr int count = C;
+};
+
+/// Calls use(Vectors<C>(), c) for a part of `vectors` vectors, up to C.
 template <int C, class F>
-RAPT_INLINE void with_vectors(std::int64_t vectors, const F& use) {
+RAPT_INLINE void with_vectors(std::int64_t vectors, const F& use, std::int64_t c) {
   if constexpr (C > 0) {
-    if (vectors == C) return use(std::integral_constant<int, C>());
-    with_vectors<C - 1>(vectors, use);
+    if (vectors == C) return use(Vectors<C>(), c);
+    with_vectors<C - 1>(vectors, use, c);
   }
 }
 
@@ -127,9 +140,9 @@ struct FewRowsValues {
   RAPT_NOINLINE static void run(const ValueBlock* blocks, std::int64_t count, std::int64_t v_stride,
                                 std::int64_t value_dim, float* sums, float* o,
                                 std::int64_t o_stride) {
-    constexpr int kPart = kPartVectors<R>;
+    constexpr int kPart = part_vectors(R), kLast = last_part_vectors(R);
     const ValueReading reading(value_dim, v_stride,
-                               R <= kSumRows && value_dim <= kPart * kVecLanes);
+                               R <= kSumRows && value_dim <= kLast * kVecLanes);
     for (const ValueBlock* block = blocks; block != blocks + count; ++block) {
       const float* v = block->v;
       const KeyRange keys = block->keys;
@@ -144,16 +157,12 @@ struct FewRowsValues {
                                  j == keys.begin,
                                  stop == keys.end,
                                  {block->a, block->b, o + c, o_stride}};
-          add_chunk_to_rows<R, decltype(vectors)::value>(
+          add_chunk_to_rows<R, decltype(vectors)::count>(
               chunk, sums + R * c, c == 0 ? reading.touched : 0, reading.ahead);
         };
         std::int64_t c = 0;
-        for (; c + kPart * kVecLanes <= value_dim; c += kPart * kVecLanes) {
-          add(std::integral_constant<int, kPart>(), c);
-        }
-        with_vectors<kPart - 1>(
-            (value_dim - c) / kVecLanes, [&](auto vectors)
-                                             __attribute__((always_inline)) { add(vectors, c); });
+        for (; value_dim - c > kLast * kVecLanes; c += kPart * kVecLanes) add(Vectors<kPart>(), c);
+        with_vectors<kLast>((value_dim - c) / kVecLanes, add, c);
         v += (stop - j) * v_stride;
         j = stop;
       }

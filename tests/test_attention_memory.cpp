@@ -115,6 +115,54 @@ TEST_CASE("attention stays inside every tensor for every tail shape") {
   }
 }
 
+TEST_CASE("few rows touch nothing beyond their keys and values") {
+  struct Dims {
+    std::int64_t head, value;
+  };
+  const std::vector<std::int64_t> keys =
+      quick() ? std::vector<std::int64_t>{16, 257, 2048}
+              : std::vector<std::int64_t>{16, 17, 255, 256, 257, 264, 272, 2047, 2048, 2049, 2067};
+  for (const Floats::At at : {Floats::At::end, Floats::At::start}) {
+    for (const Dims dims : {Dims{16, 16}, Dims{64, 64}, Dims{128, 128}, Dims{128, 16},
+                            Dims{16, 128}, Dims{192, 192}, Dims{256, 256}}) {
+      for (const std::int64_t kv_len : keys) {
+        // Tokens of values are `apart` floats longer than they need be, the last one excepted.
+        for (const std::int64_t apart : {0, 16}) {
+          const std::int64_t stride = dims.value + apart;
+          const Floats k(static_cast<std::size_t>(kv_len * dims.head), at);
+          const Floats v(static_cast<std::size_t>(kv_len * stride - apart), at);
+          fill_normal(k, 1);
+          fill_normal(v, 2);
+          for (const std::int64_t rows : {1, 2, 4, 5, 8}) {
+            if (quick() && rows != 4) continue;
+            const std::vector<float> q =
+                normal_floats(static_cast<std::size_t>(rows * dims.head), 3);
+            for (const std::int64_t window : {kNoWindow, kv_len / 2}) {
+              const auto outputs = [&](AttentionFunction& function) {
+                std::vector<float> out(static_cast<std::size_t>(rows * dims.value));
+                TensorView<const float, 4> values(v.data(), {1, 1, kv_len, dims.value});
+                values.strides[2] = stride;
+                function(TensorView<const float, 4>(q.data(), {1, rows, 1, dims.head}),
+                         TensorView<const float, 4>(k.data(), {1, 1, kv_len, dims.head}), values,
+                         {out.data(), {1, rows, 1, dims.value}},
+                         {.mask = causal(kv_len - 1).windowed(window, 0)});
+                return out;
+              };
+              const std::vector<float> want = outputs(reference::attention);
+              for (const Isa isa : available_isas()) {
+                const ForcedIsa forced(isa);
+                CHECK_MESSAGE(same_bits(outputs(attention), want), isa_name(isa), ": ", rows,
+                              " rows, kv_len ", kv_len, ", head_dim ", dims.head, ", value_dim ",
+                              dims.value, ", window ", window, ", apart ", apart);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("keys beyond a sequence's length are never read") {
   constexpr std::int64_t kDim = 19;
   for (const std::int64_t keys : {1, 15, 16, 31, 33, 250, 256, 257}) {

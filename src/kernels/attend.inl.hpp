@@ -70,7 +70,7 @@ inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, Key
 /// `direct`, into the outputs.
 inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, std::int64_t begin,
                           std::int64_t end, bool direct = false) {
-  if (has_few_rows(args) && args.pages.k == nullptr) {
+  if (takes_runs(args)) {
     return attend_few_rows(args, scratch, begin, end);
   }
   for (std::int64_t block = begin; block < end; ++block) {
@@ -188,7 +188,7 @@ inline void attend(const AttendArgs& args) {
     finish_rows(args, scratch);
     return;
   }
-  if (has_few_rows(args) && args.pages.k == nullptr) {
+  if (takes_runs(args)) {
     return attend_few_rows(args, scratch, args.block_begin, args.block_end);
   }
   for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {

@@ -78,27 +78,29 @@ inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch
   });
 }
 
+/// Whether the item goes in runs of blocks: few rows, and K and V as they lie.
+RAPT_INLINE bool takes_runs(const AttendArgs& args) {
+  return has_few_rows(args) && args.pages.k == nullptr;
+}
+
 /// Blocks whose scores are computed before the first of their values. At every change between K and
 /// V the prefetchers begin anew: a run of 4 blocks decodes contiguous D1 in 1.02, one of 1 block in
 /// 1.07 of the time of one of 8 (Zen 4, AVX-512); 12 gain nothing more.
-constexpr int kRunBlocks = kQueryRows / kRows < 8 ? kQueryRows / kRows : 8;
-static_assert(kFewRows <= kRows && kRows <= kLanes);
+constexpr int kRunBlocks = 8;
+static_assert(kFewRows <= kRows && kRows <= kLanes && kRunBlocks * kRows <= kQueryRows);
 
 /// What the blocks of a run keep until their values are met.
 struct FewRowsRun {
   int count = 0;
   ValueBlock blocks[kRunBlocks];
   std::int64_t numbers[kRunBlocks];
-  float block_m[kRunBlocks][kLanes], block_l[kRunBlocks][kLanes];
-  float a[kRunBlocks][kLanes], b[kRunBlocks][kLanes];
-  float m[kRunBlocks][kLanes], l[kRunBlocks][kLanes];  // where blocks are not folded
+  alignas(64) float a[kRunBlocks][kLanes], b[kRunBlocks][kLanes];
+  alignas(64) float m[kRunBlocks][kLanes], l[kRunBlocks][kLanes];  // where blocks are not folded
 
-  /// Scratch in which the run's block i has its scores and their state to itself.
+  /// Scratch in which block i of the run has its weights, and what folds them, to itself.
   AttendScratch scratch_of(int i, const AttendArgs& args, const AttendScratch& scratch) {
     AttendScratch own = scratch;
     own.s += i * kRows * kKeyBlock;
-    own.block_m = block_m[i];
-    own.block_l = block_l[i];
     own.a = a[i];
     own.b = b[i];
     if (args.states != nullptr) {

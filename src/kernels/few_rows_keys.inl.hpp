@@ -3,6 +3,7 @@
 // registers.
 #pragma once
 
+#include "kernels/block_softmax.inl.hpp"
 #include "kernels/multiply_tile.inl.hpp"
 #include "kernels/prefetch.inl.hpp"
 
@@ -10,8 +11,8 @@ namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 /// Whether keys are taken in groups of neighbours: they lie densely, whole groups from `first` on,
-/// and two groups leave room in L1 (12 KiB each do not: head_dim 256, AVX-512, 4 rows, Zen 4: 1.4
-/// of the time).
+/// and two groups of up to 12 KiB leave room in L1 (16 KiB do not: head_dim 256, AVX-512, 4 rows,
+/// Zen 4: 1.4 of the time).
 RAPT_INLINE bool takes_groups(std::int64_t k_stride, std::int64_t head_dim, std::int64_t first) {
   return k_stride == head_dim && first % kVecLanes == 0 && kVecLanes * head_dim <= 3072;
 }

@@ -15,12 +15,14 @@ namespace {
 constexpr int kSumRows = 4;
 
 /// Vectors of a row of V that so many rows meet at a time, a part: their sums stay in registers.
+/// With 2 and 3 rows there is none left for a column: g++ takes it from memory for each row.
 constexpr int part_vectors(int rows) {
   if (kRegisters == 32) return rows == 1 ? 16 : rows <= 3 ? 8 : 4;
   return rows == 1 ? 8 : rows == 2 ? 6 : rows == 3 ? 4 : 3;
 }
 
-/// What the last part may have: 6 rather than 4 and 2 (AVX-512, 4 rows of head_dim 80: 0.93).
+/// What the last part may have: 5 or 6 rather than 4 and 1 or 2 (AVX-512, 4 rows of head_dim 80:
+/// 0.93).
 constexpr int last_part_vectors(int rows) {
   return kRegisters == 32 && rows > 3 ? 6 : part_vectors(rows);
 }
@@ -34,19 +36,19 @@ constexpr int last_part_vectors(int rows) {
 struct ValueReading {
   std::int64_t keys;     // of a chunk: a divisor of kLanes, whose weights share a line
   std::int64_t touched;  // floats of a row up to which the first part touches it
-  std::int64_t ahead;    // floats from what is read to what is asked for; 0: nothing is
+  std::int64_t ahead;    // keys from what is read to what is asked for; 0: nothing is
 
   ValueReading(std::int64_t value_dim, std::int64_t v_stride, bool one_part)
       : keys(kLanes), touched(0), ahead(0) {
     constexpr std::int64_t kChunkFloats = 1024, kTouchedFloats = 128;
     if (v_stride != value_dim) {
-      ahead = 32 * v_stride;
+      ahead = 32;
       return;
     }
     if (one_part) return;
     if (value_dim > kTouchedFloats) {
       keys = 4;
-      ahead = 16 * v_stride;
+      ahead = 16;
       return;
     }
     while (keys * value_dim > kChunkFloats) keys /= 2;
@@ -143,6 +145,9 @@ struct FewRowsValues {
     constexpr int kPart = part_vectors(R), kLast = last_part_vectors(R);
     const ValueReading reading(value_dim, v_stride,
                                R <= kSumRows && value_dim <= kLast * kVecLanes);
+    // The stride of a single key may be anything.
+    const bool one_key = count == 1 && blocks->keys.end - blocks->keys.begin == 1;
+    const std::int64_t ahead = one_key ? 0 : reading.ahead * v_stride;
     for (const ValueBlock* block = blocks; block != blocks + count; ++block) {
       const float* v = block->v;
       const KeyRange keys = block->keys;
@@ -157,8 +162,8 @@ struct FewRowsValues {
                                  j == keys.begin,
                                  stop == keys.end,
                                  {block->a, block->b, o + c, o_stride}};
-          add_chunk_to_rows<R, decltype(vectors)::count>(
-              chunk, sums + R * c, c == 0 ? reading.touched : 0, reading.ahead);
+          add_chunk_to_rows<R, decltype(vectors)::count>(chunk, sums + R * c,
+                                                         c == 0 ? reading.touched : 0, ahead);
         };
         std::int64_t c = 0;
         for (; value_dim - c > kLast * kVecLanes; c += kPart * kVecLanes) add(Vectors<kPart>(), c);

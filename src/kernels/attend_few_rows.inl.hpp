@@ -123,7 +123,7 @@ inline const float* read_after_keys(const AttendArgs& args, const QueryTile& til
     const bool dense = args.v_stride == args.value_dim && args.value_dim >= args.head_dim;
     return dense ? first_values : nullptr;
   }
-  if (tile.keys.end != kKeyBlock || changes_keys(args)) return nullptr;
+  if (changes_keys(args)) return nullptr;
   const KeyRange then = visible_to_rows(args, args.row_begin, args.rows, tile.block + 1);
   if (then.begin != 0 || then.end < kVecLanes) return nullptr;
   return args.k + (tile.block + 1) * kKeyBlock * args.k_stride;

@@ -27,6 +27,12 @@ const T* first_of(const TensorView<const T, 4>& view, const SequencePlace& at, s
          at.q_row * broadcast_stride(view, 2);
 }
 
+/// Floats from one token to the next. That of a single token may be anything: dense then, so that
+/// kernels may multiply it.
+std::int64_t token_stride(const TensorView<const float, 4>& view) {
+  return view.shape[2] > 1 ? view.strides[2] : view.shape[3];
+}
+
 template <class T>
 MaskStrides mask_strides(const TensorView<const T, 4>& view) {
   return {broadcast_stride(view, 2), broadcast_stride(view, 1), broadcast_stride(view, 3)};
@@ -138,9 +144,9 @@ AttendArgs attend_args(const Call& call, const Item& item) {
     set_pages(*pages, at, item.kv_head, args);
   } else {
     args.k = rows_of(k, at.batch, item.kv_head, at.kv_row);
-    args.k_stride = k.strides[2];
+    args.k_stride = token_stride(k);
     args.v = rows_of(v, at.batch, item.kv_head, at.kv_row);
-    args.v_stride = v.strides[2];
+    args.v_stride = token_stride(v);
   }
   args.sequence = item.sequence;
   args.row_begin = item.row_begin;

@@ -145,9 +145,7 @@ struct FewRowsValues {
     constexpr int kPart = part_vectors(R), kLast = last_part_vectors(R);
     const ValueReading reading(value_dim, v_stride,
                                R <= kSumRows && value_dim <= kLast * kVecLanes);
-    // The stride of a single key may be anything.
-    const bool one_key = count == 1 && blocks->keys.end - blocks->keys.begin == 1;
-    const std::int64_t ahead = one_key ? 0 : reading.ahead * v_stride;
+    const std::int64_t ahead = reading.ahead * v_stride;
     for (const ValueBlock* block = blocks; block != blocks + count; ++block) {
       const float* v = block->v;
       const KeyRange keys = block->keys;

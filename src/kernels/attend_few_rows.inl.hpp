@@ -57,6 +57,18 @@ RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
   return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0 : args.pages.packed != 0;
 }
 
+/// The first values of a block of packed pages, or null where fewer of them lie side by side than
+/// are touched beside the weights.
+inline const float* values_to_touch(const AttendArgs& args, const QueryTile& tile) {
+  const std::int64_t first = tile.block * kKeyBlock + tile.keys.begin;
+  const std::int64_t row = first % args.pages.keys;
+  const std::int64_t left = args.pages.keys - row, seen = tile.keys.end - tile.keys.begin;
+  if ((left < seen ? left : seen) * kPanel < tile.rows * kLinesBesideWeights * kLineFloats) {
+    return nullptr;
+  }
+  return value_panels(args, {first / args.pages.keys, row, tile.keys.begin, tile.keys.end});
+}
+
 /// All rows of an item that has few against one block of packed pages.
 inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch& scratch,
                                      std::int64_t block, KeyRange keys) {
@@ -70,7 +82,7 @@ inline void attend_few_rows_of_pages(const AttendArgs& args, const AttendScratch
     panel_scores(scratch.q, key_panel(args, packed, j), tile.rows, args.head_dim,
                  score_of(scratch.s, j), hot);
   }
-  tile_weights(args, scratch, tile);
+  tile_weights(args, scratch, tile, values_to_touch(args, tile));
   const FoldInto fold{scratch.a, scratch.b, scratch.o, scratch.o_stride};
   for_page_pieces(pages, block, tile.keys, [&](const PagePiece& piece) {
     panel_values(scratch.s, value_panels(args, piece), value_panel_stride(args),

@@ -154,13 +154,19 @@ inline void tile_maxima(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
+/// Lines touched after each row's weights: some of what the processor could read meanwhile.
+constexpr int kLinesBesideWeights = 8;
+
 /// Weights of the tile in place of its scores; each row's l of the block. A pass of its own over
-/// the rows, so that the reductions of one row overlap the next row's work.
+/// the rows, so that the reductions of one row overlap the next row's work. after: where reading
+/// goes on, at least kLinesBesideWeights lines a row; may be null.
 inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile) {
+                         const QueryTile& tile, const float* after) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(args, r),
                                        tile.spans[r / kRows], scratch.block_m[r]);
+    if (after == nullptr) continue;
+    for (int i = 0; i < kLinesBesideWeights; ++i, after += kLineFloats) touch(after);
   }
 }
 
@@ -228,11 +234,12 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
   }
 }
 
-/// Scores become weights, and what folding the block into the running state needs.
+/// Scores become weights, and what folding the block into the running state needs. after: see
+/// tile_softmax.
 inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile) {
+                         const QueryTile& tile, const float* after = nullptr) {
   tile_maxima(args, scratch, tile);
-  tile_softmax(args, scratch, tile);
+  tile_softmax(args, scratch, tile, after);
   for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
     keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),
                  scores_of_row(scratch, r));

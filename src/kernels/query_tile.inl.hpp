@@ -88,12 +88,12 @@ inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, co
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
-      if constexpr (kHasScoreLine) {
+      if constexpr (kHasScoreVector) {
         const bool first = j + kVecLanes > seen.begin, second = j + kVecLanes < seen.end;
         if (!first || !second) {
-          const std::int64_t line = first ? 0 : kVecLanes;
-          with_rows<ScoreLine>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k + line,
-                               args.head_dim, j + line, scratch.s + r * kKeyBlock);
+          const std::int64_t at = first ? 0 : kVecLanes;
+          with_rows<ScoreVector>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k + at,
+                                 args.head_dim, j + at, scratch.s + r * kKeyBlock);
           prefetcher.step();
           continue;
         }

@@ -52,6 +52,13 @@ float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args) {
   return scratch.reserve(kernels.attend_scratch(args));
 }
 
+/// Few rows in whole vectors have ways of their own to read ahead, and do not look at
+/// AttendArgs::next.
+bool reads_ahead(const kernels::KernelSet& kernels, const AttendArgs& args) {
+  return args.rows <= kernels.few_rows && args.head_dim % kernels.lanes == 0 &&
+         args.value_dim % kernels.lanes == 0;
+}
+
 void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {
   const bool shared = plan.multiply_adds >= kInlineWork;
   const auto set_states = [&](const KeySplit& split, AttendArgs& args) {
@@ -65,7 +72,8 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
     // What a small call reads is in the cache, or read sooner than a prefetch would help.
-    const bool prefetches = shared && static_cast<std::size_t>(i) + 1 < plan.items.size();
+    const bool prefetches = shared && static_cast<std::size_t>(i) + 1 < plan.items.size() &&
+                            !reads_ahead(kernels, args);
     if (!prefetches) return kernels.attend(args);
     const AttendArgs next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
     args.next = &next;

@@ -46,8 +46,11 @@ MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
     if (view.shape[i] == 0) return {};
     std::int64_t step = 0;
     beyond |= __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step);
-    beyond |= __builtin_add_overflow(first, std::min<std::int64_t>(step, 0), &first);
-    beyond |= __builtin_add_overflow(last, std::max<std::int64_t>(step, 0), &last);
+    if (step < 0) {
+      beyond |= __builtin_add_overflow(first, step, &first);
+    } else {
+      beyond |= __builtin_add_overflow(last, step, &last);
+    }
   }
   std::int64_t begin_bytes = 0;
   std::int64_t end_bytes = 0;

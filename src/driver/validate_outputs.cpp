@@ -11,6 +11,9 @@ namespace {
 using core::check_extent;
 using core::fail;
 
+constexpr StateNames kStateIn{"state_in", "state_in: m", "state_in: l", "state_in: o"};
+constexpr StateNames kStateOut{"state_out", "state_out: m", "state_out: l", "state_out: o"};
+
 void check_rows(const char* name, std::span<const std::int64_t> extents,
                 const std::array<std::int64_t, 3>& rows) {
   constexpr std::array<const char*, 3> kDimensions = {"batch", "heads", "q_len"};
@@ -102,10 +105,8 @@ template void validate_state(const StateNames& names, const AttentionState<float
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim) {
   const std::array rows{scores[0], scores[1], scores[2]};
-  validate_state({"state_in", "state_in: m", "state_in: l", "state_in: o"}, options.state_in, rows,
-                 value_dim);
-  validate_state({"state_out", "state_out: m", "state_out: l", "state_out: o"}, options.state_out,
-                 rows, value_dim);
+  validate_state(kStateIn, options.state_in, rows, value_dim);
+  validate_state(kStateOut, options.state_out, rows, value_dim);
 }
 
 }  // namespace rapt

@@ -10,8 +10,9 @@ namespace {
 /// Rows from which copying V into panels pays (docs/kernels.md).
 constexpr std::int64_t kPackValuesRows = 96;
 
+/// multiple: a power of 2.
 RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
+  return (n + multiple - 1) & -multiple;
 }
 
 RAPT_INLINE std::int64_t blocks_of(const AttendArgs& args) {
@@ -85,10 +86,13 @@ struct AttendScratch {
   }
 
  private:
+  /// The next `count` floats. Addresses as integers: null + n is undefined, and twenty questions
+  /// whether it is null are a part of a small call.
   float* take(float* scratch, std::int64_t count) {
-    float* part = scratch == nullptr ? nullptr : scratch + floats;
+    const auto at = reinterpret_cast<std::uintptr_t>(scratch) +
+                    static_cast<std::uintptr_t>(floats) * sizeof(float);
     floats += count;
-    return part;
+    return reinterpret_cast<float*>(at);
   }
 };
 

@@ -92,6 +92,9 @@ struct AttentionOptions {
   AttentionState<float> state_out{};
 };
 
+/// Plain attention: the default of every call, made once.
+inline constexpr AttentionOptions kNoOptions{};
+
 /// out[b, h, i] = sum_j softmax_j(softmax_scale * <q[b, h, i], k[b, h', j]> + bias[b, h, i, j])
 ///                * v[b, h', j],   over the keys j that row i may see;  h' = h / (heads / kv_heads)
 ///
@@ -117,6 +120,6 @@ struct AttentionOptions {
 /// "FlashAttention", 2022.
 RAPT_API void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                         TensorView<const float, 4> v, TensorView<float, 4> out,
-                        const AttentionOptions& options = {});
+                        const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

@@ -141,7 +141,7 @@ struct CacheQueries {
 /// unspecified).
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
                         const CacheQueries& queries, TensorView<float, 3> out,
-                        const AttentionOptions& options = {});
+                        const AttentionOptions& options = kNoOptions);
 
 /// Cross-attention over a cache: the keys are those of other tokens, of an encoder's states say,
 /// which were appended once. The rows of `queries` are any number of queries of their sequence,
@@ -153,6 +153,6 @@ RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
 /// Bits: those of attention() over the same keys in one tensor.
 RAPT_API void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
                               const CacheQueries& queries, TensorView<float, 3> out,
-                              const AttentionOptions& options = {});
+                              const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

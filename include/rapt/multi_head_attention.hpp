@@ -96,12 +96,12 @@ class RAPT_API MultiHeadAttention {
   /// weights too; and Error{out_of_memory} when workspace cannot be had: outputs are then
   /// unspecified.
   void forward(TensorView<const float, 3> x, TensorView<float, 3> y,
-               const AttentionOptions& options = {}) const;
+               const AttentionOptions& options = kNoOptions) const;
 
   /// Cross-attention: queries from x, keys and values from context [batch, kv_tokens,
   /// kv_model_dim].
   void forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
-               TensorView<float, 3> y, const AttentionOptions& options = {}) const;
+               TensorView<float, 3> y, const AttentionOptions& options = kNoOptions) const;
 
   /// Self-attention over a cache, for prefill, its chunks and decoding, mixed in one call: the rows
   /// [queries.rows[s], queries.rows[s + 1]) of x are the next tokens of queries.sequences[s]. Their
@@ -123,7 +123,7 @@ class RAPT_API MultiHeadAttention {
   /// call has succeeded; Error{out_of_memory}, and what a score callback throws, y then
   /// unspecified.
   void forward(TensorView<const float, 2> x, KvCache& cache, const CacheQueries& queries,
-               TensorView<float, 2> y, const AttentionOptions& options = {}) const;
+               TensorView<float, 2> y, const AttentionOptions& options = kNoOptions) const;
 
   /// Cross-attention over a cache, the first half: projects the tokens of a context, an encoder's
   /// states say, and appends their keys, normalised and rotated, and values. Done once for all
@@ -150,7 +150,7 @@ class RAPT_API MultiHeadAttention {
   /// throws, y then unspecified.
   void cross_forward(TensorView<const float, 2> x, const KvCache& cache,
                      const CacheQueries& queries, TensorView<float, 2> y,
-                     const AttentionOptions& options = {}) const;
+                     const AttentionOptions& options = kNoOptions) const;
 
   /// The configuration with every default filled in.
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }

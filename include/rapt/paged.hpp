@@ -49,6 +49,6 @@ struct PagedKeyValues {
 /// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
 RAPT_API void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
                         std::span<const std::int64_t> rows, TensorView<float, 3> out,
-                        const AttentionOptions& options = {});
+                        const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

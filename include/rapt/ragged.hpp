@@ -48,6 +48,6 @@ struct RaggedRows {
 /// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
 RAPT_API void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
                         TensorView<const float, 3> v, TensorView<float, 3> out,
-                        const RaggedRows& rows, const AttentionOptions& options = {});
+                        const RaggedRows& rows, const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

@@ -43,15 +43,17 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
   return {scratch.k, nullptr, scratch.v, kPanel, kKeyBlock * kPanel, nullptr};
 }
 
-/// What comes after `block`: the item's next block, or its outputs and the next item's first
-/// inputs.
-inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, KeyRange keys) {
+/// What comes after `block`: the outputs of rows [first, last), the item's next block or else the
+/// next item's first inputs.
+inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, std::int64_t first,
+                                 std::int64_t last) {
   Prefetcher prefetcher;
+  if (first < last) prefetch_outputs(args, first, last < args.rows ? last : args.rows, prefetcher);
   const KeyRange next = visible_to_rows(args, args.row_begin, args.rows, block + 1);
   if (block + 1 < args.block_end && next.begin < next.end) {
     prefetch_block(args, block + 1, next, prefetcher);
   } else {
-    if (args.states == nullptr) prefetch_outputs(args, prefetcher);
+    if (args.states == nullptr && last == 0) prefetch_outputs(args, 0, args.rows, prefetcher);
     if (args.next != nullptr) {
       const AttendArgs& then = *args.next;
       prefetch_queries(then, prefetcher);
@@ -60,10 +62,24 @@ inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, Key
                      prefetcher);
     }
   }
-  const std::int64_t row_tiles = (args.rows + kRows - 1) / kRows;
-  prefetcher.spread_over(row_tiles *
-                         ((keys.end - keys.begin + args.value_dim + kColumns - 1) / kColumns));
+  std::int64_t steps = 0;
+  for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
+    const std::int64_t rows = args.rows - row < kQueryRows ? args.rows - row : kQueryRows;
+    const KeyRange keys = visible_to_rows(args, args.row_begin + row, rows, block);
+    if (keys.begin == keys.end) continue;
+    steps += (rows + kRows - 1) / kRows *
+             ((keys.end - keys.begin + args.value_dim + kColumns - 1) / kColumns);
+  }
+  prefetcher.spread_over(steps);
   return prefetcher;
+}
+
+/// Whether any row of the row tile at `row` sees a key of the block.
+RAPT_INLINE bool row_tile_sees(const AttendArgs& args, std::int64_t row, std::int64_t block) {
+  if (block >= args.block_end) return false;
+  const std::int64_t rows = args.rows - row < kRows ? args.rows - row : kRows;
+  const KeyRange seen = visible_to_rows(args, args.row_begin + row, rows, block);
+  return seen.begin < seen.end;
 }
 
 /// All rows of the item over blocks [begin, end), from and into the running state in scratch; when
@@ -73,6 +89,8 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
   if (takes_runs(args)) {
     return attend_few_rows(args, scratch, begin, end);
   }
+  // What a row sees begins and ends no earlier than what the row before it does.
+  DirectRows rows{direct ? 0 : args.rows, 0};
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
@@ -80,14 +98,20 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
       attend_few_rows_of_pages(args, scratch, block, keys);
       continue;
     }
-    const DirectEnds ends{direct && block == begin, direct && block + 1 == end};
-    Prefetcher prefetcher = prefetch_after(args, block, keys);
+    const std::int64_t ended = rows.ended;
+    while (direct && rows.ended < args.rows && !row_tile_sees(args, rows.ended, block + 1)) {
+      rows.ended += kRows;
+    }
+    Prefetcher prefetcher = prefetch_after(args, block, ended, rows.ended);
     const PackedBlock packed = pack_block(args, scratch, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
-      attend_query_tile(args, scratch, tile, packed, ends, prefetcher);
+      attend_query_tile(args, scratch, tile, packed, {rows.begun - row, rows.ended - row},
+                        prefetcher);
     }
+    if (block + 1 == end) break;
+    while (rows.begun < args.rows && row_tile_sees(args, rows.begun, block)) rows.begun += kRows;
   }
 }
 
@@ -145,21 +169,17 @@ inline void finish_rows(const AttendArgs& args, const AttendScratch& scratch) {
   }
 }
 
-/// Whether all rows of the item see the same keys of a block, and some.
-RAPT_INLINE bool uniform_in(const AttendArgs& args, std::int64_t block) {
-  const KeyRange first = visible_to_rows(args, args.row_begin, 1, block);
-  const KeyRange last = visible_to_rows(args, args.row_begin + args.rows - 1, 1, block);
-  return first.begin == last.begin && first.end == last.end && first.begin < first.end;
-}
-
-/// Whether all rows of the item see all of its blocks and end in nothing but out and lse, so that
-/// sums need not be cleared before the first block nor be read again after the last one.
+/// Whether all rows of the item see a key and end in nothing but out and lse, so that sums need not
+/// be cleared before a row's first block nor be read again after its last one.
 inline bool can_attend_directly(const AttendArgs& args) {
   const bool plain = ends_plainly(args) && args.states == nullptr && args.state_in.o == nullptr &&
                      args.mask == nullptr && args.bias == nullptr && args.callback == nullptr;
   if (!plain || has_few_rows(args) || args.value_dim % kColumns != 0) return false;
-  if (output_row_stride(args) == 0 || args.block_begin == args.block_end) return false;
-  return uniform_in(args, args.block_begin) && uniform_in(args, args.block_end - 1);
+  if (args.block_begin == args.block_end) return false;
+  const KeyRange first = visible_to_rows(args, args.row_begin, 1, args.block_begin);
+  const KeyRange last =
+      visible_to_rows(args, args.row_begin + args.rows - 1, 1, args.block_end - 1);
+  return first.begin < first.end && last.begin < last.end;
 }
 
 /// Such an item. Returns false when something is not finite.

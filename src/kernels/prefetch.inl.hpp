@@ -100,11 +100,12 @@ inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
                  args.head_dim, args.q_token_stride, args.group, args.q_head_stride);
 }
 
-inline void prefetch_outputs(const AttendArgs& args, Prefetcher& prefetcher) {
-  const RowPosition at = position_of(args, args.row_begin);
-  prefetcher.add(args.out + at.query * args.out_token_stride + at.head * args.out_head_stride,
-                 args.rows, args.value_dim, args.out_token_stride, args.group, args.out_head_stride,
-                 true);
+/// Of rows [first, last) of the item.
+inline void prefetch_outputs(const AttendArgs& args, std::int64_t first, std::int64_t last,
+                             Prefetcher& prefetcher) {
+  const RowPosition at = position_of(args, args.row_begin + first);
+  prefetcher.add(args.out + at.query * args.out_token_stride, at.head + last - first,
+                 args.value_dim, args.out_token_stride, args.group, args.out_head_stride, true);
 }
 
 /// The processor's prefetchers stop at the end of a page of memory and find the next one late: who

@@ -170,9 +170,10 @@ inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
-/// Which ends of a direct item a block is (attend_directly): its first, its last.
-struct DirectEnds {
-  bool begins = false, ends = false;
+/// What a block is to the rows that are attended directly (attend_directly), in whole row tiles:
+/// the first one for those from `begun` on, the last one for those before `ended`.
+struct DirectRows {
+  std::int64_t begun, ended;
 };
 
 /// Where the column tile c of the row tile at row r goes.
@@ -181,15 +182,21 @@ RAPT_INLINE FoldInto fold_of(const AttendScratch& scratch, const QueryTile& tile
   return {scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
           scratch.o_stride};
 }
-RAPT_INLINE DirectTile direct_of(const AttendArgs& args, const AttendScratch& scratch,
-                                 const QueryTile& tile, std::int64_t r, std::int64_t c,
-                                 DirectEnds direct) {
-  if (!direct.ends) return {direct.begins};
-  float* const out = output_row(args, position_of(args, args.row_begin + tile.row + r)) + c;
-  return {direct.begins, out, output_row_stride(args), scratch.inverse + r, scratch.largest};
+RAPT_INLINE DirectTile direct_of(const AttendScratch& scratch, std::int64_t r, std::int64_t c,
+                                 DirectRows direct, float* const* out) {
+  if (r >= direct.ended) return {r >= direct.begun};
+  return {r >= direct.begun, out + r, c, scratch.inverse + r, scratch.largest};
 }
 
-/// 1 / l of the tile's rows, whose last block this is.
+/// Where the outputs of the tile's rows [0, ended) go.
+inline void tile_outputs(const AttendArgs& args, const QueryTile& tile, std::int64_t ended,
+                         float** out) {
+  for (std::int64_t r = 0; r < tile.rows && r < ended; ++r) {
+    out[r] = output_row(args, position_of(args, args.row_begin + tile.row + r));
+  }
+}
+
+/// 1 / l of the tile's rows.
 inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   Vec largest = load(scratch.largest);
   for (std::int64_t r = 0; r < tile.rows; r += kVecLanes) {
@@ -202,14 +209,15 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
 
 /// The same from pages where they lie.
 inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
-                         const QueryTile& tile, DirectEnds direct, Prefetcher& prefetcher) {
+                         const QueryTile& tile, DirectRows direct, float* const* out,
+                         Prefetcher& prefetcher) {
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
       with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
                                 scratch.s + r * kKeyBlock, fold_of(scratch, tile, r, c),
-                                direct_of(args, scratch, tile, r, c, direct));
+                                direct_of(scratch, r, c, direct, out));
       prefetcher.step();
     }
   }
@@ -217,9 +225,13 @@ inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
 
 /// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, DirectEnds direct, Prefetcher& prefetcher) {
-  if (direct.ends) tile_inverses(scratch, tile);
-  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, direct, prefetcher);
+                        const PackedBlock& packed, DirectRows direct, Prefetcher& prefetcher) {
+  float* out[kQueryRows];
+  if (direct.ended > 0) {
+    tile_inverses(scratch, tile);
+    tile_outputs(args, tile, direct.ended, out);
+  }
+  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, direct, out, prefetcher);
   for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
@@ -227,8 +239,7 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
       if (seen.begin == seen.end) continue;
       with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
                            v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
-                           fold_of(scratch, tile, r, c),
-                           direct_of(args, scratch, tile, r, c, direct));
+                           fold_of(scratch, tile, r, c), direct_of(scratch, r, c, direct, out));
       prefetcher.step();
     }
   }
@@ -282,7 +293,7 @@ class ElementsPrefetcher {
 };
 
 inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed, DirectEnds direct,
+                              const QueryTile& tile, const PackedBlock& packed, DirectRows direct,
                               Prefetcher& prefetcher) {
   if (args.bias == nullptr && args.mask == nullptr) {
     tile_scores(args, scratch, tile, packed, prefetcher);

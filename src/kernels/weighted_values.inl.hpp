@@ -28,12 +28,12 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
   }
 }
 
-/// Where the sums of a tile go when all rows of an item see all of its blocks: the first block
-/// begins the running output, the last one's is written out.
+/// Where the sums of a tile go when its rows are attended directly: their first block begins the
+/// running output, their last one's is written out.
 struct DirectTile {
-  bool begins = false;   // no block was folded before: o is not read
-  float* out = nullptr;  // null: more blocks follow
-  std::int64_t out_stride = 0;
+  bool begins = false;             // no block was folded before: o is not read
+  float* const* out = nullptr;     // per row; null: more blocks follow
+  std::int64_t column = 0;         // of out
   const float* inverse = nullptr;  // 1 / l per row
   float* largest = nullptr;        // a vector that collects the magnitudes of what is written
 };
@@ -65,7 +65,7 @@ RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, V
   Vec largest = load(direct.largest);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
     const Vec inverse(direct.inverse[r]);
-    float* const to = direct.out + r * direct.out_stride;
+    float* const to = direct.out[r] + direct.column;
     RAPT_UNROLL for (int i = 0; i < C; ++i) {
       const Vec y = fma(acc[r][i], inverse, Vec(0.0f));
       store(to + i * kVecLanes, y);

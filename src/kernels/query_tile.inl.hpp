@@ -110,32 +110,67 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
   return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
 }
 
+/// Calls change(row of the tile, position, keys) for the rows that see any and makes what it
+/// returns their maximum.
+template <class Change>
+RAPT_INLINE void change_rows(const AttendArgs& args, const AttendScratch& scratch,
+                             const QueryTile& tile, const Change& change) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    const KeyRange seen = tile.seen_by(args, r);
+    const RowPosition at = position_of(args, args.row_begin + tile.row + r);
+    scratch.block_m[r] =
+        seen.begin < seen.end ? change(scores_of_row(scratch, r), at, seen) : -kInfinity;
+  }
+}
+
+/// Soft cap and ALiBi on all rows. A function of its own, so that constants are loaded once for all
+/// of them (causal, window of 512, both, head_dim 64: 0.985).
+template <bool kCapped, bool kSloped>
+RAPT_NOINLINE void tile_cap_and_slope(const AttendArgs& args, const AttendScratch& scratch,
+                                      const QueryTile& tile) {
+  const SoftCap cap{Vec(args.soft_cap)};
+  change_rows(args, scratch, tile,
+              CapAndSlope<kCapped, kSloped>{args, tile.block * kKeyBlock, cap});
+}
+
+/// Whether soft cap and ALiBi are all that changes the scores before the masks, and distances are
+/// exact.
+RAPT_INLINE bool has_plain_options(const AttendArgs& args, const QueryTile& tile) {
+  if (args.bias != nullptr) return false;
+  if (args.alibi_slopes == nullptr) return true;
+  const std::int64_t row = args.row_begin + tile.row, key = tile.block * kKeyBlock;
+  return is_exact(distance_of(args, position_of(args, row), key)) &&
+         is_exact(distance_of(args, position_of(args, row + tile.rows - 1), key));
+}
+
 /// What the options make of the tile's scores, and each row's maximum of what is left.
 inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
                                const QueryTile& tile) {
-  const std::int64_t key = tile.block * kKeyBlock, row = args.row_begin + tile.row;
-  const auto seen_by = [&](std::int64_t r) { return tile.seen_by(args, r); };
-  const auto scores_of = [&](std::int64_t r) { return scores_of_row(scratch, r); };
-  const auto hide = [&](std::int64_t r, KeyRange seen) {
-    scratch.block_m[r] = hide_keys(args, position_of(args, row + r), key, seen, scores_of(r));
-  };
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const KeyRange seen = seen_by(r);
-    scratch.block_m[r] = -kInfinity;
-    if (seen.begin == seen.end) continue;
-    const RowPosition at = position_of(args, row + r);
-    const bool hides = args.callback == nullptr && args.mask != nullptr;
-    if (!hides || has_score_options(args)) {
-      scratch.block_m[r] = apply_score_options(args, at, key, seen, scores_of(r));
+  const std::int64_t key = tile.block * kKeyBlock;
+  if (has_score_options(args)) {
+    const bool capped = args.soft_cap != 0.0f, sloped = args.alibi_slopes != nullptr;
+    if (!has_plain_options(args, tile)) {
+      change_rows(args, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
+        return apply_score_options(args, at, key, seen, scores);
+      });
+    } else if (capped && sloped) {
+      tile_cap_and_slope<true, true>(args, scratch, tile);
+    } else if (capped) {
+      tile_cap_and_slope<true, false>(args, scratch, tile);
+    } else {
+      tile_cap_and_slope<false, true>(args, scratch, tile);
     }
-    if (hides) hide(r, seen);
   }
-  if (args.callback == nullptr) return;
-  call_back(args, scratch, row, tile.rows, key, tile.keys, seen_by, scores_of);
-  for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const KeyRange seen = seen_by(r);
-    if (seen.begin < seen.end) hide(r, seen);
+  if (args.callback != nullptr) {
+    call_back(
+        args, scratch, args.row_begin + tile.row, tile.rows, key, tile.keys,
+        [&](std::int64_t r) { return tile.seen_by(args, r); },
+        [&](std::int64_t r) { return scores_of_row(scratch, r); });
   }
+  if (args.callback == nullptr && args.mask == nullptr) return;
+  change_rows(args, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
+    return hide_keys(args, at, key, seen, scores);
+  });
 }
 
 /// Each row's maximum of what it sees, after the options. Those of a whole tile were collected with

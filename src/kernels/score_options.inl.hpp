@@ -93,6 +93,11 @@ RAPT_INLINE bool is_exact(std::int64_t distance) {
   return -kMost < distance && distance < kMost;
 }
 
+/// From the first key of a block to a query.
+RAPT_INLINE std::int64_t distance_of(const AttendArgs& args, RowPosition at, std::int64_t key) {
+  return at.query + args.query_offset - key;
+}
+
 /// The same for any distance, on one line of scores whose first key is `distance` before the query.
 RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::int64_t count) {
   for (std::int64_t j = 0; j < count; ++j) {
@@ -127,7 +132,6 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
   return reduce_max(top);
 }
 
-/// Whether apply_score_options does more than look for the maximum.
 RAPT_INLINE bool has_score_options(const AttendArgs& args) {
   return args.bias != nullptr || args.alibi_slopes != nullptr || args.soft_cap != 0.0f;
 }
@@ -136,31 +140,38 @@ RAPT_INLINE bool changes_scores(const AttendArgs& args) {
   return has_score_options(args) || args.mask != nullptr || args.callback != nullptr;
 }
 
-/// The options before the masks on the scores `seen`, not none, of one row of the block whose first
-/// key is `key`. Returns their maximum, NaNs ignored.
+/// Soft cap and ALiBi on the scores `seen`, not none, of one row of the block whose first key is
+/// `key`, at an exact distance. Returns their maximum, NaNs ignored.
+template <bool kCapped, bool kSloped>
+struct CapAndSlope {
+  const AttendArgs& args;
+  std::int64_t key;
+  SoftCap cap;
+
+  RAPT_INLINE float operator()(float* row, RowPosition at, KeyRange seen) const {
+    const float slope = kSloped ? args.alibi_slopes[at.head] : 0.0f;
+    const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance_of(args, at, key)))};
+    return change_scores(row, seen, [this, alibi](Vec s, Vec j, std::int64_t first) {
+      if constexpr (kCapped) s = cap(s, j, first);
+      if constexpr (kSloped) s = alibi(s, j, first);
+      return s;
+    });
+  }
+};
+
+/// The same with a bias between the two, or at any distance.
 inline float apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
                                  KeyRange seen, float* row) {
   const SoftCap cap{Vec(args.soft_cap)};
-  const bool capped = args.soft_cap != 0.0f, sloped = args.alibi_slopes != nullptr;
-  const std::int64_t distance = at.query + args.query_offset - key;
-  const float slope = sloped ? args.alibi_slopes[at.head] : 0.0f;
-  const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance))};
-  if (args.bias == nullptr && (!sloped || is_exact(distance))) {
-    if (capped && sloped) {
-      return change_scores(row, seen, [&](Vec s, Vec j, std::int64_t first) {
-        return alibi(cap(s, j, first), j, first);
-      });
-    }
-    if (capped) return change_scores(row, seen, cap);
-    return sloped ? change_scores(row, seen, alibi) : block_max(row, seen);
-  }
-  if (capped) change_scores(row, seen, cap);
+  if (args.soft_cap != 0.0f) change_scores(row, seen, cap);
   if (args.bias != nullptr) {
     const Bias bias{{args.bias, args.bias_strides, at, key, seen}};
     const float top = change_scores(row, seen, bias);
-    if (!sloped) return top;
+    if (args.alibi_slopes == nullptr) return top;
   }
-  if (is_exact(distance)) return change_scores(row, seen, alibi);
+  const std::int64_t distance = distance_of(args, at, key);
+  if (is_exact(distance)) return CapAndSlope<false, true>{args, key, cap}(row, at, seen);
+  const float slope = args.alibi_slopes[at.head];
   for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
     add_alibi(s, slope, distance - j, count);
   });

@@ -35,8 +35,10 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
   const float* v = args.v + block * kKeyBlock * args.v_stride;
   const KeyRows k = key_rows(args, scratch, block, keys);
   pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
-  // Few rows do not repay the copy; a value_dim that is no whole number of tiles needs the padding.
-  if (args.rows < kPackValuesRows && args.value_dim % kColumns == 0) {
+  // Few rows do not repay the copy, nor do rows of V that lie close together; a value_dim that is
+  // no whole number of tiles needs the padding.
+  const bool in_place = args.rows < kPackValuesRows || args.v_stride <= kNearValuesStride;
+  if (in_place && args.value_dim % kColumns == 0) {
     return {scratch.k, nullptr, v, args.v_stride, kPanel, nullptr};
   }
   pack_values(v, args.v_stride, keys.begin, keys.end, args.value_dim, scratch.v);

@@ -9,7 +9,7 @@
 namespace rapt::test {
 
 /// The problem of that seed, the same on every machine. Mostly small, so that a million of them can
-/// be computed; some have lengths and dims up to 300.
+/// be computed; some have lengths and dims up to 300, and one in 41 few rows and up to 4700 keys.
 Problem fuzz_problem(std::uint64_t seed);
 
 }  // namespace rapt::test

@@ -2,6 +2,7 @@
 // them at once.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -226,6 +227,26 @@ TEST_CASE("every ISA gives the bits of the scalar statement for every pair of fe
         check_every_isa(spec);
       }
     }
+  }
+}
+
+TEST_CASE("every ISA gives the bits of the scalar statement for pairs over runs of blocks") {
+  // Few rows go in runs of 2048 keys. The second has one key, one block, or all of its keys, and
+  // in the end a third comes after it.
+  constexpr std::int64_t kKeys[] = {2049, 2304, 4096, 4700};
+  const std::vector<Feature> features = all_features();
+  const std::size_t count = features.size();
+  for (std::size_t i = 0; i < count; i += quick() ? 5 : 1) {
+    std::size_t j = (i + 23) % count;
+    while (std::string(features[i].group) == features[j].group) j = (j + 1) % count;
+    Spec spec;
+    spec.shape = {.batch = 2,
+                  .q_len = 1 + static_cast<std::int64_t>(i % 3),
+                  .kv_len = kKeys[i % std::size(kKeys)]};
+    spec.seed = 5000 + i;
+    features[std::min(i, j)].add(spec);
+    features[std::max(i, j)].add(spec);
+    check_every_isa(spec);
   }
 }
 

@@ -1,5 +1,6 @@
 // The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
 #include "command.hpp"
+#include "help.hpp"
 #include "rapt/error.hpp"
 #include "rapt/version.hpp"
 
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -26,6 +28,7 @@ int run(int argc, char** argv) {
   CLI::App app("Attention for CPUs with the same bits on every instruction set.", "rapt");
   app.set_version_flag("--version", rapt::version());
   app.option_defaults()->always_capture_default();
+  app.formatter(std::make_shared<rapt::tools::HelpFormatter>());  // before commands take it over
   rapt::tools::add_info(app);
   rapt::tools::add_run(app);
   rapt::tools::add_check(app);

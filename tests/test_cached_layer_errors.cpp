@@ -93,7 +93,7 @@ TEST_CASE("options that say again or otherwise what the cache or the layer knows
 
 TEST_CASE("positions beyond the table of the layer are refused by sequence") {
   CHECK(spoilt([](Call& c) { c.use_four_positions(); }) ==
-        "x: 5 rows behind the 0 tokens of sequence 0 reach beyond the 4 positions of the layer's "
+        "x: 5 rows behind the 0 tokens of sequence 0 would pass the 4 positions of the layer's "
         "RoPE");
 }
 

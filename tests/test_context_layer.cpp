@@ -199,7 +199,7 @@ TEST_CASE("contexts that do not fit are refused, and the cache is as it was") {
   CHECK(append_spoilt([](Call& c) { c.use_cache({.kv_heads = 2, .head_dim = 16}); }) ==
         "cache: value_dim 16 does not match the layer's value_dim 20");
   CHECK(append_spoilt([](Call& c) { c.use_four_positions(); }) ==
-        "context: 5 rows behind the 0 tokens of sequence 0 reach beyond the 4 positions of the "
+        "context: 5 rows behind the 0 tokens of sequence 0 would pass the 4 positions of the "
         "layer's RoPE");
 }
 

@@ -64,7 +64,7 @@ TEST_CASE("a budget that is used up is an error that leaves everything as it was
   attend_last(cache, a, tokens, 0, 100, options, want);
 
   check_words([&] { cache.append(b, tokens.keys(0, 65), tokens.values_of(0, 65)); },
-              ErrorCode::cache_full, {"2 pages", "1 of max_pages 3"});
+              ErrorCode::cache_full, {"no room for 2 pages", "max_pages 3 leaves 1"});
   // All or none: b would fit, a would not.
   const std::int64_t both[] = {b, a}, rows[] = {0, 10, 110};
   check_words([&] { cache.append(both, rows, tokens.keys(0, 110), tokens.values_of(0, 110)); },
@@ -80,7 +80,7 @@ TEST_CASE("a budget that is used up is an error that leaves everything as it was
   const std::int64_t c = cache.fork(a);
   cache.append(b, tokens.keys(0, 64), tokens.values_of(0, 64));
   check_words([&] { cache.append(c, tokens.keys(0, 1), tokens.values_of(0, 1)); },
-              ErrorCode::cache_full, {"1 pages", "0 of max_pages 3"});
+              ErrorCode::cache_full, {"no room for 1 page:", "max_pages 3 leaves 0"});
   CHECK(cache.length(c) == 100);
   cache.remove(b);
   cache.append(c, tokens.keys(0, 1), tokens.values_of(0, 1));
@@ -161,7 +161,7 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
       {[&] { attend(q.sliced(2, 0, 19), a, 10, {}); }, {"q: head_dim 19", "cache's head_dim 20"}},
       {[&] { attend(q, a, 11, {}); }, {"queries.rows: offset 11 at 1", "10 rows"}},
       {[&] { attend(tokens.queries(0, 60), a, 60, {}); },
-       {"q: 60 queries of sequence 0", "50 tokens"}},
+       {"q: q_len 60 of sequence 0", "its length 50"}},
       {[&] { attend(q, a, 10, {.mask = causal(3)}); }, {"mask: query_offset 3"}},
       {[&] { attend(q, a, 10, {.mask = causal(offsets)}); }, {"mask: 1 query_offsets"}},
       {[&] {

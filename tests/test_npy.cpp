@@ -135,10 +135,11 @@ TEST_CASE("npy data that is shorter or longer than its shape is an error at its 
   check_malformed({
       {start, start.size(), "ends after 0 of 16 data bytes"},
       {start + std::string(15, '\1'), start.size() + 15, "ends after 15 of 16 data bytes"},
-      {start + std::string(17, '\1'), start.size() + 16, "1 bytes stand after the data"},
+      {start + std::string(17, '\1'), start.size() + 16,
+       "the file goes on for 1 byte after the data"},
       {npy_bytes(dict("<f4", "(0,)"), "x"), npy_bytes(dict("<f4", "(0,)"), "").size(), "after"},
       {npy_bytes(dict("<f4", "(9223372036854775807, 0)"), "x"),
-       npy_bytes(dict("<f4", "(9223372036854775807, 0)"), "").size(), "1 bytes stand after"},
+       npy_bytes(dict("<f4", "(9223372036854775807, 0)"), "").size(), "goes on for 1 byte after"},
   });
 }
 

@@ -179,10 +179,10 @@ TEST_CASE("safetensors shapes and offsets that disagree with each other or the d
 
   const TemporaryDirectory directory;
   const std::string header = "{" + entry("a", "F32", "[3]", 0, 12) + "}";
-  const Malformed longer{header, "", "4 bytes stand after the last tensor"};
+  const Malformed longer{header, "", "the file goes on for 4 bytes after the last tensor"};
   check_malformed(directory, longer, 8 + header.size() + 12,
                   safetensors_bytes(header, std::string(16, '\1')));
-  const Malformed empty{"{}", "", "1 bytes stand after the last tensor"};
+  const Malformed empty{"{}", "", "the file goes on for 1 byte after the last tensor"};
   check_malformed(directory, empty, 10, safetensors_bytes("{}", "x"));
 }
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 
+#include "core/counted.hpp"
 #include "io/malformed.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
@@ -136,8 +137,8 @@ const {
            ", not " + std::to_string(Rank));
   }
   if (const auto past = reinterpret_cast<std::uintptr_t>(data) % alignof(float); past != 0) {
-    refuse("the data lies " + std::to_string(past) +
-           " bytes past an address that is aligned for float; copy_as_float reads it");
+    refuse("the data lies " + core::counted(past, "byte") +
+           " past an address that is aligned for float; copy_as_float reads it");
   }
   typename TensorView<const float, Rank>::Index extents{};
   for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = shape[i];

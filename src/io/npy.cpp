@@ -5,11 +5,14 @@
 #include <array>
 #include <limits>
 
+#include "core/counted.hpp"
 #include "io/malformed.hpp"
 #include "io/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {
+
+using core::counted;
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 
@@ -210,8 +213,8 @@ Header locate_header(std::span<const std::byte> bytes, const std::string& path) 
   const std::uint64_t length = little_endian(bytes.subspan(8, begin - 8));
   if (length > bytes.size() - begin) {
     malformed(path, 8,
-              "a header of " + std::to_string(length) + " bytes passes the end of the file (" +
-                  std::to_string(bytes.size()) + " bytes)");
+              "a header of " + counted(length, "byte") + " passes the end of the file (" +
+                  counted(bytes.size(), "byte") + ")");
   }
   return {begin, begin + static_cast<std::size_t>(length)};
 }
@@ -235,11 +238,12 @@ FileTensor parse_npy(std::span<const std::byte> bytes, const std::string& path) 
   if (*nbytes > elements.size()) {
     malformed(path, bytes.size(),
               "the file ends after " + std::to_string(elements.size()) + " of " +
-                  std::to_string(*nbytes) + " data bytes");
+                  counted(*nbytes, "data byte"));
   }
   if (*nbytes < elements.size()) {
-    malformed(path, header.end + *nbytes,
-              std::to_string(elements.size() - *nbytes) + " bytes stand after the data");
+    malformed(
+        path, header.end + *nbytes,
+        "the file goes on for " + counted(elements.size() - *nbytes, "byte") + " after the data");
   }
   tensor.data = elements.data();
   tensor.nbytes = elements.size();

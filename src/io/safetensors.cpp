@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <tuple>
 
+#include "core/counted.hpp"
 #include "io/malformed.hpp"
 #include "io/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {
+
+using core::counted;
 
 /// The format's own limit.
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
@@ -28,8 +31,8 @@ std::string_view locate_header(std::span<const std::byte> bytes, const std::stri
   }
   if (length > bytes.size() - kHeaderLengthBytes) {
     malformed(path, 0,
-              "a header of " + std::to_string(length) + " bytes passes the end of the file (" +
-                  std::to_string(bytes.size()) + " bytes)");
+              "a header of " + counted(length, "byte") + " passes the end of the file (" +
+                  counted(bytes.size(), "byte") + ")");
   }
   return {reinterpret_cast<const char*>(bytes.data()) + kHeaderLengthBytes,
           static_cast<std::size_t>(length)};
@@ -44,7 +47,7 @@ void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std:
       "data_offsets [" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + "]";
   if (tensor.begin > tensor.end) fail(offsets + " end before they begin");
   if (tensor.end > data_bytes) {
-    fail(offsets + " pass the end of the " + std::to_string(data_bytes) + " data bytes");
+    fail(offsets + " pass the end of the " + counted(data_bytes, "data byte"));
   }
   const std::string shape = "shape " + shape_text(tensor.shape);
   const std::optional<std::uint64_t> count = element_count(tensor.shape);
@@ -53,7 +56,7 @@ void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std:
   const std::optional<std::uint64_t> needed = byte_count(*count, tensor.bits);
   if (!needed) fail(shape + " overflows");
   if (*needed != tensor.end - tensor.begin) {
-    fail(shape + " needs " + std::to_string(*needed) + " bytes, but " + offsets + " hold " +
+    fail(shape + " needs " + counted(*needed, "byte") + ", but " + offsets + " hold " +
          std::to_string(tensor.end - tensor.begin));
   }
 }
@@ -76,8 +79,9 @@ void check_cover(std::span<const HeaderTensor> tensors, std::uint64_t data_begin
     covered = tensor.end;
   }
   if (covered != data_bytes) {
-    malformed(path, data_begin + covered,
-              std::to_string(data_bytes - covered) + " bytes stand after the last tensor");
+    malformed(
+        path, data_begin + covered,
+        "the file goes on for " + counted(data_bytes - covered, "byte") + " after the last tensor");
   }
 }
 

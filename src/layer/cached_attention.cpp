@@ -5,6 +5,7 @@
 #include <new>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -17,6 +18,7 @@ namespace rapt {
 namespace {
 
 using core::check_extent;
+using core::counted;
 using core::fail;
 using core::memory_range;
 
@@ -56,8 +58,8 @@ void check_sight(const CacheStore& store, const CachedSequence& cached, std::int
                  const PlanSequence& plan) {
   const std::int64_t held = cached.first_page * store.config.page_tokens;
   if (plan.q_len == 0 || std::max<std::int64_t>(plan.visible_begin, 0) >= held) return;
-  fail("mask: the first of " + std::to_string(plan.q_len) + " queries of sequence " +
-       std::to_string(number) + " may see key " +
+  fail("mask: the first query of sequence " + std::to_string(number) + ", q_len " +
+       std::to_string(plan.q_len) + ", may see key " +
        std::to_string(std::max<std::int64_t>(plan.visible_begin, 0)) + ", and the cache's window " +
        std::to_string(store.config.window) + " has freed the keys before " + std::to_string(held));
 }
@@ -73,8 +75,8 @@ std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, co
     const CachedSequence& cached = store.find(number);
     const std::int64_t q_len = queries.rows[s + 1] - queries.rows[s];
     if (place == Place::at_end && q_len > cached.length) {
-      fail("q: " + std::to_string(q_len) + " queries of sequence " + std::to_string(number) +
-           " are more than its " + std::to_string(cached.length) + " tokens");
+      fail("q: q_len " + std::to_string(q_len) + " of sequence " + std::to_string(number) +
+           " is above its length " + std::to_string(cached.length));
     }
     SequencePlace& at = sequences.add(placed, q_len, cached.length);
     at.q_row = queries.rows[s];
@@ -106,8 +108,7 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   try {
     longest = add_cached(store, queries, options.mask, place, sequences);
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory,
-                "workspace: no memory for " + std::to_string(count) + " sequences");
+    throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + counted(count, "sequence"));
   }
   validate_options(options, {1, q.shape[1], q.shape[0], longest}, count, config.value_dim,
                    config.kv_heads);

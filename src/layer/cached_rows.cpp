@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "driver/validate.hpp"
 #include "layer/layer_call.hpp"
@@ -12,6 +13,7 @@
 namespace rapt {
 
 using core::check_extent;
+using core::counted;
 using core::fail;
 using core::memory_range;
 
@@ -44,10 +46,10 @@ void check_places(const char* name, const MultiHeadAttentionConfig& config, cons
     const std::int64_t count = rows[s + 1] - rows[s];
     if (config.rope.cos.data == nullptr || count == 0) continue;
     if (length + count <= config.rope.cos.shape[0]) continue;
-    fail(std::string(name) + ": " + std::to_string(count) + " rows behind the " +
-         std::to_string(length) + " tokens of sequence " + std::to_string(sequences[s]) +
-         " reach beyond the " + std::to_string(config.rope.cos.shape[0]) +
-         " positions of the layer's RoPE");
+    fail(std::string(name) + ": " + counted(count, "row") + " behind the " +
+         counted(length, "token") + " of sequence " + std::to_string(sequences[s]) +
+         " would pass the " + counted(config.rope.cos.shape[0], "position") +
+         " of the layer's RoPE");
   }
 }
 

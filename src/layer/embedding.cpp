@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "rapt/multi_head_attention.hpp"
 
@@ -22,7 +23,7 @@ void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= vocabulary) {
       core::fail("ids[" + std::to_string(i) + "]: " + std::to_string(ids[i]) +
-                 " is outside the table's " + std::to_string(vocabulary) + " rows");
+                 " is outside the table's " + core::counted(vocabulary, "row"));
     }
   }
   core::check_disjoint("y", written, "table", read);

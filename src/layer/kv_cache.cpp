@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "layer/cache_store.hpp"
 #include "layer/growth.hpp"
@@ -15,6 +16,7 @@
 namespace rapt {
 namespace {
 
+using core::counted;
 using core::fail;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -69,7 +71,7 @@ void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
   CachedSequence& cut = store_->find(sequence);
   if (length < 0 || length > cut.length) {
     fail("length: " + std::to_string(length) + " is not within 0 and the " +
-         std::to_string(cut.length) + " tokens of sequence " + std::to_string(sequence));
+         counted(cut.length, "token") + " of sequence " + std::to_string(sequence));
   }
   const std::int64_t tokens = store_->config.page_tokens;
   const std::int64_t window = store_->config.window;

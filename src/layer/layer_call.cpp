@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/aligned_buffer.hpp"
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/error.hpp"
@@ -10,6 +11,7 @@
 namespace rapt {
 namespace {
 
+using core::counted;
 using core::fail;
 
 /// Whether the rows of all sequences lie evenly spaced, as those of one matrix.
@@ -42,9 +44,9 @@ class Workspace {
     overflow |= __builtin_add_overflow(size_, count / kLine * kLine, &size_);
     if (overflow) {
       throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + std::to_string(features) +
-                                                " features of " + std::to_string(like.shape[0]) +
-                                                " sequences of " + std::to_string(like.shape[1]) +
-                                                " tokens");
+                                                " features of " +
+                                                counted(like.shape[0], "sequence") + " of " +
+                                                counted(like.shape[1], "token"));
     }
     return begin;
   }

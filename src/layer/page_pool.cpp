@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/counted.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -13,9 +14,9 @@ void PagePool::check_budget(std::int64_t count, std::int64_t available) const {
   if (max_pages_ == 0) return;
   const std::int64_t possible = available + max_pages_ - static_cast<std::int64_t>(pages_.size());
   if (count <= possible) return;
-  throw Error(ErrorCode::cache_full, "cache: " + std::to_string(count) + " pages are needed and " +
-                                         std::to_string(possible) + " of max_pages " +
-                                         std::to_string(max_pages_) + " are left");
+  throw Error(ErrorCode::cache_full, "cache: no room for " + core::counted(count, "page") +
+                                         ": max_pages " + std::to_string(max_pages_) + " leaves " +
+                                         std::to_string(possible));
 }
 
 /// Adds at least `count` free pages, filled with zeros: what lies behind a sequence's last token is
@@ -39,9 +40,8 @@ void PagePool::grow(std::int64_t count) {
     slabs_.push_back(std::move(slab));
   } catch (...) {  // there is no memory: nothing else is thrown here
     while (static_cast<std::int64_t>(pages_.size()) > total) pages_.pop_back();
-    throw Error(ErrorCode::out_of_memory, "cache: no memory for " + std::to_string(count) +
-                                              " pages of " + std::to_string(page_floats_) +
-                                              " floats");
+    throw Error(ErrorCode::out_of_memory, "cache: no memory for " + core::counted(count, "page") +
+                                              " of " + std::to_string(page_floats_) + " floats");
   }
   for (std::int64_t i = total + count; i > total; --i) {  // the first is taken first
     free_.push_back(&pages_[static_cast<std::size_t>(i - 1)]);

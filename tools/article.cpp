@@ -3,6 +3,7 @@
 #include "article.hpp"
 
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "core/random.hpp"
 #include "heat_map.hpp"
 #include "machine.hpp"
@@ -62,8 +63,9 @@ void check(const ArticleOptions& options, const TokenizedText& tokens) {
   const auto rows = static_cast<double>(options.batch) * static_cast<double>(tokens.words.size());
   const double floats =
       static_cast<double>(tokens.vocabulary.size()) * dim + 9.0 * dim * dim + 12.0 * rows * dim;
-  require_memory(4.0 * floats, fmt::format("--batch {} with {} tokens of --dim {}", options.batch,
-                                           tokens.words.size(), options.dim));
+  require_memory(4.0 * floats,
+                 fmt::format("--batch {} with {} of --dim {}", options.batch,
+                             core::counted(tokens.words.size(), "token"), options.dim));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What `rapt run` shows of the sentence: steps and shapes, heat maps, vectors, time; and as JSON.
 #include "article.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "heat_map.hpp"
 #include "machine.hpp"
 #include "rapt/isa.hpp"
@@ -35,8 +36,8 @@ std::string ids_text(const TokenizedText& tokens) {
 
 std::string vocabulary_text(const TokenizedText& tokens) {
   const std::size_t count = tokens.vocabulary.size();
-  std::string text =
-      fmt::format("{} words, {}:", count, tokens.built_in ? "built in" : "of this text, sorted");
+  std::string text = fmt::format("{}, {}:", core::counted(count, "word"),
+                                 tokens.built_in ? "built in" : "of this text, sorted");
   for (std::size_t id = 0; id < std::min<std::size_t>(count, 10); ++id) {
     text += fmt::format(" {}={}", id, tokens.vocabulary[id]);
   }
@@ -116,7 +117,7 @@ std::string weights_text(const ArticleOptions& options, const ArticleResult& res
     text += head_text(options, result, head, colour);
   }
   if (options.heads > kMostHeads) {
-    text += fmt::format("… and {} heads more.\n\n", options.heads - kMostHeads);
+    text += fmt::format("… and {} more.\n\n", core::counted(options.heads - kMostHeads, "head"));
   }
   return text;
 }

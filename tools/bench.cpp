@@ -156,8 +156,8 @@ void check(const WorkShape& shape, bool heads_matter) {
   }
   const WorkShape whole = completed(shape);
   if (whole.paged && whole.kv_len < whole.q_len) {
-    throw UsageError(fmt::format("--kv-len: {} tokens of a cache are fewer than the queries {}",
-                                 whole.kv_len, whole.q_len));
+    throw UsageError(
+        fmt::format("--kv-len: {} in a cache is below --q-len {}", whole.kv_len, whole.q_len));
   }
 }
 

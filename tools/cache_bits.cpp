@@ -1,6 +1,7 @@
 #include "cache_bits.hpp"
 
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/kv_cache.hpp"
@@ -125,8 +126,7 @@ CacheBits compare_cache_bits(const CacheStream& stream, std::span<const Isa> isa
         if (result.bits.empty()) result.bits = got;
         if (same_bits(got, result.bits)) return;
         result.different.push_back(how + " on " + std::string(isa_name(isa)) + " with " +
-                                   std::to_string(threads) +
-                                   (threads == 1 ? " thread" : " threads"));
+                                   core::counted(threads, "thread"));
       };
       check("one tensor", arena.execute([&] { return work.in_one_tensor(); }));
       for (const std::int64_t chunk : promised_chunks(stream)) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "core/counted.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt::conformance {
@@ -33,10 +34,10 @@ Comparison compare(const CaseTensor& want, std::span<const float> got, const Tol
   const std::vector<double> wanted = want.doubles();
   const auto cared = care != nullptr ? care->bools() : std::vector<unsigned char>(wanted.size(), 1);
   if (wanted.size() != got.size() || (care != nullptr && care->shape != want.shape)) {
-    throw Error(ErrorCode::malformed_file,
-                "output '" + want.role + "' of shape " + to_text(want.shape) +
-                    " is not of the size of the " + std::to_string(got.size()) +
-                    " computed values or not of the shape of its Y_care");
+    throw Error(ErrorCode::malformed_file, "output '" + want.role + "' of shape " +
+                                               to_text(want.shape) + " is not of the size of the " +
+                                               core::counted(got.size(), "computed value") +
+                                               " or not of the shape of its Y_care");
   }
 
   Comparison result{.tensor = want.role, .used_bound = 0, .mismatch = {}};

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "check_attention.hpp"
+#include "core/counted.hpp"
 #include "rapt/error.hpp"
 #include "rapt/rope.hpp"
 
@@ -60,9 +61,9 @@ Outcome run_rotary_embedding(const Case& facts) {
   const std::int64_t given = facts.integer("rotary_embedding_dim", 0);
   const std::int64_t rotary_dims = given == 0 ? head_dim : given;
   if (cos.view.shape[1] * 2 != rotary_dims) {
-    throw Error(ErrorCode::malformed_file, "cos_cache of " + std::to_string(cos.view.shape[1]) +
-                                               " pairs does not match rotary dims " +
-                                               std::to_string(rotary_dims));
+    throw Error(ErrorCode::malformed_file,
+                "cos_cache of " + core::counted(cos.view.shape[1], "pair") +
+                    " does not match rotary dims " + std::to_string(rotary_dims));
   }
 
   std::vector<std::int64_t> positions(static_cast<std::size_t>(batch * tokens));

@@ -2,6 +2,7 @@
 #include "machine.hpp"
 
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "rapt/error.hpp"
 
 #include <fmt/format.h>
@@ -97,8 +98,7 @@ nlohmann::json to_json(const Machine& machine) {
 }
 
 std::string sentence(const Machine& machine) {
-  std::string text =
-      fmt::format("{}, {} core{}", machine.cpu, machine.cores, machine.cores == 1 ? "" : "s");
+  std::string text = fmt::format("{}, {}", machine.cpu, core::counted(machine.cores, "core"));
   if (machine.l1d > 0) text += ", L1d " + format_bytes(machine.l1d);
   if (machine.l2 > 0) text += ", L2 " + format_bytes(machine.l2);
   if (machine.l3 > 0) text += ", L3 " + format_bytes(machine.l3);

@@ -1,5 +1,6 @@
 // The report of measured rounds as tables and as JSON.
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "explain.hpp"
 #include "rounds.hpp"
 
@@ -58,8 +59,8 @@ nlohmann::json to_json(const CacheBits& cache) {
 /// "equal on avx512, avx2, scalar (2048 tokens: one by one, 7, 64, 1000, whole; 1 and 2 threads)".
 std::string sentence(const CacheBits& cache) {
   if (!cache.different.empty()) return "DIFFERENT: " + joined(cache.different);
-  return fmt::format("equal on {} ({} tokens: one by one, 7, 64, 1000, whole; 1 and 2 threads)",
-                     isa_list(cache.isas), cache.stream.tokens);
+  return fmt::format("equal on {} ({}: one by one, 7, 64, 1000, whole; 1 and 2 threads)",
+                     isa_list(cache.isas), core::counted(cache.stream.tokens, "token"));
 }
 
 /// "equal on avx512, avx2, scalar", or where they differ.
@@ -131,8 +132,8 @@ std::string to_json_text(const BenchReport& report) {
 
 std::string to_table(const BenchReport& report) {
   std::string text = sentence(report.machine) + "\n";
-  text += fmt::format("{} thread{}, f32; FMA peak {:.1f} GFLOP/s, {} {:.1f} GB/s ({})\n",
-                      report.threads, report.threads == 1 ? "" : "s", report.fma_peak * 1e-9,
+  text += fmt::format("{}, f32; FMA peak {:.1f} GFLOP/s, {} {:.1f} GB/s ({})\n",
+                      core::counted(report.threads, "thread"), report.fma_peak * 1e-9,
                       report.bandwidth_is_memory ? "reading memory" : "reading a cache",
                       report.read_bandwidth * 1e-9, report.read_loop);
   const WorkResult* previous = nullptr;

@@ -3,6 +3,7 @@
 
 #include "article.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "layer_weights.hpp"
 #include "machine.hpp"
 #include "rapt/error.hpp"
@@ -138,10 +139,10 @@ std::string report(const LayerOptions& options, const LayerRun& run) {
                                  sentence(describe_machine()));
   text += fmt::format("Weights   {}: {}, ...\n", printable(options.weights),
                       printable(run.layer.naming));
-  text +=
-      fmt::format("Layer     model_dim {}, {} heads of {}, {} key/value heads, output_dim {}{}\n",
-                  run.config.model_dim, run.config.num_heads, run.config.head_dim,
-                  run.config.num_kv_heads, run.config.output_dim, options.causal ? ", causal" : "");
+  text += fmt::format("Layer     model_dim {}, {} of {}, {}, output_dim {}{}\n",
+                      run.config.model_dim, core::counted(run.config.num_heads, "head"),
+                      run.config.head_dim, core::counted(run.config.num_kv_heads, "key/value head"),
+                      run.config.output_dim, options.causal ? ", causal" : "");
   text += "          Attention alone: no position embedding, normalisation or residual.\n";
   text += fmt::format("Input     {} {}\n", printable(options.input), format_shape(run.input.shape));
   text += fmt::format("Output    {}{}\n", format_shape(run.output_shape),

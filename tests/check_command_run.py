@@ -66,7 +66,10 @@ class Run(CommandCase):
 
     def test_colour_needs_a_terminal_and_respects_no_color(self):
         def on_terminal(**environment):
-            master, slave = pty.openpty()
+            try:
+                master, slave = pty.openpty()
+            except OSError as error:  # as in a chroot without /dev/pts
+                self.skipTest(f"there is no terminal: {error}")
             with subprocess.Popen(COMMAND + ["run"], stdout=slave,
                                   env={**os.environ, "TERM": "xterm-256color", **environment}) as p:
                 os.close(slave)

@@ -7,6 +7,7 @@ set -euo pipefail
 
 packages=(
   g++ meson ninja-build pkg-config
+  dpkg-dev                                           # tells Meson where Debian looks for libraries
   libxsimd-dev libtbb-dev nlohmann-json3-dev libcli11-dev libfmt-dev
   doctest-dev libbenchmark-dev
 )

@@ -18,11 +18,10 @@ namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 /// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
-/// packed panels. touched: where a group of keys is touched already; after: where one can be for
-/// what is read next; each may be null. Returns where one was touched last, or null.
-inline const float* few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
-                                    const QueryTile& tile, const float* touched,
-                                    const float* after) {
+/// packed panels. after: where as much as a group of keys can be touched for what is read next; may
+/// be null.
+inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch,
+                            const QueryTile& tile, const float* after) {
   const KeyRows k = key_rows(args, scratch, tile.block, tile.keys);
   const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
   const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
@@ -34,20 +33,17 @@ inline const float* few_rows_scores(const AttendArgs& args, const AttendScratch&
       with_rows<ScoreTile>(tile.rows, scratch.q, panel, args.head_dim, j, scratch.s, nullptr);
     }
   }
-  if (keys == 0) return nullptr;
+  if (keys == 0) return;
   const float* const first = k.first + tile.keys.begin * k.stride;
   if (takes_groups(k.stride, args.head_dim, tile.keys.begin)) {
     const std::int64_t group = kVecLanes * args.head_dim;
-    for (std::int64_t i = 0; first != touched && i < group; i += kLineFloats) touch(first + i);
-    const float* const next = after != nullptr ? after : first + (keys - 1) * group;
-    with_rows<KeyGroups, kFewRows>(tile.rows, scratch.q, first, keys, args.head_dim, scratch.s,
-                                   tile.keys.begin, next);
-    return next;
+    if (after == nullptr) after = first + (keys - 1) * group;
+    return with_rows<KeyGroups, kFewRows>(tile.rows, scratch.q, first, keys, args.head_dim,
+                                          scratch.s, tile.keys.begin, after);
   }
   with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, first, k.stride, keys, args.head_dim,
                                   scratch.v);
   store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
-  return nullptr;
 }
 
 /// Whether the item takes K and V as they lie. Its scores pass through the memory of V's panels,
@@ -145,7 +141,6 @@ inline const float* read_after_keys(const AttendArgs& args, const QueryTile& til
 /// nobody sees is saved here.
 inline void few_rows_weights(const AttendArgs& args, const AttendScratch& scratch,
                              std::int64_t begin, std::int64_t end, FewRowsRun& run) {
-  const float* touched = nullptr;
   for (std::int64_t block = begin; block < end; ++block) {
     QueryTile tile(args, 0, block);
     if (tile.keys.begin == tile.keys.end) {
@@ -161,7 +156,7 @@ inline void few_rows_weights(const AttendArgs& args, const AttendScratch& scratc
     run.numbers[run.count] = block;
     run.count += 1;
     const float* after = read_after_keys(args, tile, block + 1 == end, run.blocks[0].v);
-    touched = few_rows_scores(args, own, tile, touched, after);
+    few_rows_scores(args, own, tile, after);
     tile_weights(args, own, tile);
   }
 }

@@ -21,9 +21,8 @@ RAPT_INLINE bool takes_groups(std::int64_t k_stride, std::int64_t head_dim, std:
 /// touched.
 template <int R>
 struct KeyGroups {
-  /// q: the row tile. k: the first key, whose group is touched already. s: the row tile's scores
-  /// from key `first` on, which is a multiple of kVecLanes. after: what the last group touches, as
-  /// many floats as a group has.
+  /// q: the row tile. k: the first key. s: the row tile's scores from key `first` on, which is a
+  /// multiple of kVecLanes. after: what the last group touches, as many floats as a group has.
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t groups,
                                 std::int64_t head_dim, float* s, std::int64_t first,
                                 const float* after) {

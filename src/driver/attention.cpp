@@ -52,12 +52,11 @@ float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args) {
   return scratch.reserve(kernels.attend_scratch(args));
 }
 
-/// Few rows in whole vectors, of tensors or packed pages, have ways of their own to read ahead, and
-/// do not look at AttendArgs::next.
+/// Few rows that take K and V as they lie have ways of their own to read ahead, and do not look at
+/// AttendArgs::next.
 bool reads_ahead(const kernels::KernelSet& kernels, const AttendArgs& args) {
-  const bool rows_of_pages = args.pages.k != nullptr && args.pages.packed == 0;
-  return args.rows <= kernels.few_rows && args.head_dim % kernels.lanes == 0 &&
-         args.value_dim % kernels.lanes == 0 && !rows_of_pages;
+  if (args.rows > kernels.few_rows || args.value_dim % kernels.lanes != 0) return false;
+  return args.pages.k == nullptr ? args.head_dim % kernels.lanes == 0 : args.pages.packed != 0;
 }
 
 void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {

@@ -37,7 +37,8 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
   pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
   // Few rows do not repay the copy, nor do rows of V that lie close together; a value_dim that is
   // no whole number of tiles needs the padding.
-  const bool in_place = args.rows < kPackValuesRows || args.v_stride <= kNearValuesStride;
+  const bool in_place =
+      args.rows < kPackValuesRows || (args.v_stride >= 0 && args.v_stride <= kNearValuesStride);
   if (in_place && args.value_dim % kColumns == 0) {
     return {scratch.k, nullptr, v, args.v_stride, kPanel, nullptr};
   }
@@ -45,8 +46,9 @@ RAPT_INLINE PackedBlock pack_block(const AttendArgs& args, const AttendScratch& 
   return {scratch.k, nullptr, scratch.v, kPanel, kKeyBlock * kPanel, nullptr};
 }
 
-/// What comes after `block`: the outputs of rows [first, last), the item's next block or else the
-/// next item's first inputs.
+/// What comes after `block`: the outputs of rows [first, last), which it is the last block of, the
+/// item's next block or else the next item's first inputs. last: 0 where outputs are not written
+/// directly; those of all rows then come after the last block.
 inline Prefetcher prefetch_after(const AttendArgs& args, std::int64_t block, std::int64_t first,
                                  std::int64_t last) {
   Prefetcher prefetcher;
@@ -91,8 +93,9 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
   if (takes_runs(args)) {
     return attend_few_rows(args, scratch, begin, end);
   }
-  // What a row sees begins and ends no earlier than what the row before it does.
-  DirectRows rows{direct ? 0 : args.rows, 0};
+  // What a row sees begins and ends no earlier than what the row before it does, and begins at most
+  // a key later: what the rows of a tile see has no gaps.
+  DirectRows direct_rows{direct ? 0 : args.rows, 0};
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, block);
     if (keys.begin == keys.end) continue;
@@ -100,20 +103,23 @@ inline void attend_blocks(const AttendArgs& args, const AttendScratch& scratch, 
       attend_few_rows_of_pages(args, scratch, block, keys);
       continue;
     }
-    const std::int64_t ended = rows.ended;
-    while (direct && rows.ended < args.rows && !row_tile_sees(args, rows.ended, block + 1)) {
-      rows.ended += kRows;
+    const std::int64_t ended = direct_rows.ended;
+    while (direct && direct_rows.ended < args.rows &&
+           !row_tile_sees(args, direct_rows.ended, block + 1)) {
+      direct_rows.ended += kRows;
     }
-    Prefetcher prefetcher = prefetch_after(args, block, ended, rows.ended);
+    Prefetcher prefetcher = prefetch_after(args, block, ended, direct_rows.ended);
     const PackedBlock packed = pack_block(args, scratch, block, keys);
     for (std::int64_t row = 0; row < args.rows; row += kQueryRows) {
       const QueryTile tile(args, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
-      attend_query_tile(args, scratch, tile, packed, {rows.begun - row, rows.ended - row},
-                        prefetcher);
+      attend_query_tile(args, scratch, tile, packed,
+                        {direct_rows.begun - row, direct_rows.ended - row}, prefetcher);
     }
     if (block + 1 == end) break;
-    while (rows.begun < args.rows && row_tile_sees(args, rows.begun, block)) rows.begun += kRows;
+    while (direct_rows.begun < args.rows && row_tile_sees(args, direct_rows.begun, block)) {
+      direct_rows.begun += kRows;
+    }
   }
 }
 

@@ -132,8 +132,8 @@ RAPT_INLINE void with_vectors(std::int64_t vectors, const F& use, std::int64_t c
   }
 }
 
-/// Floats of a dense row of V that is met with no more than its multiply-adds. (A row of 128: 1.11
-/// of the time of chunks from memory, AVX-512.)
+/// Floats up to which a dense row of V that is one part is met with no more than its multiply-adds.
+/// (A row of 128: 1.11 of the time of chunks from memory, AVX-512.)
 constexpr std::int64_t kShortRow = 64;
 
 /// Blocks whose rows of V are dense, short and one part.

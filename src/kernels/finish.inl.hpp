@@ -38,12 +38,6 @@ RAPT_INLINE float* output_row(const AttendArgs& args, RowPosition at) {
   return args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
 }
 
-/// Floats from a row's output to the next row's; 0 where that differs from row to row.
-RAPT_INLINE std::int64_t output_row_stride(const AttendArgs& args) {
-  if (args.group == 1) return args.out_token_stride;
-  return args.out_token_stride == args.group * args.out_head_stride ? args.out_head_stride : 0;
-}
-
 /// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
 /// and l become the new ones. From the state of no block at all (-inf, 0) this copies: a = 0, b
 /// = 1.

@@ -94,10 +94,12 @@ class Prefetcher {
   const char *row_start_ = nullptr, *line_ = nullptr;
 };
 
+// Rows of a group begin with its first head: what lies before the first row is asked for, too.
+
 inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
   const RowPosition at = position_of(args, args.row_begin);
-  prefetcher.add(args.q + at.query * args.q_token_stride + at.head * args.q_head_stride, args.rows,
-                 args.head_dim, args.q_token_stride, args.group, args.q_head_stride);
+  prefetcher.add(args.q + at.query * args.q_token_stride, at.head + args.rows, args.head_dim,
+                 args.q_token_stride, args.group, args.q_head_stride);
 }
 
 /// Of rows [first, last) of the item.

@@ -242,7 +242,7 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   store(scratch.largest, largest);
 }
 
-/// The same from pages where they lie.
+/// Weighted values of the tile, from pages where they lie.
 inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
                          const QueryTile& tile, DirectRows direct, float* const* out,
                          Prefetcher& prefetcher) {
@@ -258,7 +258,8 @@ inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
   }
 }
 
-/// Weighted values of the tile. Column tiles outside: a tile of V stays in L1 for all rows.
+/// Weighted values of the tile, wherever V is. Column tiles outside: a tile of V stays in L1 for
+/// all rows.
 inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, DirectRows direct, Prefetcher& prefetcher) {
   float* out[kQueryRows];
@@ -317,10 +318,9 @@ class ElementsPrefetcher {
            const MaskStrides& stride) {
     if (elements == nullptr || stride.key != 1) return;
     const RowPosition at = position_of(args, args.row_begin + tile.row);
-    const T* first = elements + at.query * stride.query + at.head * stride.head +
-                     tile.block * kKeyBlock + tile.keys.begin;
-    elements_.add(first, tile.rows, tile.keys.end - tile.keys.begin, stride.query, args.group,
-                  stride.head);
+    const T* first = elements + at.query * stride.query + tile.block * kKeyBlock + tile.keys.begin;
+    elements_.add(first, at.head + tile.rows, tile.keys.end - tile.keys.begin, stride.query,
+                  args.group, stride.head);
   }
 
   Prefetcher& next_;

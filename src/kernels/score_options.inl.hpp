@@ -151,7 +151,7 @@ struct CapAndSlope {
   RAPT_INLINE float operator()(float* row, RowPosition at, KeyRange seen) const {
     const float slope = kSloped ? args.alibi_slopes[at.head] : 0.0f;
     const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance_of(args, at, key)))};
-    return change_scores(row, seen, [this, alibi](Vec s, Vec j, std::int64_t first) {
+    return change_scores(row, seen, [&](Vec s, Vec j, std::int64_t first) {
       if constexpr (kCapped) s = cap(s, j, first);
       if constexpr (kSloped) s = alibi(s, j, first);
       return s;
@@ -159,7 +159,7 @@ struct CapAndSlope {
   }
 };
 
-/// The same with a bias between the two, or at any distance.
+/// The same with a bias between the two, or with ALiBi at any distance.
 inline float apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
                                  KeyRange seen, float* row) {
   const SoftCap cap{Vec(args.soft_cap)};

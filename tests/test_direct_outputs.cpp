@@ -16,13 +16,17 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kTokens = 900;
+/// Blocks enough for rows to begin and end at different ones.
+std::int64_t tokens() { return quick() ? 530 : 900; }
 
 /// `heads` on one kv head, all tokens against all, with lse.
 Spec many_rows(std::int64_t heads, std::int64_t value_dim) {
   Spec spec;
-  spec.shape = {
-      .heads = heads, .q_len = kTokens, .kv_len = kTokens, .head_dim = 64, .value_dim = value_dim};
+  spec.shape = {.heads = heads,
+                .q_len = tokens(),
+                .kv_len = tokens(),
+                .head_dim = 16,
+                .value_dim = value_dim};
   spec.lse = true;
   return spec;
 }
@@ -52,7 +56,7 @@ void check_threads(const Problem& problem) {
 TEST_CASE("direct outputs: causal rows and windows") {
   for (const std::int64_t heads : {1, 3, 5}) {
     for (const std::int64_t value_dim : {32, 96}) {
-      if (quick() && (heads == 5) != (value_dim == 96)) continue;
+      if (quick() && (heads != 3 || value_dim != 32)) continue;
       for (const Mask& mask : slanted_masks()) {
         Spec spec = many_rows(heads, value_dim);
         spec.mask = mask;
@@ -63,17 +67,17 @@ TEST_CASE("direct outputs: causal rows and windows") {
 }
 
 TEST_CASE("direct outputs: prefixes, lengths and score options") {
-  Spec spec = many_rows(3, 64);
+  Spec spec = many_rows(3, 32);
   spec.mask = causal(0);
   spec.mask.window_left = 60;
   spec.prefix_per_sequence = true;
   check_threads(Problem(spec));
-  spec = many_rows(3, 64);
+  spec = many_rows(3, 32);
   spec.mask = causal(200);
   spec.kv_lens = true;
   check_threads(Problem(spec));
   for (const bool capped : {false, true}) {
-    spec = many_rows(3, 64);
+    spec = many_rows(3, 32);
     spec.mask = causal(0).windowed(300, 0);
     if (capped) spec.soft_cap = 3.0f;
     spec.alibi_slope = 0.25f;
@@ -85,9 +89,9 @@ TEST_CASE("direct outputs: prefixes, lengths and score options") {
 TEST_CASE("direct outputs: what is not finite, at the first, a middle and the last key") {
   for (const float poison :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    for (const std::int64_t key : {std::int64_t{0}, std::int64_t{300}, kTokens - 1}) {
+    for (const std::int64_t key : {std::int64_t{0}, std::int64_t{300}, tokens() - 1}) {
       for (const Mask& mask : {causal(0), causal(0).windowed(300, 0)}) {
-        Spec spec = many_rows(3, 64);
+        Spec spec = many_rows(3, 32);
         spec.mask = mask;
         Problem problem(spec);
         problem.v(0, 0, key, 5) = poison;

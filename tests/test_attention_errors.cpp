@@ -136,7 +136,9 @@ void set_lengths(Arguments& a, std::vector<std::int64_t> lengths) {
 
 std::vector<Mistake> option_mistakes() {
   return {
-      {"too few kv_lens", [](Arguments& a) { set_lengths(a, {5}); }, {"kv_lens: ", "1", "2"}},
+      {"too few kv_lens",
+       [](Arguments& a) { set_lengths(a, {5}); },
+       {"kv_lens: lengths 1", "q's batch 2"}},
       {"negative kv_len",
        [](Arguments& a) {
          set_lengths(a, {5, -1});
@@ -152,7 +154,7 @@ std::vector<Mistake> option_mistakes() {
          a.numbers = {1, 2, 3};
          a.options.mask = causal(a.numbers);
        },
-       {"mask: ", "3", "2"}},
+       {"mask.query_offsets: offsets 3", "sequences 2"}},
       {"query_offsets without causal",
        [](Arguments& a) {
          a.options.mask.kind = Mask::Kind::none;
@@ -182,7 +184,7 @@ std::vector<Mistake> option_mistakes() {
          a.numbers = {1, 2, 3};
          a.options.mask = causal().with_prefix(a.numbers);
        },
-       {"mask: 3 prefix_lens", "2"}},
+       {"mask.prefix_lens: lengths 3", "sequences 2"}},
       {"negative length in prefix_lens",
        [](Arguments& a) {
          a.numbers = {1, -4};
@@ -222,7 +224,7 @@ std::vector<Mistake> score_option_mistakes() {
        [](Arguments& a) {
          set_slopes(a, {1, 1});
        },
-       {"alibi_slopes: ", "2", "4"}},
+       {"alibi_slopes: values 2", "heads 4"}},
       {"slope of NaN",
        [=](Arguments& a) {
          set_slopes(a, {1, kNaN, 1, 1});
@@ -237,7 +239,7 @@ std::vector<Mistake> score_option_mistakes() {
        [](Arguments& a) {
          set_sinks(a, {1, 1, 1, 1, 1});
        },
-       {"sinks: ", "5", "4"}},
+       {"sinks: values 5", "heads 4"}},
       {"sink of NaN",
        [=](Arguments& a) {
          set_sinks(a, {kNaN, 1, 1, 1});

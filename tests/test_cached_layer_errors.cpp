@@ -62,6 +62,8 @@ TEST_CASE("rows, sequences and outputs that do not fit are refused") {
   CHECK(spoilt([](Call& c) {
           c.rows = {0, 5, 7};
         }) == "queries.rows: offset 7 at 2 is not within 5 and the 6 rows");
+  CHECK(spoilt([](Call& c) { c.x.shape[0] = c.y.shape[0] = 1; }) ==
+        "queries.rows: offset 5 at 1 is not within 0 and the 1 row");
   CHECK(spoilt([](Call& c) {
           MultiHeadAttentionConfig config = c.problem.config;
           config.kv_model_dim = 8;

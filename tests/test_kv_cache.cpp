@@ -163,13 +163,14 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
       {[&] { attend(tokens.queries(0, 60), a, 60, {}); },
        {"q: q_len 60 of sequence 0", "its length 50"}},
       {[&] { attend(q, a, 10, {.mask = causal(3)}); }, {"mask: query_offset 3"}},
-      {[&] { attend(q, a, 10, {.mask = causal(offsets)}); }, {"mask: 1 query_offsets"}},
+      {[&] { attend(q, a, 10, {.mask = causal(offsets)}); },
+       {"mask.query_offsets: 1 offset cannot"}},
       {[&] {
          attention(q, cache, {.sequences = twice, .rows = rows}, outputs.rows(0, 10),
                    {.mask = causal().with_prefix(offsets)});
        },
        {"mask.prefix_lens: lengths 1", "queries.sequences 2"}},
-      {[&] { attend(q, a, 10, {.kv_lens = offsets}); }, {"kv_lens: 1 lengths"}},
+      {[&] { attend(q, a, 10, {.kv_lens = offsets}); }, {"kv_lens: 1 length cannot"}},
       {[&] { attend(q, a, 10, {.soft_cap = -1.0f}); }, {"soft_cap: -1.0"}},
   };
   for (const Mistake& mistake : mistakes) {

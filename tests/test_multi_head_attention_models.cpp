@@ -102,7 +102,7 @@ TEST_CASE("a norm or table that does not fit the heads is refused") {
   SUBCASE("table") {
     const RopeTable wide(Rope::half, {.rotary_dims = 14, .positions = 4});
     p.config.rope = wide;
-    CHECK(refused() == "config.rope: 7 pairs are not within 1 and half of head_dim 12");
+    CHECK(refused() == "config.rope: pairs 7 is not within 1 and half of head_dim 12");
   }
 }
 

@@ -202,13 +202,18 @@ TEST_CASE("row offsets that cannot be are an error that names them, and nothing 
       {[](RaggedProblem& r) { r.q_rows[6] = 65; }, {"rows.q: ", "65", "64"}},
       {[](RaggedProblem& r) { r.q_rows[0] = -1; }, {"rows.q: ", "-1"}},
       {[](RaggedProblem& r) { r.kv_rows[6] = 931; }, {"rows.kv: ", "931", "930"}},
-      {[](RaggedProblem& r) { r.kv_rows.pop_back(); }, {"rows.kv: ", "6", "7"}},
+      {[](RaggedProblem& r) { r.kv_rows.pop_back(); }, {"rows.kv: offsets 6", "rows.q's 7"}},
       {[](RaggedProblem& r) { r.q_rows.clear(); }, {"rows.q: "}},
       {[](RaggedProblem& r) {
          r.kv_lens[1] = 20;
          r.problem.options.kv_lens = r.kv_lens;
        },
        {"kv_lens: ", "20", "19"}},
+      {[](RaggedProblem& r) {
+         r.kv_lens[4] = 2;
+         r.problem.options.kv_lens = r.kv_lens;
+       },
+       {"kv_lens: length 2 of sequence 4 is not within 0 and its 1 row of k"}},
       {[](RaggedProblem& r) {
          r.kv_lens.pop_back();
          r.problem.options.kv_lens = r.kv_lens;
@@ -218,7 +223,7 @@ TEST_CASE("row offsets that cannot be are an error that names them, and nothing 
          r.offsets.pop_back();
          r.problem.options.mask = causal(r.offsets);
        },
-       {"mask: ", "5", "6"}},
+       {"mask.query_offsets: offsets 5", "sequences 6"}},
       {[](RaggedProblem& r) { r.problem.k.shape[1] = 1; }, {"v: ", "1", "2"}},
       {[](RaggedProblem& r) {
          static float sums[6 * 585];

@@ -188,11 +188,13 @@ TEST_CASE("wrong arguments of apply_rope are errors that name them, and nothing 
   };
   const TensorView<float, 4> x = rows.view(rows.x);
   const TensorView<float, 4> to = rows.view(y);
-  check("first_position: 3", [&] { apply_rope(x, to, table, 3); });
+  check("first_position: 3 with 3 tokens", [&] { apply_rope(x, to, table, 3); });
+  check("first_position: 5 with 1 token is not within the table's 5 rows",
+        [&] { apply_rope(x.sliced(2, 0, 1), to.sliced(2, 0, 1), table, 5); });
   check("first_position: -1", [&] { apply_rope(x, to, table, -1); });
   check("table: is empty", [&] { apply_rope(x, to, RopeView{}); });
   check("y: tokens 2", [&] { apply_rope(x, to.sliced(2, 0, 2), table); });
-  check("4 pairs", [&] { apply_rope(x.sliced(3, 0, 7), to.sliced(3, 0, 7), table); });
+  check("pairs 4 is not within", [&] { apply_rope(x.sliced(3, 0, 7), to.sliced(3, 0, 7), table); });
   check("position 5 of sequence 1", [&] {
     apply_rope(x, to, table, TensorView<const std::int64_t, 2>(wrong.data(), {2, 3}));
   });
@@ -242,7 +244,7 @@ TEST_CASE("wrong rope options of attention are errors that name them") {
   check("rope.q_positions: tokens 2", [](Problem& p) {
     p.options.rope.q_positions = {p.q_positions.data(), {2, 2}};
   });
-  check("rope: 9 pairs", [](Problem& p) {
+  check("rope: pairs 9 is not within", [](Problem& p) {
     p.options.rope.table.cos.shape[1] = 9;
     p.options.rope.table.sin.shape[1] = 9;
     p.options.rope.table.cos.strides[0] = 0;

@@ -110,9 +110,12 @@ TEST_CASE("a T5 bias that cannot be is an error that names the argument, and not
   check("config.buckets: 1 is not at least 2", good_table, {.buckets = 1, .bidirectional = false},
         4, good_out);
   check("config.max_distance: 8 ", good_table, {.max_distance = 8}, 4, good_out);
-  check("table: 32 rows do not match config.buckets 16", good_table, {.buckets = 16}, 4, good_out);
+  check("table: rows 32 does not match config.buckets 16", good_table, {.buckets = 16}, 4,
+        good_out);
   check("by_distance: heads 1 ", good_table, {}, 4, good_out.sliced(0, 0, 1));
   check("q_len: 11 is not within 1 and the 10", good_table, {}, 11, good_out);
+  check("q_len: 4 is not within 1 and the 1 distance of", good_table, {}, 4,
+        good_out.sliced(1, 0, 1));
   check("q_len: 0 ", good_table, {}, 0, good_out);
   check("table: no memory", {nullptr, {32, 2}}, {}, 4, good_out);
   check("by_distance: overlaps table", {by_distance.data(), {4, 2}},

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/counted.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -41,7 +42,7 @@ class AlignedBuffer {
                              : allocate_aligned(static_cast<std::size_t>(floats) * sizeof(float));
     if (memory == nullptr) {
       throw Error(ErrorCode::out_of_memory,
-                  "workspace: no memory for " + std::to_string(floats) + " floats");
+                  "workspace: no memory for " + core::counted(floats, "float"));
     }
     data_ = static_cast<float*>(memory);
     capacity_ = floats;

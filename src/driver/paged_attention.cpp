@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -17,6 +18,7 @@ namespace rapt {
 namespace {
 
 using core::check_extent;
+using core::counted;
 using core::fail;
 using core::memory_range;
 using core::MemoryRange;
@@ -62,8 +64,8 @@ void check_length(const PagedKeyValues& pages, std::size_t s) {
   const std::int64_t columns = extents(pages.table)[1], page_size = pages.k.shape[1];
   if (length >= 0 && (length == 0 || (length - 1) / page_size < columns)) return;
   fail("pages.kv_lens: length " + std::to_string(length) + " of sequence " + std::to_string(s) +
-       " is not within 0 and the " + std::to_string(columns) + " pages of " +
-       std::to_string(page_size) + " tokens that the table has for it");
+       " is not within 0 and the " + counted(columns, "page") + " of " +
+       counted(page_size, "token") + " that the table has for it");
 }
 
 /// The addresses of all pages that a query sees, sequence after sequence.
@@ -89,7 +91,8 @@ void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64
     const std::int64_t page = entry(pages.table, s, p);
     if (page < 0 || page >= pages.k.shape[0]) {
       fail("pages.table: entry " + std::to_string(page) + " at (" + std::to_string(s) + ", " +
-           std::to_string(p) + ") is none of the " + std::to_string(pages.k.shape[0]) + " pages");
+           std::to_string(p) + ") is outside the " + counted(pages.k.shape[0], "page") +
+           " of pages.k");
     }
     addresses.k.push_back(pages.k.data + page * pages.k.strides[0]);
     addresses.v.push_back(pages.v.data + page * pages.v.strides[0]);
@@ -139,8 +142,8 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
       validate_queries(tensors.q, tensors.out, "the pages'", kv_heads, head_dim, value_dim);
   if (head_dim < 1) fail("pages.k: head_dim " + std::to_string(head_dim) + " is below 1");
   if (!options.kv_lens.empty()) {
-    fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
-         " lengths cannot be given beside pages.kv_lens");
+    fail("kv_lens: " + counted(options.kv_lens.size(), "length") +
+         " cannot be given beside pages.kv_lens");
   }
   const std::int64_t keys =
       pages.kv_lens.empty() ? 0 : std::max<std::int64_t>(0, std::ranges::max(pages.kv_lens));
@@ -159,7 +162,7 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
     add_sequences(pages, rows, options.mask, addresses, sequences);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory,
-                "workspace: no memory for the pages of " + std::to_string(count) + " sequences");
+                "workspace: no memory for the pages of " + counted(count, "sequence"));
   }
   tensors.k.shape = {1, kv_heads, keys, head_dim};
   tensors.v.shape = {1, kv_heads, keys, value_dim};

@@ -6,6 +6,7 @@
 #include <new>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -16,16 +17,14 @@
 namespace rapt {
 namespace {
 
+using core::counted;
 using core::fail;
 using core::memory_range;
 
 void check_rows(const RaggedRows& rows, std::int64_t q_rows, std::int64_t kv_rows) {
   validate_row_offsets("rows.q", rows.q, q_rows);
   validate_row_offsets("rows.kv", rows.kv, kv_rows);
-  if (rows.kv.size() != rows.q.size()) {
-    fail("rows.kv: " + std::to_string(rows.kv.size()) + " offsets do not match rows.q's " +
-         std::to_string(rows.q.size()));
-  }
+  core::check_extent("rows.kv: offsets", std::ssize(rows.kv), "rows.q's", std::ssize(rows.q));
 }
 
 void check_kv_lens(std::span<const std::int64_t> kv_lens, const RaggedRows& rows) {
@@ -36,7 +35,7 @@ void check_kv_lens(std::span<const std::int64_t> kv_lens, const RaggedRows& rows
     const std::int64_t own = rows.kv[s + 1] - rows.kv[s];
     if (kv_lens[s] >= 0 && kv_lens[s] <= own) continue;
     fail("kv_lens: length " + std::to_string(kv_lens[s]) + " of sequence " + std::to_string(s) +
-         " is not within 0 and its " + std::to_string(own) + " rows of k");
+         " is not within 0 and its " + counted(own, "row") + " of k");
   }
 }
 
@@ -76,7 +75,7 @@ void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
     add_ragged(options.mask, options.kv_lens, rows, sequences);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory,
-                "workspace: no memory for " + std::to_string(rows.q.size()) + " row offsets");
+                "workspace: no memory for " + counted(rows.q.size(), "row offset"));
   }
   attend_sequences(tensors, options, sequences);
 }

@@ -1,6 +1,7 @@
 // apply_rope(): validate, then rotate the rows of each head in parallel.
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
 #include "driver/rotation.hpp"
@@ -11,6 +12,7 @@
 namespace rapt {
 namespace {
 
+using core::counted;
 using core::fail;
 using Positions = TensorView<const std::int64_t, 2>;
 
@@ -56,8 +58,8 @@ void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const Rope
   const std::int64_t tokens = x.shape[2], rows = table.cos.shape[0];
   if (x.size() == 0) return;
   if (first_position < 0 || tokens > rows || first_position > rows - tokens) {
-    fail("first_position: " + std::to_string(first_position) + " and " + std::to_string(tokens) +
-         " tokens do not lie within the table's " + std::to_string(rows) + " rows");
+    fail("first_position: " + std::to_string(first_position) + " with " + counted(tokens, "token") +
+         " is not within the table's " + counted(rows, "row"));
   }
   rotate(x, y, table, {}, first_position);
 }

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/exact_math.hpp"
 #include "core/views.hpp"
 #include "rapt/error.hpp"
@@ -142,8 +143,8 @@ RopeTable::RopeTable(Rope style, const RopeConfig& config) : style_(style), conf
     sin_.resize(static_cast<std::size_t>(floats));
   } catch (const std::exception&) {  // bad_alloc or length_error
     throw Error(ErrorCode::out_of_memory, "config: no memory for " +
-                                              std::to_string(config.positions) + " positions of " +
-                                              std::to_string(pairs) + " pairs");
+                                              core::counted(config.positions, "position") + " of " +
+                                              core::counted(pairs, "pair"));
   }
   for (std::int64_t d = 0; d < pairs; ++d) {
     const double step = scaled_frequency(config, d);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/views.hpp"
 
 namespace rapt {
@@ -49,17 +50,11 @@ void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int
   check_buckets(config);
   const core::MemoryRange read = core::check_input("table", table);
   const core::MemoryRange written = core::check_output("by_distance", by_distance);
-  if (table.shape[0] != config.buckets) {
-    fail("table: " + std::to_string(table.shape[0]) + " rows do not match config.buckets " +
-         std::to_string(config.buckets));
-  }
-  if (by_distance.shape[0] != table.shape[1]) {
-    fail("by_distance: heads " + std::to_string(by_distance.shape[0]) +
-         " do not match the table's " + std::to_string(table.shape[1]));
-  }
+  core::check_extent("table: rows", table.shape[0], "config.buckets", config.buckets);
+  core::check_extent("by_distance: heads", by_distance.shape[0], "the table's", table.shape[1]);
   if (q_len < 1 || q_len > by_distance.shape[1]) {
     fail("q_len: " + std::to_string(q_len) + " is not within 1 and the " +
-         std::to_string(by_distance.shape[1]) + " distances of by_distance");
+         core::counted(by_distance.shape[1], "distance") + " of by_distance");
   }
   core::check_disjoint("by_distance", written, "table", read);
   for (std::int64_t i = 0; i < by_distance.shape[1]; ++i) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/counted.hpp"
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "driver/base_2.hpp"
@@ -15,6 +16,7 @@ namespace {
 
 using core::check_disjoint;
 using core::check_extent;
+using core::counted;
 using core::fail;
 using core::memory_range;
 
@@ -71,7 +73,7 @@ void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
   const auto product = checked_product(rows);
   if (!product || *product > kMost) {
     fail("q: batch " + std::to_string(q.shape[0]) + " x heads " + std::to_string(q.shape[1]) +
-         " x q_len " + std::to_string(q.shape[2]) + " rows are more than the limit of 2^40");
+         " x q_len " + std::to_string(q.shape[2]) + " is above the limit of 2^40 rows");
   }
 }
 
@@ -93,10 +95,8 @@ void check_prefix(const Mask& mask, std::int64_t sequences) {
   if (mask.prefix_len < 0) fail("mask: prefix_len " + len + " is negative");
   if (mask.prefix_lens.empty()) return;
   if (mask.prefix_len > 0) fail("mask: prefix_len " + len + " cannot be given beside prefix_lens");
-  if (static_cast<std::int64_t>(mask.prefix_lens.size()) != sequences) {
-    fail("mask: " + std::to_string(mask.prefix_lens.size()) +
-         " prefix_lens do not match the batch's " + std::to_string(sequences) + " sequences");
-  }
+  check_extent("mask.prefix_lens: lengths", std::ssize(mask.prefix_lens), "the batch's sequences",
+               sequences);
   for (const std::int64_t own : mask.prefix_lens) {
     if (own < 0) fail("mask: length " + std::to_string(own) + " of prefix_lens is negative");
   }
@@ -110,10 +110,8 @@ void check_mask(const Mask& mask, std::int64_t sequences) {
   if (mask.align == Mask::Align::bottom_right) {
     fail("mask: query_offsets cannot be combined with bottom_right, which sets every offset");
   }
-  if (static_cast<std::int64_t>(mask.query_offsets.size()) != sequences) {
-    fail("mask: " + std::to_string(mask.query_offsets.size()) +
-         " query_offsets do not match the batch's " + std::to_string(sequences) + " sequences");
-  }
+  check_extent("mask.query_offsets: offsets", std::ssize(mask.query_offsets),
+               "the batch's sequences", sequences);
 }
 
 /// Query offsets place the queries for a causal mask, a window or ALiBi; alone they would be
@@ -135,9 +133,9 @@ bool is_finite_in_base_2(float x) { return std::isfinite(to_base_2(x)); }
 void check_per_head(const char* name, std::span<const float> values, std::int64_t heads,
                     bool minus_infinity) {
   if (values.empty()) return;
-  if (static_cast<std::int64_t>(values.size()) != heads) {
-    fail(std::string(name) + ": " + std::to_string(values.size()) +
-         " values do not match q's heads " + std::to_string(heads));
+  if (std::ssize(values) != heads) {
+    fail(std::string(name) + ": values " + std::to_string(values.size()) +
+         " does not match q's heads " + std::to_string(heads));
   }
   for (std::size_t h = 0; h < values.size(); ++h) {
     if (is_finite_in_base_2(values[h]) || (minus_infinity && values[h] == -INFINITY)) continue;
@@ -155,10 +153,7 @@ void check_soft_cap(const AttentionOptions& options) {
 
 void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch, std::int64_t kv_len) {
   if (kv_lens.empty()) return;
-  if (static_cast<std::int64_t>(kv_lens.size()) != batch) {
-    fail("kv_lens: " + std::to_string(kv_lens.size()) + " lengths do not match q's batch " +
-         std::to_string(batch));
-  }
+  check_extent("kv_lens: lengths", std::ssize(kv_lens), "q's batch", batch);
   for (std::size_t b = 0; b < kv_lens.size(); ++b) {
     if (kv_lens[b] < 0 || kv_lens[b] > kv_len) {
       fail("kv_lens: length " + std::to_string(kv_lens[b]) + " of sequence " + std::to_string(b) +
@@ -267,7 +262,7 @@ void validate_row_offsets(const char* name, std::span<const std::int64_t> offset
     const std::int64_t least = s == 0 ? 0 : offsets[s - 1];
     if (offsets[s] >= least && offsets[s] <= rows) continue;
     fail(prefix + "offset " + std::to_string(offsets[s]) + " at " + std::to_string(s) +
-         " is not within " + std::to_string(least) + " and the " + std::to_string(rows) + " rows");
+         " is not within " + std::to_string(least) + " and the " + counted(rows, "row"));
   }
 }
 

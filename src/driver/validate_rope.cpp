@@ -32,7 +32,7 @@ void check_rope_table(const char* name, const RopeView& table, std::int64_t head
   }
   const std::int64_t pairs = table.cos.shape[1];
   if (pairs < 1 || pairs > head_dim / 2) {
-    fail(prefix + ": " + std::to_string(pairs) + " pairs are not within 1 and half of head_dim " +
+    fail(prefix + ": pairs " + std::to_string(pairs) + " is not within 1 and half of head_dim " +
          std::to_string(head_dim));
   }
   if (table.style != Rope::half && table.style != Rope::interleaved) {

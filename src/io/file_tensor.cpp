@@ -57,8 +57,8 @@ std::vector<float> zeros(const std::string& name, std::size_t count) {
   try {
     return std::vector<float>(count);
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, "tensor " + io::quote(name) + ": no memory for " +
-                                              std::to_string(count) + " floats");
+    throw Error(ErrorCode::out_of_memory,
+                "tensor " + io::quote(name) + ": no memory for " + core::counted(count, "float"));
   }
 }
 

@@ -30,8 +30,8 @@ enum class Place {
 
 void check_lens(const AttentionOptions& options) {
   if (options.kv_lens.empty()) return;
-  fail("kv_lens: " + std::to_string(options.kv_lens.size()) +
-       " lengths cannot be given with a cache, which knows them");
+  fail("kv_lens: " + counted(options.kv_lens.size(), "length") +
+       " cannot be given with a cache, which knows them");
 }
 
 /// What would move the queries from their places in the cache cannot be said twice.
@@ -41,8 +41,8 @@ void check_positions(const AttentionOptions& options) {
          " cannot be given with a cache, which knows the positions");
   }
   if (!options.mask.query_offsets.empty()) {
-    fail("mask: " + std::to_string(options.mask.query_offsets.size()) +
-         " query_offsets cannot be given with a cache, which knows the positions");
+    fail("mask.query_offsets: " + counted(options.mask.query_offsets.size(), "offset") +
+         " cannot be given with a cache, which knows the positions");
   }
 }
 

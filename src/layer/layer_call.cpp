@@ -43,8 +43,8 @@ class Workspace {
     overflow |= __builtin_add_overflow(count, kLine - 1, &count);
     overflow |= __builtin_add_overflow(size_, count / kLine * kLine, &size_);
     if (overflow) {
-      throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + std::to_string(features) +
-                                                " features of " +
+      throw Error(ErrorCode::out_of_memory, "workspace: no memory for " +
+                                                counted(features, "feature") + " of " +
                                                 counted(like.shape[0], "sequence") + " of " +
                                                 counted(like.shape[1], "token"));
     }

@@ -5,12 +5,15 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "file_bytes.hpp"
 #include "layer_bounds.hpp"
 #include "layer_problem.hpp"
 #include "problems.hpp"
 #include "rapt/rapt.hpp"
+#include "temporary_directory.hpp"
 
 namespace rapt::test {
 namespace {
@@ -130,6 +133,30 @@ TEST_CASE("words, embedding, heads, concatenation and w_output are the textbook'
     if (first.empty()) first = y;
     CHECK(same_bits(y, first));
   }
+}
+
+TEST_CASE("a projection from a file gives the bits of the same numbers in memory") {
+  constexpr std::int64_t kModelDim = 384;
+  const std::vector<float> weight = normal_floats(kModelDim * kModelDim, 206);
+  const std::vector<float> bias = normal_floats(kModelDim, 207);
+  const TemporaryDirectory directory;
+  const std::string path = directory.write(
+      "model.safetensors",
+      safetensors_bytes(R"({"encoder.layer.0.attention.self.query.weight":)"
+                        R"({"dtype":"F32","shape":[384,384],"data_offsets":[0,589824]},)"
+                        R"("encoder.layer.0.attention.self.query.bias":)"
+                        R"({"dtype":"F32","shape":[384],"data_offsets":[589824,591360]}})",
+                        bytes_of(weight) + bytes_of(bias)));
+
+  const rapt::SafetensorsFile file(path);
+  const rapt::Linear query(file.at("encoder.layer.0.attention.self.query.weight").view<2>(),
+                           file.at("encoder.layer.0.attention.self.query.bias").copy_as_float());
+  const Linear same({weight.data(), {kModelDim, kModelDim}}, bias);
+  const std::vector<float> x = normal_floats(kTokens * kModelDim, 208);
+  std::vector<float> from_file(x.size()), from_memory(x.size());
+  query.forward({x.data(), {kTokens, kModelDim}}, {from_file.data(), {kTokens, kModelDim}});
+  same.forward({x.data(), {kTokens, kModelDim}}, {from_memory.data(), {kTokens, kModelDim}});
+  CHECK(same_bits(from_file, from_memory));
 }
 
 }  // namespace

@@ -14,11 +14,11 @@ namespace {
 
 void make_plans(benchmark::State& state, const tools::WorkShape& shape, int threads) {
   const std::vector<PlanSequence> sequences = tools::plan_sequences(shape);
-  const PlanProblem problem = tools::plan_problem(shape, sequences);
-  const kernels::Tiles& tiles = dispatch::active_kernels().tiles;
+  const kernels::KernelSet& set = dispatch::active_kernels();
+  const PlanProblem problem = tools::plan_problem(shape, set, sequences);
   Plan plan;
   for ([[maybe_unused]] auto _ : state) {
-    make_plan(problem, tiles, threads, plan);
+    make_plan(problem, set.tiles, threads, plan);
     benchmark::DoNotOptimize(plan.items.data());
   }
   state.counters["items"] = static_cast<double>(plan.items.size());

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -16,7 +17,9 @@
 namespace rapt::test {
 namespace {
 
+using kernels::kHeadsTogether;
 using kernels::kKeyBlock;
+using kernels::KeyStorage;
 using kernels::kUnlimited;
 
 /// (sequence, kv head, row) of every row of the problem.
@@ -25,11 +28,13 @@ using RowKey = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 struct RandomProblem {
   explicit RandomProblem(std::uint64_t seed) {
     Random random(seed);
-    problem = {.kv_heads = random.below(5),
+    problem = {.kv_heads = random.below(20),
                .group = 1 + random.below(9),
                .head_dim = 1 + random.below(300),
                .value_dim = random.below(300),
                .can_split_keys = random.below(3) != 0,
+               .storage = random.below(2) == 0 ? KeyStorage::packed_pages : KeyStorage::rows,
+               .few_rows = random.below(9),
                .sequences = {}};
     const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
     const bool ragged = random.below(2) == 0;
@@ -78,12 +83,18 @@ std::int64_t rows_of(const PlanProblem& problem, std::int64_t sequence) {
   return problem.sequences[static_cast<std::size_t>(sequence)].q_len * problem.group;
 }
 
-/// Whether the item's rows and blocks lie inside the problem.
+/// The kv heads of an item or a split.
+Range heads_of(const WorkItem& item) { return {item.kv_head, item.kv_head + item.kv_heads}; }
+Range heads_of(const KeySplit& split) { return {split.kv_head, split.kv_head + 1}; }
+
+/// Whether the item's rows, kv heads and blocks lie inside the problem.
 template <class Item>
 bool inside(const PlanProblem& problem, const Item& item) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
-  return item.sequence >= 0 && item.sequence < sequences && item.kv_head >= 0 &&
-         item.kv_head < problem.kv_heads && item.row_begin >= 0 && item.rows >= 1 &&
+  const Range heads = heads_of(item);
+  return item.sequence >= 0 && item.sequence < sequences && heads.first >= 0 &&
+         heads.first < heads.last && heads.last <= problem.kv_heads && item.row_begin >= 0 &&
+         item.rows >= 1 &&
          item.row_begin + item.rows <= rows_of(problem, item.sequence) && item.block_begin >= 0 &&
          item.block_begin <= item.block_end;
 }
@@ -102,8 +113,10 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
   const PlanProblem& problem = random.problem;
   std::map<RowKey, std::vector<Range>> blocks;
   for (const WorkItem& item : plan.items) {
-    for (std::int64_t row = item.row_begin; row < item.row_begin + item.rows; ++row) {
-      blocks[{item.sequence, item.kv_head, row}].push_back({item.block_begin, item.block_end});
+    for (std::int64_t head = heads_of(item).first; head < heads_of(item).last; ++head) {
+      for (std::int64_t row = item.row_begin; row < item.row_begin + item.rows; ++row) {
+        blocks[{item.sequence, head, row}].push_back({item.block_begin, item.block_end});
+      }
     }
   }
   std::int64_t rows = 0;
@@ -114,6 +127,13 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
     const auto& [sequence, kv_head, row] = entry.first;
     return cover(entry.second, blocks_of(problem, sequence, row));
   });
+}
+
+/// What KernelSet::attend asks of an item of several heads.
+bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
+  if (item.kv_heads == 1) return true;
+  return problem.storage == KeyStorage::packed_pages && item.rows <= problem.few_rows &&
+         item.kv_heads <= kHeadsTogether && item.split < 0;
 }
 
 /// Every split's items share its rows, and the states of all splits lie side by side in the buffer.
@@ -148,7 +168,10 @@ TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
     CAPTURE(seed);
     const RandomProblem random(seed);
     make_plan(random.problem, random.tiles, random.threads, plan);
-    for (const WorkItem& item : plan.items) CHECK(inside(random.problem, item));
+    for (const WorkItem& item : plan.items) {
+      CHECK(inside(random.problem, item));
+      CHECK(may_be_together(random.problem, item));
+    }
     CHECK(covers_every_row(random, plan));
     CHECK(splits_are_sound(random.problem, plan));
     if (!random.problem.can_split_keys) CHECK(plan.splits.empty());
@@ -197,6 +220,35 @@ TEST_CASE(
   CHECK(plan.items.back().sequence != 17);
   CHECK(std::all_of(plan.items.begin(), plan.items.end(),
                     [&](const WorkItem& item) { return blocks(item) <= 200'000 / 256 / 16; }));
+}
+
+TEST_CASE("kv heads that lie side by side share an item, as long as every thread has four") {
+  const std::vector<PlanSequence> sequences(16, {1, 2048, -kUnlimited, kUnlimited});
+  PlanProblem problem{.kv_heads = 12,
+                      .group = 4,
+                      .head_dim = 128,
+                      .value_dim = 128,
+                      .can_split_keys = true,
+                      .storage = KeyStorage::packed_pages,
+                      .few_rows = 6,
+                      .sequences = std::span(sequences).first(1)};
+  const auto heads_of_items = [&](int threads) {
+    Plan plan;
+    make_plan(problem, {.rows = 6, .columns = 32, .query_rows = 96}, threads, plan);
+    std::vector<std::int64_t> heads;
+    for (const WorkItem& item : plan.items) heads.push_back(item.kv_heads);
+    return heads;
+  };
+  CHECK(heads_of_items(1) == std::vector<std::int64_t>{6, 6});
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>(12, 1));
+  problem.sequences = sequences;
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 2, 6));
+  CHECK(heads_of_items(12) == std::vector<std::int64_t>(16 * 3, 4));
+  problem.few_rows = 3;
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 12, 1));
+  problem.few_rows = 6;
+  problem.storage = KeyStorage::rows;
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 12, 1));
 }
 
 TEST_CASE("a plan of nothing is empty") {

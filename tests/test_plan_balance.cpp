@@ -17,6 +17,7 @@
 namespace rapt::test {
 namespace {
 
+using kernels::KeyStorage;
 using kernels::kUnlimited;
 using tools::Cost;
 using tools::Phase;
@@ -65,22 +66,25 @@ std::vector<PlanSequence> sequences_of(const AttentionShape& shape) {
                                    {shape.q_len, shape.kv_len, -kUnlimited, end});
 }
 
-PlanProblem problem_of(const AttentionShape& shape, const std::vector<PlanSequence>& sequences) {
+PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& set,
+                       const std::vector<PlanSequence>& sequences, KeyStorage storage) {
   return {.kv_heads = shape.kv_heads,
           .group = shape.heads / shape.kv_heads,
           .head_dim = shape.head_dim,
           .value_dim = shape.head_dim,
           .can_split_keys = true,
+          .storage = storage,
+          .few_rows = set.few_rows(storage, shape.head_dim, shape.head_dim),
           .sequences = sequences};
 }
 
 std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::KernelSet& set,
-                             int threads, bool packed_pages = false) {
+                             int threads, KeyStorage storage = KeyStorage::rows) {
   const std::vector<PlanSequence> sequences = sequences_of(shape);
-  const PlanProblem problem = problem_of(shape, sequences);
+  const PlanProblem problem = problem_of(shape, set, sequences, storage);
   Plan plan;
   make_plan(problem, set.tiles, threads, plan);
-  return tools::attention_phases(problem, plan, set, packed_pages);
+  return tools::attention_phases(problem, plan);
 }
 
 double efficiency(const AttentionShape& shape, const kernels::KernelSet& set, int threads) {
@@ -154,17 +158,18 @@ TEST_CASE("K and V cost what the kernels do to them: less for few rows, nothing 
     const kernels::KernelSet& set = *row.kernels;
     CAPTURE(set.name);
     const std::int64_t keys = 1000, whole = 4 * set.lanes, ragged = whole + 1;
-    const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, bool packed_pages) {
+    const std::int64_t few = set.few_rows(KeyStorage::rows, whole, whole);
+    const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, KeyStorage storage) {
       const AttentionShape shape{1, 1, 1, rows, keys, head_dim, false};
-      const double packing = phases_of(shape, set, 1, packed_pages)[0].sum().packing;
+      const double packing = phases_of(shape, set, 1, storage)[0].sum().packing;
       const double queries = 3.0 * static_cast<double>(rows * head_dim);
       return (packing - queries) / static_cast<double>(keys * head_dim);
     };
-    CHECK(per_element(set.few_rows, whole, false) == 5.0);
-    CHECK(per_element(set.few_rows + 1, whole, false) == 6.0 + 2.0);
-    if (set.lanes > 1) CHECK(per_element(set.few_rows, ragged, false) == 6.0 + 2.0);
-    CHECK(per_element(set.few_rows, whole, true) == 0.0);
-    CHECK(per_element(set.few_rows + 1, ragged, true) == 0.0);
+    CHECK(per_element(few, whole, KeyStorage::rows) == 5.0);
+    CHECK(per_element(few + 1, whole, KeyStorage::rows) == 6.0 + 2.0);
+    if (set.lanes > 1) CHECK(per_element(few, ragged, KeyStorage::rows) == 6.0 + 2.0);
+    CHECK(per_element(few, whole, KeyStorage::packed_pages) == 0.0);
+    CHECK(per_element(few + 1, ragged, KeyStorage::packed_pages) == 0.0);
   }
 }
 

@@ -26,10 +26,10 @@ struct PlannedWork {
 void add_attention(const WorkShape& shape, const kernels::KernelSet& set, int threads,
                    PlannedWork& work) {
   const std::vector<PlanSequence> sequences = plan_sequences(shape);
-  const PlanProblem problem = plan_problem(shape, sequences);
+  const PlanProblem problem = plan_problem(shape, set, sequences);
   Plan plan;
   make_plan(problem, set.tiles, threads, plan);
-  for (Phase& phase : attention_phases(problem, plan, set, shape.paged)) {
+  for (Phase& phase : attention_phases(problem, plan)) {
     work.phases.push_back(std::move(phase));
   }
   for (const WorkItem& item : plan.items) work.most_rows = std::max(work.most_rows, item.rows);

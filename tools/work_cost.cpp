@@ -41,18 +41,14 @@ Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row
 
 /// What a key and its value cost before they are multiplied. Few rows take both as they lie: K is
 /// transposed on its way into the products.
-double packing_of_key(const PlanProblem& problem, std::int64_t rows, const kernels::KernelSet& set,
-                      bool packed_pages) {
-  if (packed_pages) return 0;
+double packing_of_key(const PlanProblem& problem, std::int64_t rows) {
+  if (problem.storage == kernels::KeyStorage::packed_pages) return 0;
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);
-  const bool whole_vectors =
-      problem.head_dim % set.lanes == 0 && problem.value_dim % set.lanes == 0;
-  if (rows <= set.few_rows && whole_vectors) return kTransposeInRegisters * head_dim;
+  if (rows <= problem.few_rows) return kTransposeInRegisters * head_dim;
   return kTransposeOperations * head_dim + kCopyOperations * value_dim;
 }
 
-Cost item_cost(const PlanProblem& problem, const WorkItem& item, const kernels::KernelSet& set,
-               bool packed_pages) {
+Cost item_cost(const PlanProblem& problem, const WorkItem& item) {
   double scores = 0, blocks = 0;
   const std::int64_t end = item.row_begin + item.rows;
   for (std::int64_t row = item.row_begin; row < end; ++row) {
@@ -64,11 +60,12 @@ Cost item_cost(const PlanProblem& problem, const WorkItem& item, const kernels::
   const Range last = visible(problem, item, end - 1);
   const double keys = real(Range{first.begin, last.end}.size());
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);
-  return {.products = scores * (head_dim + value_dim),
-          .softmax = kSoftmaxOperations * scores,
-          .packing = keys * packing_of_key(problem, item.rows, set, packed_pages) +
-                     kScaleOperations * real(item.rows) * head_dim,
-          .folding = kFoldOperations * (blocks + 1) * value_dim};
+  const double heads = real(item.kv_heads);
+  return {.products = heads * scores * (head_dim + value_dim),
+          .softmax = heads * kSoftmaxOperations * scores,
+          .packing = heads * (keys * packing_of_key(problem, item.rows) +
+                              kScaleOperations * real(item.rows) * head_dim),
+          .folding = heads * kFoldOperations * (blocks + 1) * value_dim};
 }
 
 }  // namespace
@@ -93,12 +90,11 @@ double Phase::largest_to_mean() const {
   return largest > 0 ? largest * static_cast<double>(items.size()) / sum().total() : 1.0;
 }
 
-std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan,
-                                    const kernels::KernelSet& set, bool packed_pages) {
+std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan) {
   const bool shared = plan.multiply_adds >= kInlineWork;
   std::vector<Phase> phases{{.name = "attention", .items = {}, .shared = shared}};
   for (const WorkItem& item : plan.items) {
-    phases[0].items.push_back(item_cost(problem, item, set, packed_pages));
+    phases[0].items.push_back(item_cost(problem, item));
   }
   if (plan.splits.empty()) return phases;
   phases.push_back({.name = "fold", .items = {}, .shared = shared});

@@ -33,11 +33,8 @@ struct Phase {
   double largest_to_mean() const;
 };
 
-/// The items of a planned call of attention by the kernels `set`, then the folds of those that were
-/// split over keys. `packed_pages`: K and V are in the pages of a KvCache, which nobody packs
-/// again.
-std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan,
-                                    const kernels::KernelSet& set, bool packed_pages);
+/// The items of a planned call of attention, then the folds of those that were split over keys.
+std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan);
 
 /// The items of y[rows, out] = x[rows, in] W^T with `threads` threads.
 Phase linear_phase(const std::string& name, std::int64_t rows, std::int64_t in, std::int64_t out,

@@ -31,12 +31,17 @@ std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
                                    {shape.q_len, shape.kv_len, begin, end});
 }
 
-PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> sequences) {
+PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
+                         std::span<const PlanSequence> sequences) {
+  const auto storage =
+      shape.paged ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::rows;
   return {.kv_heads = shape.kv_heads,
           .group = shape.heads / shape.kv_heads,
           .head_dim = shape.head_dim,
           .value_dim = shape.value_dim,
           .can_split_keys = true,
+          .storage = storage,
+          .few_rows = set.few_rows(storage, shape.head_dim, shape.value_dim),
           .sequences = sequences};
 }
 

@@ -12,8 +12,9 @@ namespace rapt::tools {
 /// The sequences that attention() plans for the shape.
 std::vector<PlanSequence> plan_sequences(const WorkShape& shape);
 
-/// The problem that it plans; `sequences` are those above.
-PlanProblem plan_problem(const WorkShape& shape, std::span<const PlanSequence> sequences);
+/// The problem that it plans for the kernels `set`; `sequences` are those above.
+PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
+                         std::span<const PlanSequence> sequences);
 
 /// Floating-point operations of the two products of attention. Causal counts half of them, as is
 /// usual; with a window it is the keys that each query sees.

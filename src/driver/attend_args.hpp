@@ -28,6 +28,7 @@ struct Call {
   const PreparedOptions& prepared;
   const CallbackOfCall& callback;
   std::int64_t group;
+  std::int64_t few_rows;  ///< rows of an item up to which it reads ahead by itself
   float scale;
   float* states;
   float* row_ends;

@@ -2,6 +2,7 @@
 #include "rapt/attention.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <new>
 #include <string>
@@ -46,17 +47,23 @@ void scale_to_base_2(std::span<const float> values, std::vector<float>& scaled) 
   for (const float x : values) scaled.push_back(to_base_2(x));
 }
 
-/// This thread's scratch memory, large enough for one item.
-float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args) {
+/// This thread's scratch memory, large enough for one item of so many heads.
+float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args,
+                   std::int64_t heads = 1) {
   thread_local AlignedBuffer scratch;
-  return scratch.reserve(kernels.attend_scratch(args));
+  return scratch.reserve(kernels.attend_scratch(args, heads));
 }
 
-/// Few rows that take K and V as they lie have ways of their own to read ahead, and do not look at
-/// AttendArgs::next.
-bool reads_ahead(const kernels::KernelSet& kernels, const AttendArgs& args) {
-  if (args.rows > kernels.few_rows || args.value_dim % kernels.lanes != 0) return false;
-  return args.pages.k == nullptr ? args.head_dim % kernels.lanes == 0 : args.pages.packed != 0;
+/// An item of several heads.
+void attend_heads(const kernels::KernelSet& kernels, const Call& call, const WorkItem& item) {
+  std::array<AttendArgs, kernels::kHeadsTogether> heads;
+  WorkItem one = item;
+  for (std::int64_t i = 0; i < item.kv_heads; ++i, ++one.kv_head) {
+    heads[static_cast<std::size_t>(i)] = attend_args(call, one);
+  }
+  heads[0].scratch = scratch_for(kernels, heads[0], item.kv_heads);
+  for (AttendArgs& head : heads) head.scratch = heads[0].scratch;
+  kernels.attend(heads.data(), item.kv_heads);
 }
 
 void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {
@@ -68,16 +75,17 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
   const auto attend = [&](std::int64_t i) {
     if (call.callback.failed()) return;
     const WorkItem& item = plan.items[static_cast<std::size_t>(i)];
+    if (item.kv_heads > 1) return attend_heads(kernels, call, item);
     AttendArgs args = attend_args(call, item);
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
     // What a small call reads is in the cache, or read sooner than a prefetch would help.
     const bool prefetches = shared && static_cast<std::size_t>(i) + 1 < plan.items.size() &&
-                            !reads_ahead(kernels, args);
-    if (!prefetches) return kernels.attend(args);
+                            args.rows > call.few_rows;
+    if (!prefetches) return kernels.attend(&args, 1);
     const AttendArgs next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
     args.next = &next;
-    kernels.attend(args);
+    kernels.attend(&args, 1);
   };
   const auto fold = [&](std::int64_t i) {
     if (call.callback.failed()) return;
@@ -104,6 +112,7 @@ void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool share
     const std::int64_t q_len = call.sequences.plan[static_cast<std::size_t>(sequence)].q_len;
     const WorkItem item{.sequence = sequence,
                         .kv_head = head,
+                        .kv_heads = 1,
                         .row_begin = 0,
                         .rows = q_len * call.group,
                         .block_begin = block,
@@ -136,12 +145,17 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
     scale_to_base_2(options.alibi_slopes, workspace.options.alibi_slopes);
   }
   if (!options.sinks.empty()) scale_to_base_2(options.sinks, workspace.options.sinks);
+  const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.v.shape[3];
+  const kernels::KeyStorage storage = storage_of(tensors.pages);
+  const std::int64_t few_rows = kernels.few_rows(storage, head_dim, value_dim);
   const PlanProblem problem{
       .kv_heads = tensors.k.shape[1],
       .group = tensors.q.shape[1] / tensors.k.shape[1],
-      .head_dim = tensors.q.shape[3],
-      .value_dim = tensors.v.shape[3],
+      .head_dim = head_dim,
+      .value_dim = value_dim,
       .can_split_keys = options.weights.data == nullptr,
+      .storage = storage,
+      .few_rows = few_rows,
       .sequences = sequences.plan,
   };
   make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
@@ -157,7 +171,8 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   workspace.options,
                   callback,
                   problem.group,
-                  score_scale(options, problem.head_dim),
+                  few_rows,
+                  score_scale(options, head_dim),
                   workspace.states.reserve(workspace.plan.state_floats),
                   row_ends};
   run(kernels, call, workspace.plan);

@@ -206,7 +206,8 @@ bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& opt
   thread_local Cascade cascade;
   thread_local GroupRows rows;
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
-  const std::int64_t few_rows = dispatch::active_kernels().few_rows;
+  const std::int64_t few_rows = dispatch::active_kernels().few_rows(
+      storage_of(tensors.pages), tensors.q.shape[3], tensors.out.shape[3]);
   if (!find_cascade(*tensors.pages, sequences, heads, few_rows, cascade)) return false;
 
   copy_queries(tensors, cascade.rows, rows);

@@ -17,6 +17,12 @@ struct PageLayout {
   std::int64_t k_begin = 0, v_begin = 0;    ///< of kv head 0
 };
 
+/// pages: null where K and V are tensors.
+inline kernels::KeyStorage storage_of(const PageLayout* pages) {
+  if (pages == nullptr) return kernels::KeyStorage::rows;
+  return pages->packed ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::pages_of_rows;
+}
+
 /// Keys of a packed panel, and of the largest packed page.
 inline constexpr std::int64_t kPanelKeys = kernels::kPanel;
 inline constexpr std::int64_t kMostPageKeys = kernels::kKeyBlock;

@@ -52,19 +52,28 @@ struct Chunk {
   Keys keys;
 };
 
+/// How many parts a chunk is cut into: its kv heads, or else the keys of each of them.
+struct ChunkParts {
+  std::int64_t heads, keys;
+};
+
 void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& chunk,
-               std::int64_t parts, Plan& plan) {
+               const ChunkParts& parts, Plan& plan) {
   const std::int64_t first = chunk.keys.begin / kKeyBlock;
   const std::int64_t last = std::max(first, ceil_div(chunk.keys.end, kKeyBlock));
   const std::int64_t blocks = last - first;
   // As few pieces as have the same largest one: each is a state to write and to fold.
-  const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts));
+  const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts.keys));
   const std::int64_t pieces = std::max<std::int64_t>(1, ceil_div(blocks, piece_blocks));
-  for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
-    if (pieces == 1) {
-      plan.items.push_back({sequence, head, chunk.row, chunk.rows, first, last, -1});
-      continue;
+  if (pieces == 1) {
+    for (std::int64_t part = 0; part < parts.heads; ++part) {
+      const std::int64_t head = problem.kv_heads * part / parts.heads;
+      const std::int64_t heads = problem.kv_heads * (part + 1) / parts.heads - head;
+      plan.items.push_back({sequence, head, heads, chunk.row, chunk.rows, first, last, -1});
     }
+    return;
+  }
+  for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
     const auto split = static_cast<std::int64_t>(plan.splits.size());
     // States are addressed by absolute block; those before `first` do not exist.
     const std::int64_t block_floats = chunk.rows * plan.state_stride;
@@ -72,8 +81,9 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
                            plan.state_floats - first * block_floats});
     plan.state_floats += blocks * block_floats;
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
-      plan.items.push_back({sequence, head, chunk.row, chunk.rows, first + blocks * piece / pieces,
-                            first + blocks * (piece + 1) / pieces, split});
+      plan.items.push_back({sequence, head, 1, chunk.row, chunk.rows,
+                            first + blocks * piece / pieces, first + blocks * (piece + 1) / pieces,
+                            split});
     }
   }
 }
@@ -205,6 +215,16 @@ ChunkTotals count_chunks(const PlanProblem& problem, const Totals& totals,
   return chunks;
 }
 
+/// Groups of kv heads that share an item where rows are few, of so many items of one head: where
+/// heads lie side by side, as large as an item may be and leave every thread four.
+std::int64_t groups_of_heads(const PlanProblem& problem, std::int64_t items, std::int64_t threads) {
+  if (problem.storage != kernels::KeyStorage::packed_pages) return problem.kv_heads;
+  constexpr std::int64_t most = kernels::kHeadsTogether;
+  const std::int64_t heads =
+      threads == 1 ? most : std::clamp<std::int64_t>(items / (4 * threads), 1, most);
+  return ceil_div(problem.kv_heads, heads);
+}
+
 /// Largest first, so that no thread begins a long item when the others are done. Chunks of equal
 /// sequences come in that order by themselves.
 void sort_items(const PlanProblem& problem, Plan& plan) {
@@ -213,7 +233,7 @@ void sort_items(const PlanProblem& problem, Plan& plan) {
     const Keys keys = visible(problem, sequence, item.row_begin, item.rows);
     const std::int64_t begin = std::max(keys.begin, item.block_begin * kKeyBlock);
     const std::int64_t end = std::min(keys.end, item.block_end * kKeyBlock);
-    return std::max<std::int64_t>(end - begin, 0) * item.rows;
+    return std::max<std::int64_t>(end - begin, 0) * item.rows * item.kv_heads;
   };
   // Not stable_sort, which allocates: what is equal is told apart by its place.
   const auto key = [&](const WorkItem& item) {
@@ -242,18 +262,22 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   // well: those of every chunk when there are too few of them, and those of a chunk that by itself
   // is more than a thread's share by as much.
   const bool split = problem.can_split_keys && threads > 1;
-  const ChunkTotals chunks = split ? count_chunks(problem, totals, chunk_rows) : ChunkTotals();
+  const ChunkTotals chunks =
+      threads > 1 ? count_chunks(problem, totals, chunk_rows) : ChunkTotals();
   const std::int64_t items = chunks.count * problem.kv_heads;
   const std::int64_t parts = split && 4 * items < 3 * std::int64_t{threads}
                                  ? ceil_div(4 * std::int64_t{threads}, items)
                                  : 1;
+  const std::int64_t groups = groups_of_heads(problem, items, threads);
   for_chunks(problem, totals, chunk_rows, [&](std::int64_t s, const Chunk& chunk) {
     const double work = work_of(problem, chunk.keys, chunk.rows);
     plan.multiply_adds += work * static_cast<double>(problem.kv_heads);
     const double shares = split ? work * threads / std::max(chunks.work, 1.0) : 0.0;
     const bool too_long = 3.0 * shares > 4.0;
     add_chunk(problem, s, chunk,
-              too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts, plan);
+              {chunk.rows <= problem.few_rows ? groups : problem.kv_heads,
+               too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts},
+              plan);
   });
   if (!totals.alike && threads > 1) sort_items(problem, plan);
 }

@@ -30,17 +30,20 @@ struct PlanProblem {
   std::int64_t group;  ///< query heads per kv head
   std::int64_t head_dim, value_dim;
   bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
+  kernels::KeyStorage storage = kernels::KeyStorage::rows;
+  std::int64_t few_rows = 0;  ///< KernelSet::few_rows of all this
   std::span<const PlanSequence> sequences;
 };
 
-/// Rows [row_begin, row_begin + rows) of one sequence and kv head, over key blocks [block_begin,
-/// block_end).
+/// Rows [row_begin, row_begin + rows) of one sequence and of kv heads [kv_head, kv_head +
+/// kv_heads), over key blocks [block_begin, block_end).
 struct WorkItem {
   std::int64_t sequence;
-  std::int64_t kv_head;
+  std::int64_t kv_head, kv_heads;
   std::int64_t row_begin, rows;
   std::int64_t block_begin, block_end;
-  std::int64_t split;  ///< index into Plan::splits, or -1 when the item finishes its rows itself
+  std::int64_t split;  ///< index into Plan::splits, or -1 when the item finishes its rows itself;
+                       ///< of one kv head where it does not
 };
 
 /// Rows whose keys are shared out over several items; a fold of all blocks' states follows.

@@ -202,7 +202,7 @@ inline bool attend_directly(const AttendArgs& args, const AttendScratch& scratch
   return true;
 }
 
-inline void attend(const AttendArgs& args) {
+inline void attend_item(const AttendArgs& args) {
   if (is_tiny(args)) {
     return attend_tiny(args, [&](std::int64_t r) { attend_row_exactly(args, r); });
   }
@@ -224,6 +224,35 @@ inline void attend(const AttendArgs& args) {
     attend_blocks(args, scratch, block, block + 1);
     save_state(args, scratch, block);
   }
+}
+
+/// Few rows of several heads against their pages, block by block: the keys and values of the heads
+/// of a page lie side by side, and jumps from page to page cost as much as a few KiB of reading.
+inline void attend_together(const AttendArgs* heads, std::int64_t count) {
+  const AttendArgs& first = heads[0];
+  const AttendScratch scratch(first);
+  float* const others = first.scratch + attend_scratch(first, 1);
+  const auto scratch_of = [&](std::int64_t i) {
+    return i == 0 ? scratch : scratch.of_other_head(others + (i - 1) * scratch.kept_floats());
+  };
+  for (std::int64_t i = 0; i < count; ++i) {
+    const AttendScratch own = scratch_of(i);
+    pack_queries(heads[i], own);
+    begin_state(heads[i], own);
+    clear_weights(heads[i], own);
+  }
+  for (std::int64_t block = first.block_begin; block < first.block_end; ++block) {
+    const KeyRange keys = visible_to_rows(first, first.row_begin, first.rows, block);
+    for (std::int64_t i = 0; keys.begin < keys.end && i < count; ++i) {
+      attend_few_rows_of_pages(heads[i], scratch_of(i), block, keys);
+    }
+  }
+  for (std::int64_t i = 0; i < count; ++i) finish_rows(heads[i], scratch_of(i));
+}
+
+inline void attend(const AttendArgs* heads, std::int64_t count) {
+  if (count == 1) return attend_item(heads[0]);
+  attend_together(heads, count);
 }
 
 /// Folds the states of all blocks, left to right, and writes the outputs.

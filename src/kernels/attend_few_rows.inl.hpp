@@ -46,11 +46,17 @@ inline void few_rows_scores(const AttendArgs& args, const AttendScratch& scratch
   store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
-/// Whether the item takes K and V as they lie. Its scores pass through the memory of V's panels,
-/// which without values there is none of.
+/// Rows of an item that takes K and V as they lie. Its scores pass through the memory of V's
+/// panels, which without values there is none of.
+inline std::int64_t few_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
+  if (storage == KeyStorage::pages_of_rows) return 0;
+  if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
+  return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kFewRows : 0;
+}
+
 RAPT_INLINE bool has_few_rows(const AttendArgs& args) {
-  if (args.rows > kFewRows || args.value_dim <= 0 || args.value_dim % kVecLanes != 0) return false;
-  return args.pages.k == nullptr ? args.head_dim % kVecLanes == 0 : args.pages.packed != 0;
+  return args.rows <= kFewRows &&
+         args.rows <= few_rows(storage_of(args), args.head_dim, args.value_dim);
 }
 
 /// The first values of a block of packed pages, or null where fewer of them lie side by side than

@@ -33,6 +33,7 @@ RAPT_INLINE bool changes_keys(const AttendArgs& args) {
 struct AttendScratch {
   std::int64_t rows, blocks;
   std::int64_t q_tile;      // floats of a row tile of queries
+  std::int64_t q_floats;    // of all row tiles
   std::int64_t o_stride;    // value_dim in whole panels
   std::int64_t key_stride;  // of changed keys
   float* row;               // [head_dim] when queries are normalised or rotated
@@ -56,6 +57,7 @@ struct AttendScratch {
   float* block_max;  // [rows][blocks] when the weights are wanted
   std::int64_t floats;
 
+  /// For one item.
   explicit AttendScratch(const AttendArgs& args) : AttendScratch(args, args.rows, args.scratch) {}
 
   /// The same for another number of rows. memory: null to know how many floats it takes.
@@ -68,7 +70,8 @@ struct AttendScratch {
     key_stride = round_up(args.head_dim, kLanes);
     row = take(memory, changes_queries(args) ? key_stride : 0);
     keys = take(memory, changes_keys(args) ? kKeyBlock * key_stride : 0);
-    q = take(memory, (item_rows + kRows - 1) / kRows * q_tile);
+    q_floats = (item_rows + kRows - 1) / kRows * q_tile;
+    q = take(memory, q_floats);
     k = take(memory, kKeyBlock * args.head_dim);
     v = take(memory, kKeyBlock * o_stride);
     s = take(memory, kQueryRows * kKeyBlock);
@@ -87,6 +90,22 @@ struct AttendScratch {
     block_max = take(memory, round_up(rows * blocks, 16));
   }
 
+  /// Floats of what a head keeps from block to block: its queries and its running state.
+  std::int64_t kept_floats() const {
+    return q_floats + rows * (o_stride + 2) + round_up(rows * blocks, 16);
+  }
+
+  /// The same scratch for another head, which keeps what it keeps at `memory`.
+  AttendScratch of_other_head(float* memory) const {
+    AttendScratch other = *this;
+    other.q = memory;
+    other.o = other.q + q_floats;
+    other.m = other.o + rows * o_stride;
+    other.l = other.m + rows;
+    other.block_max = other.l + rows;
+    return other;
+  }
+
  private:
   /// The next `count` floats. Addresses as integers: null + n is undefined, and twenty questions
   /// whether it is null are a part of a small call.
@@ -98,9 +117,11 @@ struct AttendScratch {
   }
 };
 
-/// For the item itself and, behind it, for one of its rows again (attend_row_exactly).
-inline std::int64_t attend_scratch(const AttendArgs& args) {
-  return AttendScratch(args, args.rows, nullptr).floats + AttendScratch(args, 1, nullptr).floats;
+/// For the item itself, behind it for one of its rows again (attend_row_exactly), and behind that
+/// for what further heads keep.
+inline std::int64_t attend_scratch(const AttendArgs& args, std::int64_t heads) {
+  const AttendScratch item(args, args.rows, nullptr);
+  return item.floats + AttendScratch(args, 1, nullptr).floats + (heads - 1) * item.kept_floats();
 }
 
 }  // namespace

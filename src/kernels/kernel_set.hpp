@@ -15,6 +15,8 @@ namespace rapt::kernels {
 inline constexpr int kPanel = 32;
 /// Floats behind o in a saved state: m, l, and room to keep the next o on a cache line.
 inline constexpr int kStateExtra = 16;
+/// Kv heads that a call of KernelSet::attend takes at most.
+inline constexpr int kHeadsTogether = 8;
 /// "No limit" for a range mask, far from the ends of int64 so that adding a position cannot wrap.
 inline constexpr std::int64_t kUnlimited = std::int64_t{1} << 60;
 
@@ -67,6 +69,9 @@ struct PageTable {
   /// anything.
   int packed;
 };
+
+/// What K and V of an item are.
+enum class KeyStorage { rows, pages_of_rows, packed_pages };
 
 /// RMS normalisation of a row of queries or keys.
 struct RowNorm {
@@ -273,11 +278,16 @@ struct KernelSet {
   const char* name;
   int lanes;  ///< floats per vector
   Tiles tiles;
-  int few_rows;  ///< rows of an item at most for the path of few rows, which reading bounds
 
-  /// Floats of scratch for attend and fold with these rows, head_dim, value_dim and kv_len.
-  std::int64_t (*attend_scratch)(const AttendArgs&);
-  void (*attend)(const AttendArgs&);
+  /// Rows up to which an item takes K and V as they lie: reading bounds it, and it reads ahead by
+  /// itself, not looking at AttendArgs::next. 0: no item does.
+  std::int64_t (*few_rows)(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim);
+  /// Floats of scratch for fold, and for attend of so many heads, with these rows, head_dim,
+  /// value_dim and kv_len.
+  std::int64_t (*attend_scratch)(const AttendArgs&, std::int64_t heads);
+  /// One item, or items that differ in their kv head, all with the scratch of the first: then of
+  /// few rows, in packed pages and without `states`.
+  void (*attend)(const AttendArgs* heads, std::int64_t count);
   void (*fold)(const AttendArgs&);
   void (*sum_weights)(const AttendArgs&);  ///< of key block block_begin
   void (*merge_states)(const MergeArgs&);

@@ -78,7 +78,7 @@ const KernelSet RAPT_KERNEL_SET = {
     .tiles = {.rows = RAPT_KERNEL_ISA::kRows,
               .columns = RAPT_KERNEL_ISA::kColumns,
               .query_rows = RAPT_KERNEL_ISA::kQueryRows},
-    .few_rows = RAPT_KERNEL_ISA::kFewRows,
+    .few_rows = RAPT_KERNEL_ISA::few_rows,
     .attend_scratch = RAPT_KERNEL_ISA::attend_scratch,
     .attend = RAPT_KERNEL_ISA::attend,
     .fold = RAPT_KERNEL_ISA::fold,

@@ -12,6 +12,11 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
+RAPT_INLINE KeyStorage storage_of(const AttendArgs& args) {
+  if (args.pages.k == nullptr) return KeyStorage::rows;
+  return args.pages.packed != 0 ? KeyStorage::packed_pages : KeyStorage::pages_of_rows;
+}
+
 /// A block of K and V, packed or as it lies.
 struct PackedBlock {
   const float* k;               // panels; null: they are in k_pages

@@ -12,10 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include "fuzz_pages.hpp"
 #include "fuzz_problem.hpp"
-#include "fuzz_ragged.hpp"
+#include "paged_problem.hpp"
 #include "problems.hpp"
+#include "ragged_problem.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"

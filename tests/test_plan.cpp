@@ -17,9 +17,9 @@
 namespace rapt::test {
 namespace {
 
+using kernels::KeyStorage;
 using kernels::kHeadsTogether;
 using kernels::kKeyBlock;
-using kernels::KeyStorage;
 using kernels::kUnlimited;
 
 /// (sequence, kv head, row) of every row of the problem.
@@ -94,9 +94,8 @@ bool inside(const PlanProblem& problem, const Item& item) {
   const Range heads = heads_of(item);
   return item.sequence >= 0 && item.sequence < sequences && heads.first >= 0 &&
          heads.first < heads.last && heads.last <= problem.kv_heads && item.row_begin >= 0 &&
-         item.rows >= 1 &&
-         item.row_begin + item.rows <= rows_of(problem, item.sequence) && item.block_begin >= 0 &&
-         item.block_begin <= item.block_end;
+         item.rows >= 1 && item.row_begin + item.rows <= rows_of(problem, item.sequence) &&
+         item.block_begin >= 0 && item.block_begin <= item.block_end;
 }
 
 /// Whether the parts, in any order, join without a gap or an overlap to a range that holds `whole`.

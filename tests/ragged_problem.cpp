@@ -1,4 +1,4 @@
-#include "fuzz_ragged.hpp"
+#include "ragged_problem.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "core/random.hpp"
-#include "fuzz_ragged.hpp"
 #include "problems.hpp"
+#include "ragged_problem.hpp"
 #include "rapt/kv_cache.hpp"
 
 namespace rapt::test {

@@ -1,4 +1,4 @@
-#include "fuzz_pages.hpp"
+#include "paged_problem.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -34,6 +34,7 @@ struct RandomProblem {
                .value_dim = random.below(300),
                .can_split_keys = random.below(3) != 0,
                .storage = random.below(2) == 0 ? KeyStorage::packed_pages : KeyStorage::rows,
+               .heads_adjoin = random.below(2) == 0,
                .few_rows = random.below(9),
                .sequences = {}};
     const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
@@ -131,8 +132,8 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
 /// What KernelSet::attend asks of an item of several heads.
 bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
   if (item.kv_heads == 1) return true;
-  return problem.storage == KeyStorage::packed_pages && item.rows <= problem.few_rows &&
-         item.kv_heads <= kHeadsTogether && item.split < 0;
+  return problem.heads_adjoin && item.rows <= problem.few_rows && item.kv_heads <= kHeadsTogether &&
+         item.split < 0;
 }
 
 /// Every split's items share its rows, and the states of all splits lie side by side in the buffer.
@@ -221,7 +222,7 @@ TEST_CASE(
                     [&](const WorkItem& item) { return blocks(item) <= 200'000 / 256 / 16; }));
 }
 
-TEST_CASE("kv heads that lie side by side share an item, as long as every thread has four") {
+TEST_CASE("kv heads that lie side by side share an item, as long as every thread has enough") {
   const std::vector<PlanSequence> sequences(16, {1, 2048, -kUnlimited, kUnlimited});
   PlanProblem problem{.kv_heads = 12,
                       .group = 4,
@@ -229,6 +230,7 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
                       .value_dim = 128,
                       .can_split_keys = true,
                       .storage = KeyStorage::packed_pages,
+                      .heads_adjoin = true,
                       .few_rows = 6,
                       .sequences = std::span(sequences).first(1)};
   const auto heads_of_items = [&](int threads) {
@@ -247,7 +249,12 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 12, 1));
   problem.few_rows = 6;
   problem.storage = KeyStorage::rows;
-  CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 12, 1));
+  CHECK(heads_of_items(12) == std::vector<std::int64_t>(16 * 2, 6));
+  problem.sequences = std::span(sequences).first(1);
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>{6, 6});
+  CHECK(heads_of_items(4) == std::vector<std::int64_t>{3, 3, 3, 3});
+  problem.heads_adjoin = false;
+  CHECK(heads_of_items(2) == std::vector<std::int64_t>(12, 1));
 }
 
 TEST_CASE("a plan of nothing is empty") {

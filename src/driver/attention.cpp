@@ -80,8 +80,8 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
     if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
     args.scratch = scratch_for(kernels, args);
     // What a small call reads is in the cache, or read sooner than a prefetch would help.
-    const bool prefetches = shared && static_cast<std::size_t>(i) + 1 < plan.items.size() &&
-                            args.rows > call.few_rows;
+    const bool prefetches =
+        shared && static_cast<std::size_t>(i) + 1 < plan.items.size() && args.rows > call.few_rows;
     if (!prefetches) return kernels.attend(&args, 1);
     const AttendArgs next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
     args.next = &next;
@@ -128,6 +128,16 @@ void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool share
   for_items(sums.shape[0] * kv_heads * blocks, shared, sum);
 }
 
+/// Whether the keys of all kv heads, and their values, lie side by side, and are taken as they lie.
+bool heads_adjoin(const AttentionTensors& tensors, const AttentionOptions& options) {
+  if (tensors.pages != nullptr) return tensors.pages->packed;
+  const bool changes_keys = (options.qk_norm && options.qk_norm->normalize_keys) ||
+                            (options.rope.table.cos.data != nullptr && options.rope.rotate_keys);
+  // Heads meet whole blocks together.
+  return !changes_keys && tensors.k.shape[2] >= kernels::kKeyBlock &&
+         tensors.k.strides[1] == tensors.k.shape[3] && tensors.v.strides[1] == tensors.v.shape[3];
+}
+
 /// The call that no memory could be had for.
 [[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
   throw Error(ErrorCode::out_of_memory,
@@ -155,6 +165,7 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
       .value_dim = value_dim,
       .can_split_keys = options.weights.data == nullptr,
       .storage = storage,
+      .heads_adjoin = heads_adjoin(tensors, options),
       .few_rows = few_rows,
       .sequences = sequences.plan,
   };

@@ -216,12 +216,14 @@ ChunkTotals count_chunks(const PlanProblem& problem, const Totals& totals,
 }
 
 /// Groups of kv heads that share an item where rows are few, of so many items of one head: where
-/// heads lie side by side, as large as an item may be and leave every thread four.
+/// heads adjoin, as large as an item may be and leave every thread enough items. In pages, where
+/// heads gain little, threads should end together; as rows they gain more than waiting costs.
 std::int64_t groups_of_heads(const PlanProblem& problem, std::int64_t items, std::int64_t threads) {
-  if (problem.storage != kernels::KeyStorage::packed_pages) return problem.kv_heads;
+  if (!problem.heads_adjoin) return problem.kv_heads;
   constexpr std::int64_t most = kernels::kHeadsTogether;
+  const std::int64_t enough = problem.storage == kernels::KeyStorage::packed_pages ? 4 : 1;
   const std::int64_t heads =
-      threads == 1 ? most : std::clamp<std::int64_t>(items / (4 * threads), 1, most);
+      threads == 1 ? most : std::clamp<std::int64_t>(items / (enough * threads), 1, most);
   return ceil_div(problem.kv_heads, heads);
 }
 

@@ -31,6 +31,7 @@ struct PlanProblem {
   std::int64_t head_dim, value_dim;
   bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
   kernels::KeyStorage storage = kernels::KeyStorage::rows;
+  bool heads_adjoin = false;  ///< kv heads may share an item of few rows
   std::int64_t few_rows = 0;  ///< KernelSet::few_rows of all this
   std::span<const PlanSequence> sequences;
 };

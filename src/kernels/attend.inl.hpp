@@ -8,6 +8,8 @@
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/attend_tiny.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
+#include "kernels/few_rows_heads.inl.hpp"
+#include "kernels/few_rows_heads.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"
@@ -226,8 +228,8 @@ inline void attend_item(const AttendArgs& args) {
   }
 }
 
-/// Few rows of several heads against their pages, block by block: the keys and values of the heads
-/// of a page lie side by side, and jumps from page to page cost as much as a few KiB of reading.
+/// Few rows of several heads, block by block: what they read of one lies side by side, and jumps
+/// cost as much as a few KiB of reading.
 inline void attend_together(const AttendArgs* heads, std::int64_t count) {
   const AttendArgs& first = heads[0];
   const AttendScratch scratch(first);
@@ -241,10 +243,20 @@ inline void attend_together(const AttendArgs* heads, std::int64_t count) {
     begin_state(heads[i], own);
     clear_weights(heads[i], own);
   }
+  const bool rows = first.pages.k == nullptr;
   for (std::int64_t block = first.block_begin; block < first.block_end; ++block) {
     const KeyRange keys = visible_to_rows(first, first.row_begin, first.rows, block);
-    for (std::int64_t i = 0; keys.begin < keys.end && i < count; ++i) {
-      attend_few_rows_of_pages(heads[i], scratch_of(i), block, keys);
+    if (keys.begin >= keys.end) continue;
+    if (rows && keys.end - keys.begin == kKeyBlock) {
+      attend_few_rows_of_heads(heads, count, scratch_of, block);
+      continue;
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (rows) {
+        attend_few_rows(heads[i], scratch_of(i), block, block + 1);
+      } else {
+        attend_few_rows_of_pages(heads[i], scratch_of(i), block, keys);
+      }
     }
   }
   for (std::int64_t i = 0; i < count; ++i) finish_rows(heads[i], scratch_of(i));

@@ -74,12 +74,10 @@ struct ValueChunk {
   FoldInto fold;
 };
 
-/// Adds a chunk to sums[G][C], those of G rows and C vectors; the last one folds them. The floats
-/// of a row of V up to `touched` that are not used here are touched.
-template <int G, int C>
-RAPT_INLINE void add_chunk(const ValueChunk& chunk, float* sums, std::int64_t touched,
-                           std::int64_t ahead) {
-  constexpr int kUsed = (C * kVecLanes + kLineFloats - 1) / kLineFloats * kLineFloats;
+/// Adds a chunk to sums[G][C], those of G rows and C vectors; the last one folds them. Calls
+/// beside(v) with each row of V: what is to be read meanwhile.
+template <int G, int C, class F>
+RAPT_INLINE void add_chunk(const ValueChunk& chunk, float* sums, const F& beside) {
   Vec acc[G][C];
   clear(acc);
   if (!chunk.first) {
@@ -91,10 +89,7 @@ RAPT_INLINE void add_chunk(const ValueChunk& chunk, float* sums, std::int64_t to
   const float* const end = chunk.weights + chunk.keys;
   for (const float* weight = chunk.weights; weight != end; ++weight, v += chunk.v_stride) {
     multiply_step<G, C>(weight, v, acc);
-    for (std::int64_t c = kUsed; c < touched; c += kLineFloats) touch(v + c);
-    if (ahead != 0) {
-      for (int c = 0; c < C * kVecLanes; c += kLineFloats) __builtin_prefetch(v + ahead + c, 0, 2);
-    }
+    beside(v);
   }
   if (chunk.last) return fold_tile<G, C>(chunk.fold, 0, acc);
   RAPT_UNROLL for (int r = 0; r < G; ++r) {
@@ -102,18 +97,18 @@ RAPT_INLINE void add_chunk(const ValueChunk& chunk, float* sums, std::int64_t to
   }
 }
 
-/// The same for R rows, the first of which do the touching and asking.
-template <int R, int C>
-RAPT_INLINE void add_chunk_to_rows(ValueChunk chunk, float* sums, std::int64_t touched,
-                                   std::int64_t ahead) {
+/// The same for R rows, beside() with the first of them.
+template <int R, int C, class F>
+RAPT_INLINE void add_chunk_to_rows(ValueChunk chunk, float* sums, const F& beside) {
   constexpr int kTogether = R < kSumRows ? R : kSumRows;
-  add_chunk<kTogether, C>(chunk, sums, touched, ahead);
+  add_chunk<kTogether, C>(chunk, sums, beside);
   if constexpr (R > kTogether) {
     chunk.weights += kTogether * kLanes;
     chunk.fold.a += kTogether;
     chunk.fold.b += kTogether;
     chunk.fold.o += kTogether * chunk.fold.o_stride;
-    add_chunk_to_rows<R - kTogether, C>(chunk, sums + kTogether * C * kVecLanes, 0, 0);
+    add_chunk_to_rows<R - kTogether, C>(chunk, sums + kTogether * C * kVecLanes,
+                                        [](const float*) {});
   }
 }
 
@@ -187,8 +182,18 @@ struct FewRowsValues {
                                  j == keys.begin,
                                  stop == keys.end,
                                  {block->a, block->b, o + c, o_stride}};
-          add_chunk_to_rows<R, decltype(vectors)::count>(chunk, sums + R * c,
-                                                         c == 0 ? reading.touched : 0, ahead);
+          constexpr int kFloats = decltype(vectors)::count * kVecLanes;
+          constexpr std::int64_t kUsed = (kFloats + kLineFloats - 1) / kLineFloats * kLineFloats;
+          const std::int64_t touched = c == 0 ? reading.touched : 0;
+          add_chunk_to_rows<R, decltype(vectors)::count>(
+              chunk, sums + R * c,
+              [ touched, ahead ](const float* row) __attribute__((always_inline)) {
+                for (std::int64_t i = kUsed; i < touched; i += kLineFloats) touch(row + i);
+                if (ahead == 0) return;
+                for (int i = 0; i < kFloats; i += kLineFloats) {
+                  __builtin_prefetch(row + ahead + i, 0, 2);
+                }
+              });
         };
         std::int64_t c = 0;
         for (; value_dim - c > kLast * kVecLanes; c += kPart * kVecLanes) add(Vectors<kPart>(), c);

@@ -285,8 +285,9 @@ struct KernelSet {
   /// Floats of scratch for fold, and for attend of so many heads, with these rows, head_dim,
   /// value_dim and kv_len.
   std::int64_t (*attend_scratch)(const AttendArgs&, std::int64_t heads);
-  /// One item, or items that differ in their kv head, all with the scratch of the first: then of
-  /// few rows, in packed pages and without `states`.
+  /// One item, or items of neighbouring kv heads, all with the scratch of the first: then of few
+  /// rows, without `states`, in packed pages or with the rows of K, which no option changes, and of
+  /// V side by side.
   void (*attend)(const AttendArgs* heads, std::int64_t count);
   void (*fold)(const AttendArgs&);
   void (*sum_weights)(const AttendArgs&);  ///< of key block block_begin

@@ -33,8 +33,7 @@ std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
 
 PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
                          std::span<const PlanSequence> sequences) {
-  const auto storage =
-      shape.paged ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::rows;
+  const auto storage = shape.paged ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::rows;
   return {.kv_heads = shape.kv_heads,
           .group = shape.heads / shape.kv_heads,
           .head_dim = shape.head_dim,

@@ -9,7 +9,6 @@
 #include "kernels/attend_tiny.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
 #include "kernels/few_rows_heads.inl.hpp"
-#include "kernels/few_rows_heads.inl.hpp"
 #include "kernels/finish.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/pack.inl.hpp"

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "arena.hpp"
 #include "check_every_isa.hpp"
+#include "on_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
@@ -41,14 +41,9 @@ std::vector<Mask> slanted_masks() {
 /// inside a query.
 void check_threads(const Problem& problem) {
   const Outputs want = run(reference::attention, problem);
-  for (const Isa isa : available_isas()) {
-    const ForcedIsa forced(isa);
-    for (const int threads : {1, 3}) {
-      const Outputs got = in_arena(threads, [&] { return run(attention, problem); });
-      CHECK_MESSAGE(same_bits(got, want), isa_name(isa), " with ", threads,
-                    " threads: ", describe(problem.spec));
-    }
-  }
+  on_every_isa({1, 3}, [&] {
+    CHECK_MESSAGE(same_bits(run(attention, problem), want), describe(problem.spec));
+  });
 }
 
 }  // namespace

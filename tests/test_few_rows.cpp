@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "arena.hpp"
 #include "check_every_isa.hpp"
+#include "on_every_isa.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
@@ -114,14 +114,8 @@ TEST_CASE("few rows: states of more than a run of blocks in an item") {
     spec.sink = 0.5f;
     const Problem problem(spec);
     const Outputs want = run(reference::attention, problem);
-    for (const Isa isa : available_isas()) {
-      const ForcedIsa forced(isa);
-      for (const int threads : {2, 3}) {
-        const Outputs got = in_arena(threads, [&] { return run(attention, problem); });
-        CHECK_MESSAGE(same_bits(got, want), isa_name(isa), " with ", threads, " threads, ", rows,
-                      " rows");
-      }
-    }
+    on_every_isa({2, 3},
+                 [&] { CHECK_MESSAGE(same_bits(run(attention, problem), want), rows, " rows"); });
   }
 }
 

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "arena.hpp"
+#include "on_every_isa.hpp"
 #include "paged_problem.hpp"
 #include "problems.hpp"
 #include "ragged_problem.hpp"
@@ -38,16 +38,12 @@ Spec decoding() {
 /// In one thread heads go by six and five, in two by four and three, in nine alone.
 void check_heads(const Problem& problem) {
   const Outputs want = run_ragged_statement(problem, cuts());
-  for (const Isa isa : available_isas()) {
-    const ForcedIsa forced(isa);
-    for (const int threads : {1, 2, 9}) {
-      if (quick() && threads == 9) continue;
-      const Outputs got = in_arena(
-          threads, [&] { return run_cached(cross_attention, problem, cuts(), Random(7)); });
-      CHECK_MESSAGE(same_bits(got, want), isa_name(isa), " with ", threads,
-                    " threads: ", describe(problem.spec));
-    }
-  }
+  const auto check = [&] {
+    const Outputs got = run_cached(cross_attention, problem, cuts(), Random(7));
+    CHECK_MESSAGE(same_bits(got, want), describe(problem.spec));
+  };
+  on_every_isa(check);
+  if (!quick()) on_every_isa({9}, check);
 }
 
 void check_heads(const Spec& spec) { check_heads(Problem(spec)); }
@@ -69,15 +65,11 @@ Spec decoding_tokens(std::int64_t q_len, std::int64_t head_dim, std::int64_t val
 /// In one thread heads go by six and five, in two by four and three, in four by two, in nine alone.
 void check_tokens(const Problem& problem) {
   const Outputs want = run(reference::attention, problem);
-  for (const Isa isa : available_isas()) {
-    const ForcedIsa forced(isa);
-    for (const int threads : {1, 2, 4, 9}) {
-      if (quick() && threads > 2) continue;
-      const Outputs got = in_arena(threads, [&] { return run(attention, problem); });
-      CHECK_MESSAGE(same_bits(got, want), isa_name(isa), " with ", threads,
-                    " threads: ", describe(problem.spec));
-    }
-  }
+  const auto check = [&] {
+    CHECK_MESSAGE(same_bits(run(attention, problem), want), describe(problem.spec));
+  };
+  on_every_isa(check);
+  if (!quick()) on_every_isa({4, 9}, check);
 }
 
 void check_tokens(const Spec& spec) { check_tokens(Problem(spec)); }

@@ -6,6 +6,7 @@
 
 #include "kernels/attend_scratch.inl.hpp"
 #include "kernels/block_softmax.inl.hpp"
+#include "kernels/few_rows_keys.inl.hpp"
 #include "kernels/few_rows_values.inl.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/multiply_tile.inl.hpp"
@@ -52,12 +53,7 @@ struct HeadKeys {
       Vec column[kVecLanes];
       load_transposed(k + d, k_stride, column);
       next.template ask<kLinesOfColumns>();
-      const float* row = q + d / kLanes * kTileChunk + d % kLanes;
-      RAPT_UNROLL for (int i = 0; i < kVecLanes; ++i) {
-        RAPT_UNROLL for (int r = 0; r < R; ++r) {
-          acc[r][0] = fma(Vec(row[r * kLanes + i]), column[i], acc[r][0]);
-        }
-      }
+      multiply_columns(q, d, column, acc);
     }
     RAPT_UNROLL for (int r = 0; r < R; ++r) store(s + r * kLanes, acc[r][0]);
     ahead = next;
@@ -70,7 +66,6 @@ struct HeadValues {
   /// sums: [R][value_dim] floats, which wait there from chunk to chunk.
   RAPT_NOINLINE static void run(const ValueChunk& chunk, std::int64_t value_dim, float* sums,
                                 RowsAhead& ahead) {
-    constexpr int kPart = part_vectors(R), kLast = last_part_vectors(R);
     RowsAhead next = ahead;
     const auto add = [&](auto vectors, std::int64_t c) __attribute__((always_inline)) {
       constexpr int kVectorsOfPart = decltype(vectors)::count;
@@ -81,9 +76,7 @@ struct HeadValues {
       add_chunk_to_rows<R, kVectorsOfPart>(part, sums + R * c,
                                            [&](const float*) { next.template ask<kLines>(); });
     };
-    std::int64_t c = 0;
-    for (; value_dim - c > kLast * kVecLanes; c += kPart * kVecLanes) add(Vectors<kPart>(), c);
-    with_vectors<kLast>((value_dim - c) / kVecLanes, add, c);
+    for_parts<R>(value_dim, add);
     ahead = next;
   }
 };

@@ -17,6 +17,19 @@ RAPT_INLINE bool takes_groups(std::int64_t k_stride, std::int64_t head_dim, std:
   return k_stride == head_dim && first % kVecLanes == 0 && kVecLanes * head_dim <= 3072;
 }
 
+/// Adds columns [d, d + kVecLanes) of kVecLanes keys, transposed, times those of the row tile's
+/// queries.
+template <int R>
+RAPT_INLINE void multiply_columns(const float* q, std::int64_t d, const Vec (&column)[kVecLanes],
+                                  Vec (&acc)[R][1]) {
+  const float* row = q + d / kLanes * kTileChunk + d % kLanes;
+  RAPT_UNROLL for (int i = 0; i < kVecLanes; ++i) {
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      acc[r][0] = fma(Vec(row[r * kLanes + i]), column[i], acc[r][0]);
+    }
+  }
+}
+
 /// Scores of keys that lie densely, kVecLanes neighbours at a time, while the next ones are
 /// touched.
 template <int R>
@@ -70,12 +83,7 @@ struct KeyStreams {
         for (int i = 0; d % kLineFloats == 0 && i < kVecLanes; ++i) {
           __builtin_prefetch(k + i * lane_stride + k_stride + d, 0, 2);
         }
-        const float* row = q + d / kLanes * kTileChunk + d % kLanes;
-        RAPT_UNROLL for (int i = 0; i < kVecLanes; ++i) {
-          RAPT_UNROLL for (int r = 0; r < R; ++r) {
-            acc[r][0] = fma(Vec(row[r * kLanes + i]), column[i], acc[r][0]);
-          }
-        }
+        multiply_columns(q, d, column, acc);
       }
       RAPT_UNROLL for (int r = 0; r < R; ++r) store(s + r * kVecLanes, acc[r][0]);
     }

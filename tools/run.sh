@@ -7,7 +7,8 @@ set -euo pipefail
 
 "$RAPT_ROOT/tools/install_dependencies.sh"
 configure "$RAPT_ROOT/build"
-meson compile -C "$RAPT_ROOT/build"
+# The command alone: tests and benchmarks are built by tools/test.sh.
+meson compile -C "$RAPT_ROOT/build" tools/rapt:executable
 
 rapt=$RAPT_ROOT/build/tools/rapt
 "$rapt" run "$@"

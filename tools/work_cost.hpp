@@ -11,7 +11,7 @@ namespace rapt::tools {
 
 /// The cost of an item in multiply-adds of one element: the unit in which the FMA peak of an ISA is
 /// half its FLOP/s. Operations on vectors that are no multiply-adds count as if they took the place
-/// of one, as they do where both share the ports (docs/performance.md).
+/// of one, as they do where both share the ports (docs/notes/kernels_on_zen_4.md).
 struct Cost {
   double products = 0;  ///< scores and weighted values, or the matrix product
   double softmax = 0;

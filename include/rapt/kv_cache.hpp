@@ -19,8 +19,8 @@ struct KvCacheConfig {
   std::int64_t value_dim = 0;  ///< -> head_dim
   /// Tokens of a page: 32, 64, 128 or 256. Long pages are read faster: with 8 kv heads of 128 one
   /// core decodes from pages of 256 tokens in 0.7 to 0.8 of the time of pages of 64
-  /// (docs/performance.md). Short ones leave less room idle at a sequence's end, half a page on
-  /// average.
+  /// (docs/notes/kernels_on_zen_4.md). Short ones leave less room idle at a sequence's end, half a
+  /// page on average.
   std::int64_t page_tokens = 256;
   std::int64_t max_pages = 0;  ///< the budget, of all sequences together; 0: as memory allows
   /// kNoWindow, or the keys that stay in reach of a new token: append() frees the pages that lie

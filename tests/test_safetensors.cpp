@@ -194,8 +194,8 @@ TEST_CASE("a safetensors header length beyond the file or the limit is an error 
   };
   for (const std::uint64_t over : {1u, 2u, 7u, 8u, 9u}) check(0 - std::uint64_t{over}, "the limit");
   check(std::uint64_t{1} << 63, "longer than the limit");
-  check(100'000'001, "longer than the limit of 100000000");
-  check(100'000'000, "passes the end of the file (10 bytes)");
+  check(40'000'001, "longer than the limit of 40000000");
+  check(40'000'000, "passes the end of the file (10 bytes)");
   check(3, "passes the end of the file (10 bytes)");
   for (std::size_t size = 1; size < 8; ++size) {
     check_malformed(directory, {"", "", "ends inside its header length"}, size,

@@ -45,9 +45,10 @@ struct RAPT_API FileTensor {
   std::vector<float> copy_as_float() const;
 };
 
-/// A .npy file (format 1.0 to 3.0), mapped into memory. Fortran order and big-endian data are
-/// refused. Throws Error{file_error} (the path and the system's reason) or Error{malformed_file}
-/// (the path, the byte offset and what was found there).
+/// A .npy file (format 1.0 to 3.0), mapped into memory. Fortran order, big-endian data, more than
+/// 64 dimensions and headers of more than 65535 bytes are refused. Throws Error{file_error} (the
+/// path and the system's reason) or Error{malformed_file} (the path, the byte offset and what was
+/// found there).
 class RAPT_API NpyFile {
  public:
   explicit NpyFile(const std::string& path);
@@ -66,8 +67,10 @@ RAPT_API void write_npy(const std::string& path, const float* data,
 
 /// A .safetensors file, mapped into memory. The header is read and checked whole before anything
 /// else: lengths, JSON, types, shapes against offsets, overlaps, holes, duplicates. Tensors are
-/// used where they lie. Errors as for NpyFile.
-/// Format: https://github.com/huggingface/safetensors
+/// used where they lie. Refused are headers of more than 40,000,000 bytes, more than 262,144
+/// tensors or metadata entries, and more than 64 dimensions; within these limits any file, also one
+/// made to be costly, opens or is an error in less than a second and 512 MiB. Errors as for
+/// NpyFile. Format: https://github.com/huggingface/safetensors
 class RAPT_API SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::string& path);

@@ -16,6 +16,10 @@ using core::counted;
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 
+/// All that the length of format 1.0 can say. 64 dimensions take less than 2000 bytes; the longer
+/// headers of 2.0 and 3.0 are for structured types, which are refused.
+constexpr std::uint64_t kMaxHeaderBytes = 65535;
+
 struct Descr {
   std::string_view text;
   DType dtype;
@@ -215,6 +219,11 @@ Header locate_header(std::span<const std::byte> bytes, const std::string& path) 
     malformed(path, 8,
               "a header of " + counted(length, "byte") + " passes the end of the file (" +
                   counted(bytes.size(), "byte") + ")");
+  }
+  if (length > kMaxHeaderBytes) {
+    malformed(path, 8,
+              "a header of " + std::to_string(length) + " bytes is longer than the limit of " +
+                  std::to_string(kMaxHeaderBytes));
   }
   return {begin, begin + static_cast<std::size_t>(length)};
 }

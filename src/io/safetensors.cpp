@@ -14,9 +14,6 @@ namespace {
 
 using core::counted;
 
-/// The format's own limit.
-constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
-
 /// Checks the length in front and returns the header's text.
 std::string_view locate_header(std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() < kHeaderLengthBytes) {
@@ -43,20 +40,23 @@ void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std:
   const auto fail = [&](const std::string& what) {
     malformed(path, tensor.at, "tensor " + quote(tensor.name) + ": " + what);
   };
-  const std::string offsets =
-      "data_offsets [" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + "]";
-  if (tensor.begin > tensor.end) fail(offsets + " end before they begin");
+  // Texts are made for an error only: a file may have a quarter of a million tensors.
+  const auto offsets = [&] {
+    return "data_offsets [" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) +
+           "]";
+  };
+  const auto shape = [&] { return "shape " + shape_text(tensor.shape); };
+  if (tensor.begin > tensor.end) fail(offsets() + " end before they begin");
   if (tensor.end > data_bytes) {
-    fail(offsets + " pass the end of the " + counted(data_bytes, "data byte"));
+    fail(offsets() + " pass the end of the " + counted(data_bytes, "data byte"));
   }
-  const std::string shape = "shape " + shape_text(tensor.shape);
   const std::optional<std::uint64_t> count = element_count(tensor.shape);
-  if (!count) fail(shape + " overflows");
-  if (*count % 8 * tensor.bits % 8 != 0) fail(shape + " does not fill whole bytes");
+  if (!count) fail(shape() + " overflows");
+  if (*count % 8 * tensor.bits % 8 != 0) fail(shape() + " does not fill whole bytes");
   const std::optional<std::uint64_t> needed = byte_count(*count, tensor.bits);
-  if (!needed) fail(shape + " overflows");
+  if (!needed) fail(shape() + " overflows");
   if (*needed != tensor.end - tensor.begin) {
-    fail(shape + " needs " + counted(*needed, "byte") + ", but " + offsets + " hold " +
+    fail(shape() + " needs " + counted(*needed, "byte") + ", but " + offsets() + " hold " +
          std::to_string(tensor.end - tensor.begin));
   }
 }
@@ -67,14 +67,13 @@ void check_cover(std::span<const HeaderTensor> tensors, std::uint64_t data_begin
                  std::uint64_t data_bytes, const std::string& path) {
   std::uint64_t covered = 0;
   for (const HeaderTensor& tensor : tensors) {
-    const std::string begins = "tensor " + quote(tensor.name) + " begins at data offset " +
-                               std::to_string(tensor.begin) + ", ";
-    if (tensor.begin < covered) {
+    if (tensor.begin != covered) {
       malformed(path, tensor.at,
-                begins + "inside the tensor before it that ends at " + std::to_string(covered));
-    }
-    if (tensor.begin > covered) {
-      malformed(path, tensor.at, begins + "after a hole that starts at " + std::to_string(covered));
+                "tensor " + quote(tensor.name) + " begins at data offset " +
+                    std::to_string(tensor.begin) +
+                    (tensor.begin < covered ? ", inside the tensor before it that ends at "
+                                            : ", after a hole that starts at ") +
+                    std::to_string(covered));
     }
     covered = tensor.end;
   }
@@ -95,11 +94,10 @@ std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
   const std::span<const std::byte> elements = bytes.subspan(data_begin);
 
   for (const HeaderTensor& entry : entries) check_size(entry, elements.size(), path);
-  // Stable: empty tensors at one offset keep the header's order.
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const HeaderTensor& a, const HeaderTensor& b) {
-                     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-                   });
+  // Empty tensors at one offset keep the header's order.
+  std::sort(entries.begin(), entries.end(), [](const HeaderTensor& a, const HeaderTensor& b) {
+    return std::tie(a.begin, a.end, a.at) < std::tie(b.begin, b.end, b.at);
+  });
   check_cover(entries, data_begin, elements.size(), path);
 
   std::vector<FileTensor> tensors;

@@ -15,6 +15,12 @@ namespace rapt::io {
 /// Bytes of header length before the header.
 inline constexpr std::size_t kHeaderLengthBytes = 8;
 
+/// Limits of weights_file.hpp, twice what checkpoints of 100,000 tensors need: what they let
+/// through is read in less than a second and 512 MiB. The format's reference reader takes 100 MB of
+/// header.
+inline constexpr std::uint64_t kMaxHeaderBytes = 40'000'000;
+inline constexpr std::size_t kMaxEntries = std::size_t{1} << 18;
+
 /// One entry of the header as it is written there: types are checked, offsets not yet.
 struct HeaderTensor {
   std::string name;
@@ -28,8 +34,9 @@ struct HeaderTensor {
 /// The entries of a header, in its order. `json` is the header alone, and it starts at byte
 /// kHeaderLengthBytes of the file. Refuses all JSON that is not an object of tensors
 /// ({"dtype": string, "shape": [...], "data_offsets": [begin, end]}) and at most one "__metadata__"
-/// of strings; also duplicate keys, and numbers that are negative, fractional or at least 2^63.
-/// Nesting is bounded by that grammar. Throws Error{malformed_file}.
+/// of strings; also duplicate keys, numbers that are negative, fractional or at least 2^63, and
+/// more than kMaxEntries tensors or metadata entries. Nesting is bounded by that grammar. Throws
+/// Error{malformed_file}.
 std::vector<HeaderTensor> parse_safetensors_header(std::string_view json, const std::string& path);
 
 /// The tensors of a whole .safetensors file that lies in `bytes`, in the order of their data, which

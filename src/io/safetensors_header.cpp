@@ -1,5 +1,6 @@
 // The JSON header of .safetensors, read event by event: the grammar allows three levels, so hostile
-// nesting ends at the first bracket too many. The only file that includes nlohmann/json.
+// nesting ends at the first bracket too many. What it keeps is a name and a shape for each tensor
+// and a name for each metadata entry. The only file that includes nlohmann/json.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -68,6 +69,12 @@ struct Name {
   std::uint64_t at;
 };
 
+/// A Name that is kept elsewhere.
+struct NameView {
+  std::string_view text;
+  std::uint64_t at;
+};
+
 /// Receives the parser's events. Each handler throws on what the grammar does not allow there.
 class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -75,10 +82,13 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
 
   /// The entries, once the parser has read everything.
   std::vector<HeaderTensor> finish() {
-    std::vector<Name> names;
+    std::vector<NameView> names;
+    names.reserve(std::max(tensors_.size(), metadata_.size()));
     for (const HeaderTensor& tensor : tensors_) names.push_back({tensor.name, tensor.at});
-    refuse_duplicates(std::move(names), "tensor");
-    refuse_duplicates(std::move(metadata_), "metadata key");
+    refuse_duplicates(names, "tensor");
+    names.clear();
+    for (const Name& name : metadata_) names.push_back({name.text, name.at});
+    refuse_duplicates(names, "metadata key");
     return std::move(tensors_);
   }
 
@@ -86,7 +96,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(std::string& text) override {
     next_token();
+    // Copied, not moved from: the parser's buffer has room for the longest string so far.
     if (place_ == Place::metadata) {
+      if (metadata_.size() == kMaxEntries) fail_of_more("metadata entries", at_);
       metadata_.push_back({text, at_});
     } else if (place_ == Place::tensor) {
       start_field(text);
@@ -105,7 +117,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
       has_metadata_ = true;
       place_ = Place::metadata;
     } else if (place_ == Place::header) {
-      tensors_.push_back({.name = name_.text, .at = name_.at, .shape = {}});
+      if (tensors_.size() == kMaxEntries) fail_of_more("tensors", name_.at);
+      tensors_.push_back({.name = std::move(name_.text), .at = name_.at, .shape = {}});
       seen_ = {};
       place_ = Place::tensor;
     } else {
@@ -129,6 +142,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     next_token();
     if (place_ != Place::tensor || field_ == kDtype) refuse("an array");
     place_ = Place::numbers;
+    rank_ = 0;
     offsets_read_ = 0;
     return true;
   }
@@ -139,6 +153,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
       fail(in_tensor() + "data_offsets must be two numbers, found " +
            std::to_string(offsets_read_));
     }
+    if (field_ == kShape) tensor().shape.assign(extents_.begin(), extents_.begin() + rank_);
     place_ = Place::tensor;
     return true;
   }
@@ -164,8 +179,8 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max();
     if (number > kMax) refuse("the number " + std::to_string(number) + ", which reaches 2^63,");
     if (field_ == kShape) {
-      if (tensor().shape.size() == kMaxRank) fail(in_tensor() + "more than 64 dimensions");
-      tensor().shape.push_back(static_cast<std::int64_t>(number));
+      if (rank_ == kMaxRank) fail(in_tensor() + "more than 64 dimensions");
+      extents_[rank_++] = static_cast<std::int64_t>(number);
     } else {
       (offsets_read_ == 0 ? tensor().begin : tensor().end) = number;
       ++offsets_read_;
@@ -200,9 +215,14 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
   /// Sets at_ to the file offset of the token that has just been read: the first character after
   /// the token before it that is no separator.
   void next_token() {
-    const std::size_t start = json_.find_first_not_of(" \t\r\n,:", token_end_);
-    at_ = file_offset(std::min(start, json_.size()));
+    std::size_t start = token_end_;
+    while (start < json_.size() && separates(json_[start])) ++start;
+    at_ = file_offset(start);
     token_end_ = static_cast<std::size_t>(read_to_ - json_.data());
+  }
+
+  static bool separates(char c) {
+    return c == ',' || c == ' ' || c == ':' || c == '\n' || c == '\t' || c == '\r';
   }
 
   void start_field(const std::string& text) {
@@ -213,11 +233,13 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     seen_[field_] = true;
   }
 
-  void refuse_duplicates(std::vector<Name> names, const std::string& kind) const {
-    std::sort(names.begin(), names.end(), [](const Name& a, const Name& b) {
-      return a.text != b.text ? a.text < b.text : a.at < b.at;
+  /// Sorts `names`. Without a hash: no choice of names makes it slow.
+  void refuse_duplicates(std::vector<NameView>& names, const std::string& kind) const {
+    std::sort(names.begin(), names.end(), [](const NameView& a, const NameView& b) {
+      const int order = a.text.compare(b.text);
+      return order != 0 ? order < 0 : a.at < b.at;
     });
-    const auto same = [](const Name& a, const Name& b) { return a.text == b.text; };
+    const auto same = [](const NameView& a, const NameView& b) { return a.text == b.text; };
     const auto twice = std::adjacent_find(names.begin(), names.end(), same);
     if (twice == names.end()) return;
     fail(kind + " " + quote(twice->text) + " stands twice in the header", std::next(twice)->at);
@@ -246,6 +268,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     refuse(found);
   }
 
+  [[noreturn]] void fail_of_more(const std::string& entries, std::uint64_t at) const {
+    fail("more than the limit of " + std::to_string(kMaxEntries) + " " + entries, at);
+  }
   [[noreturn]] void fail(const std::string& what) const { fail(what, at_); }
   [[noreturn]] void fail(const std::string& what, std::uint64_t at) const {
     malformed(path_, at, what);
@@ -265,6 +290,9 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
   Name name_{};  ///< the key of the header that was read last
   std::size_t field_ = kDtype;
   std::array<bool, kFields> seen_{};
+  /// The shape that is being read: a vector that grows costs seven allocations for 64 extents.
+  std::array<std::int64_t, kMaxRank> extents_{};
+  std::size_t rank_ = 0;
   int offsets_read_ = 0;
   bool has_metadata_ = false;
   std::vector<Name> metadata_;

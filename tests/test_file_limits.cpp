@@ -82,5 +82,30 @@ TEST_CASE("an npy header of 65535 bytes loads, and one byte more is an error") {
         "f: byte 8: a header of 65536 bytes is longer than the limit of 65535");
 }
 
+TEST_CASE("every tensor of a safetensors file is found by its name, whatever the order") {
+  constexpr std::size_t kTensors = 1000;
+  std::string header = "{";
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    // 389 and 1000 have no common factor: names, header and data are in three orders.
+    const std::string at = std::to_string(i * 389 % kTensors);
+    const std::string end = std::to_string(i * 389 % kTensors + 1);
+    if (i > 0) header += ',';
+    header += "\"t" + std::to_string(i) + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + at +
+              "," + end + "]}";
+  }
+  const TemporaryDirectory directory;
+  const SafetensorsFile file(directory.write(
+      "a.safetensors", safetensors_bytes(header + "}", std::string(kTensors, '\1'))));
+  REQUIRE(file.tensors().size() == kTensors);
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    const FileTensor* const found = file.find("t" + std::to_string(i));
+    REQUIRE(found == &file.tensors()[i * 389 % kTensors]);
+    CHECK(found == &file.at("t" + std::to_string(i)));
+  }
+  for (const char* const absent : {"", "s", "t", "t-1", "t1000", "t00", "u"}) {
+    CHECK(file.find(absent) == nullptr);
+  }
+}
+
 }  // namespace
 }  // namespace rapt::test

@@ -80,7 +80,7 @@ class RAPT_API SafetensorsFile {
   const std::vector<FileTensor>& tensors() const& noexcept { return tensors_; }
   const std::vector<FileTensor>& tensors() const&& = delete;
 
-  /// nullptr when there is none of that name.
+  /// nullptr when there is none of that name. By binary search.
   const FileTensor* find(std::string_view name) const noexcept;
 
   /// Throws Error{invalid_argument} naming the tensor and the file when there is none of that name.
@@ -90,6 +90,7 @@ class RAPT_API SafetensorsFile {
   std::string path_;
   std::shared_ptr<const void> mapping_;
   std::vector<FileTensor> tensors_;
+  std::vector<std::uint32_t> by_name_;  ///< places in tensors_, in the order of the names
 };
 
 }  // namespace rapt

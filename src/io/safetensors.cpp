@@ -3,6 +3,7 @@
 #include "io/safetensors.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 
 #include "core/counted.hpp"
@@ -118,24 +119,37 @@ std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
 
 namespace rapt {
 
-SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path) {
+SafetensorsFile::SafetensorsFile(const std::string& path) {
   io::reporting_out_of_memory(path, [&] {
+    path_ = path;
     const std::shared_ptr<const io::MappedFile> file = io::map_file(path);
     tensors_ = io::parse_safetensors(file->bytes(), path);
+    by_name_.resize(tensors_.size());
+    std::iota(by_name_.begin(), by_name_.end(), 0u);
+    std::sort(by_name_.begin(), by_name_.end(), [this](std::uint32_t a, std::uint32_t b) {
+      return tensors_[a].name < tensors_[b].name;
+    });
     mapping_ = file;
   });
 }
 
 const FileTensor* SafetensorsFile::find(std::string_view name) const noexcept {
-  const auto found = std::find_if(tensors_.begin(), tensors_.end(),
-                                  [name](const FileTensor& tensor) { return tensor.name == name; });
-  return found == tensors_.end() ? nullptr : &*found;
+  const auto found = std::lower_bound(
+      by_name_.begin(), by_name_.end(), name,
+      [this](std::uint32_t i, std::string_view wanted) { return tensors_[i].name < wanted; });
+  if (found == by_name_.end() || tensors_[*found].name != name) return nullptr;
+  return &tensors_[*found];
 }
 
 const FileTensor& SafetensorsFile::at(std::string_view name) const {
-  if (const FileTensor* const tensor = find(name)) return *tensor;
-  throw Error(ErrorCode::invalid_argument,
-              "name: no tensor " + io::quote(name) + " in the file " + path_);
+  const FileTensor* const tensor = find(name);
+  if (tensor == nullptr) {
+    io::reporting_out_of_memory(path_, [&] {
+      throw Error(ErrorCode::invalid_argument,
+                  "name: no tensor " + io::quote(name) + " in the file " + path_);
+    });
+  }
+  return *tensor;
 }
 
 }  // namespace rapt

@@ -1,14 +1,19 @@
-// libFuzzer target: any bytes are a .npy file that loads and can be read whole, or an rapt::Error.
+// libFuzzer target: any bytes are a .npy file that loads, keeps the format's rules and can be read
+// whole, or an rapt::Error.
 #include <cstdint>
+#include <cstdlib>
 #include <span>
 
 #include "file_bytes.hpp"
+#include "file_rules.hpp"
 #include "io/npy.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   try {
     const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(bytes), size);
-    rapt::test::read_whole(rapt::io::parse_npy(file, "fuzz"));
+    const rapt::FileTensor tensor = rapt::io::parse_npy(file, "fuzz");
+    if (!rapt::test::keeps_rules(tensor, file)) std::abort();
+    rapt::test::read_whole(tensor);
   } catch (const rapt::Error& error) {
     if (error.code() != rapt::ErrorCode::malformed_file) throw;
   }

@@ -1,9 +1,14 @@
-// Damaged files: cut at every byte, or with random bytes changed. Each loads or is an rapt::Error,
-// and what loads can be read whole.
+// Damaged files: cut at every byte, or with random bytes changed; and the corpus of the fuzzers.
+// Each loads or is an rapt::Error, and what loads keeps the format's rules and can be read whole.
+#include <filesystem>
+#include <utility>
+
 #include "core/random.hpp"
 #include "file_bytes.hpp"
+#include "file_rules.hpp"
 #include "io/npy.hpp"
 #include "io/safetensors.hpp"
+#include "temporary_directory.hpp"
 #include "test_level.hpp"
 
 #include <doctest/doctest.h>
@@ -34,6 +39,8 @@ bool loads_safetensors(const std::string& bytes) {
   if (error) {
     REQUIRE(error->code() == ErrorCode::malformed_file);
     REQUIRE(std::string(error->what()).starts_with("f: byte "));
+  } else {
+    REQUIRE(keeps_rules(tensors, copy));
   }
   for (const FileTensor& tensor : tensors) read_whole(tensor);
   return !error;
@@ -47,6 +54,7 @@ bool loads_npy(const std::string& bytes) {
     REQUIRE(error->code() == ErrorCode::malformed_file);
     REQUIRE(std::string(error->what()).starts_with("f: byte "));
   } else {
+    REQUIRE(keeps_rules(tensor, copy));
     read_whole(tensor);
   }
   return !error;
@@ -137,6 +145,22 @@ TEST_CASE("a randomly damaged safetensors file loads or is an error") {
 
 TEST_CASE("a randomly damaged npy file loads or is an error") {
   check_mutations(valid_npy(1), 2, loads_npy);
+}
+
+TEST_CASE("of the corpus of the fuzzers the files named valid load, and no others") {
+  const auto check = [](const std::string& format, auto&& loads) {
+    int files = 0;
+    for (const auto& file :
+         std::filesystem::directory_iterator(RAPT_TESTS_FOLDER "/corpus/" + format)) {
+      const std::string name = file.path().filename().string();
+      CAPTURE(name);
+      CHECK(loads(read_file(file.path().string())) == name.starts_with("valid"));
+      ++files;
+    }
+    CHECK(files > 30);
+  };
+  check("npy", loads_npy);
+  check("safetensors", loads_safetensors);
 }
 
 }  // namespace

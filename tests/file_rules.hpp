@@ -1,0 +1,67 @@
+// What must hold for every file that a reader accepts, written apart from the readers.
+#pragma once
+
+#include <cstddef>
+#include <set>
+#include <span>
+#include <string_view>
+
+#include "rapt/weights_file.hpp"
+
+namespace rapt::test {
+
+/// Whether the tensor's bytes are those that its type and shape need. In 128 bits: the readers'
+/// products may overflow, and this must notice. A zero does not excuse the other extents.
+inline bool size_fits(const FileTensor& tensor) {
+  __extension__ using Wide = unsigned __int128;
+  if (tensor.shape.size() > 64) return false;
+  Wide product = 1;
+  bool empty = false;
+  for (const std::int64_t extent : tensor.shape) {
+    if (extent < 0) return false;
+    empty = empty || extent == 0;
+    if (extent > 0) product *= static_cast<Wide>(extent);
+    if (product >> 63 != 0) return false;
+  }
+  if (empty) product = 0;
+  // Of the other types only the most that one element takes is known here: 64 bits.
+  if (tensor.dtype == DType::other) return tensor.nbytes <= product * 8;
+  return product * dtype_size(tensor.dtype) == tensor.nbytes;
+}
+
+/// Whether `tensors` lie one after the other from some place behind the header to the end of
+/// `file`.
+inline bool cover_the_data(std::span<const FileTensor> tensors, std::span<const std::byte> file,
+                           std::size_t data_begin) {
+  const std::byte* at = file.data() + data_begin;
+  for (const FileTensor& tensor : tensors) {
+    if (tensor.data != at) return false;
+    if (tensor.nbytes > static_cast<std::size_t>(file.data() + file.size() - at)) return false;
+    at += tensor.nbytes;
+  }
+  return at == file.data() + file.size();
+}
+
+/// Whether an accepted .safetensors file keeps the format's rules.
+inline bool keeps_rules(std::span<const FileTensor> tensors, std::span<const std::byte> file) {
+  std::size_t header = 0;
+  for (std::size_t i = 8; i-- > 0;) header = header << 8 | std::to_integer<std::size_t>(file[i]);
+  std::set<std::string_view> names;
+  for (const FileTensor& tensor : tensors) {
+    if (!size_fits(tensor) || !names.insert(tensor.name).second) return false;
+  }
+  return cover_the_data(tensors, file, 8 + header);
+}
+
+/// Whether an accepted .npy file keeps the format's rules.
+inline bool keeps_rules(const FileTensor& tensor, std::span<const std::byte> file) {
+  const bool long_header = std::to_integer<int>(file[6]) > 1;
+  std::size_t header = 0;
+  for (std::size_t i = long_header ? 12 : 10; i-- > 8;) {
+    header = header << 8 | std::to_integer<std::size_t>(file[i]);
+  }
+  return tensor.dtype != DType::other && size_fits(tensor) &&
+         cover_the_data({&tensor, 1}, file, (long_header ? 12u : 10u) + header);
+}
+
+}  // namespace rapt::test

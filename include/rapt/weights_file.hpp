@@ -61,7 +61,11 @@ class RAPT_API NpyFile {
 
 /// Writes a dense row-major float tensor as .npy 1.0. Throws Error{invalid_argument} for a negative
 /// extent, more than 64 dimensions, a shape too large to exist or null data, before the file is
-/// touched, and Error{file_error}; what is left at `path` is then unspecified.
+/// touched, and Error{file_error}; the file at `path` is then the old one, or none.
+///
+/// The new file takes the old one's place when it is whole, with its permissions: a process that is
+/// stopped, or a full disk, loses nothing. So its folder must be writable, and other hard links
+/// keep the old content. Links are followed; a device or a pipe is written through.
 RAPT_API void write_npy(const std::string& path, const float* data,
                         const std::vector<std::int64_t>& shape);
 

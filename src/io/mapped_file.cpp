@@ -4,33 +4,18 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <limits>
 #include <system_error>
 
+#include "io/descriptor.hpp"
 #include "io/malformed.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt::io {
 namespace {
-
-/// Closes on every way out. The mapping outlives the descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int number) noexcept : number_(number) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int number() const noexcept { return number_; }
-
- private:
-  int number_;
-};
 
 [[noreturn]] void fail(const std::string& path, const std::string& what, int error) {
   const std::string reason = std::generic_category().message(error);
@@ -62,6 +47,7 @@ MappedFile::~MappedFile() {
 std::shared_ptr<const MappedFile> map_file(const std::string& path) {
   refuse_zero_byte(path);
   // O_NONBLOCK: opening a pipe without a writer would wait forever; regular files ignore it.
+  // The mapping outlives the descriptor.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) fail(path, "cannot be opened", errno);
   const std::size_t size = regular_file_size(file, path);

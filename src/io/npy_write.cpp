@@ -1,9 +1,8 @@
 // Writing .npy 1.0, byte for byte as NumPy does.
-#include <cerrno>
-#include <cstdio>
-#include <system_error>
+#include <string_view>
 
 #include "io/malformed.hpp"
+#include "io/write_file.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
 
@@ -54,27 +53,14 @@ std::string header_text(const std::vector<std::int64_t>& shape) {
   return header + dict;
 }
 
-[[noreturn]] void fail(const std::string& path, const std::string& what, int error) {
-  throw Error(ErrorCode::file_error,
-              path + ": " + what + ": " + std::generic_category().message(error));
-}
-
 }  // namespace
 
 void write_npy(const std::string& path, const float* data, const std::vector<std::int64_t>& shape) {
   io::refuse_zero_byte(path);
   const std::size_t count = checked_count(data, shape);
   const std::string header = header_text(shape);
-  std::FILE* const file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr) fail(path, "cannot be opened for writing", errno);
-  errno = 0;
-  const bool written = std::fwrite(header.data(), 1, header.size(), file) == header.size() &&
-                       (count == 0 || std::fwrite(data, sizeof(float), count, file) == count);
-  const int write_error = errno;
-  // A full disk may show only when the last buffer is flushed.
-  const bool closed = std::fclose(file) == 0;
-  if (!written) fail(path, "cannot be written", write_error);
-  if (!closed) fail(path, "cannot be written", errno);
+  const std::string_view values(reinterpret_cast<const char*>(data), count * sizeof(float));
+  io::write_file(path, {header, values});
 }
 
 }  // namespace rapt

@@ -1,0 +1,29 @@
+// A file descriptor that closes itself.
+#pragma once
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace rapt::io {
+
+/// Closes on every way out.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) noexcept : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+
+  int number() const noexcept { return number_; }
+
+  /// Closes now: 0, or the system's reason, which some file systems tell no earlier.
+  int close() noexcept;
+
+ private:
+  int number_;
+};
+
+}  // namespace rapt::io

@@ -166,7 +166,7 @@ void run(const CLI::App& command, const BenchFlags& flags) {
   check(shape, shape.kind != WorkKind::linear);
   RoundOptions options;
   options.isas = chosen_isas("--isa", flags.isa);
-  options.threads = flags.threads == 0 ? describe_machine().cores : flags.threads;
+  options.threads = describe_machine().threads(flags.threads);
   if (command.count("--repeat") > 0) options.repeat = flags.repeat;
   BenchReport report = measure_rounds({completed(shape)}, options);
   report.explained = flags.explain;
@@ -223,7 +223,9 @@ void add_bench(CLI::App& app) {
   add_sizes(command, *flags);
   add_options(command, *flags);
   command.add_option("--isa", flags->isa, "avx512, avx2, neon, scalar, active, or all");
-  command.add_option("--threads", flags->threads, "threads; 0: one per core")
+  command
+      .add_option("--threads", flags->threads,
+                  "threads; 0: one per core; no more than a CPU quota allows")
       ->check(CLI::Range(0, 1024));
   command.add_option("--dtype", flags->dtype, "element type of the inputs")
       ->check(CLI::IsMember({"f32"}));

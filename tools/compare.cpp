@@ -55,7 +55,7 @@ void run(const CLI::App& command, const CompareFlags& flags) {
   }
   RoundOptions options;
   options.isas = available_isas();
-  options.threads = flags.threads == 0 ? describe_machine().cores : flags.threads;
+  options.threads = describe_machine().threads(flags.threads);
   options.seconds = 0.7;
   if (command.count("--repeat") > 0) options.repeat = flags.repeat;
   BenchReport report = measure_rounds(shapes, options);
@@ -79,7 +79,9 @@ void add_compare(CLI::App& app) {
       .add_option("WORKLOAD", flags->workloads,
                   "attention, decode, linear, mha in moderate sizes, or presets of `rapt bench`")
       ->default_str("attention linear mha");
-  command.add_option("--threads", flags->threads, "threads; 0: one per core")
+  command
+      .add_option("--threads", flags->threads,
+                  "threads; 0: one per core; no more than a CPU quota allows")
       ->check(CLI::Range(0, 1024));
   command.add_option("--repeat", flags->repeat, "timed rounds")
       ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")

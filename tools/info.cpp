@@ -1,6 +1,7 @@
 // `rapt info`: the machine, the instruction sets of this build, and the limits measured now.
 #include "bandwidth.hpp"
 #include "command.hpp"
+#include "core/counted.hpp"
 #include "dispatch/isa_table.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
@@ -55,6 +56,9 @@ std::vector<std::string> names_of(std::span<const Isa> isas) {
 std::string report(const Machine& machine, const std::vector<Isa>& isas, const Limits& limits) {
   std::string text = fmt::format("Rapt {}\n\n", version());
   text += fmt::format("CPU          {}\n", sentence(machine));
+  text += fmt::format("CPU quota    {}, {} at most\n",
+                      machine.cpu_quota ? fmt::format("{:.4g}", *machine.cpu_quota) : "none",
+                      core::counted(machine.threads(), "thread"));
   text += fmt::format("ISAs         compiled {}\n", isa_list(compiled_isas()));
   text += fmt::format("             available {}\n", isa_list(isas));
   text += fmt::format("             active {}\n\n", isa_name(active_isa()));

@@ -3,6 +3,7 @@
 
 #include "command.hpp"
 #include "core/counted.hpp"
+#include "cpu_quota.hpp"
 #include "rapt/error.hpp"
 
 #include <fmt/format.h>
@@ -85,13 +86,20 @@ Machine describe_machine() {
   }
   machine.cpu = printable(machine.cpu);
   machine.cores = usable_cores();
+  machine.cpu_quota = cpu_quota();
   read_caches(machine);
   return machine;
+}
+
+int Machine::threads(int asked) const {
+  return threads_within(cpu_quota, asked == 0 ? cores : asked);
 }
 
 nlohmann::json to_json(const Machine& machine) {
   return {{"cpu", machine.cpu},
           {"cores", machine.cores},
+          {"cpu_quota", machine.cpu_quota ? nlohmann::json(*machine.cpu_quota) : nullptr},
+          {"threads", machine.threads()},
           {"l1d_bytes", machine.l1d},
           {"l2_bytes", machine.l2},
           {"l3_bytes", machine.l3}};
@@ -99,6 +107,7 @@ nlohmann::json to_json(const Machine& machine) {
 
 std::string sentence(const Machine& machine) {
   std::string text = fmt::format("{}, {}", machine.cpu, core::counted(machine.cores, "core"));
+  if (machine.cpu_quota) text += fmt::format(", CPU quota {:.4g}", *machine.cpu_quota);
   if (machine.l1d > 0) text += ", L1d " + format_bytes(machine.l1d);
   if (machine.l2 > 0) text += ", L2 " + format_bytes(machine.l2);
   if (machine.l3 > 0) text += ", L3 " + format_bytes(machine.l3);

@@ -4,16 +4,22 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace rapt::tools {
 
 struct Machine {
-  std::string cpu;       ///< the model's name, "unknown" when the system does not tell
-  int cores = 1;         ///< hardware threads that this process may run on
+  std::string cpu;  ///< the model's name, "unknown" when the system does not tell
+  int cores = 1;    ///< hardware threads that this process may run on
+  /// Of how many the control groups leave it the time; unset: all
+  std::optional<double> cpu_quota{};
   std::int64_t l1d = 0;  ///< bytes per core of the caches; 0: not known
   std::int64_t l2 = 0;
   std::int64_t l3 = 0;
+
+  /// As many threads as were asked for (0: one per core), but no more than the quota allows.
+  int threads(int asked = 0) const;
 };
 
 /// Reads /proc and /sys; what is missing there keeps its default.
@@ -21,7 +27,8 @@ Machine describe_machine();
 
 nlohmann::json to_json(const Machine& machine);
 
-/// "Intel(R) Xeon(R) Processor, 2 cores, L1d 48 KiB, L2 2 MiB, L3 32 MiB".
+/// "Intel(R) Xeon(R) Processor, 2 cores, L1d 48 KiB, L2 2 MiB, L3 32 MiB"; behind the cores the
+/// quota, if there is one.
 std::string sentence(const Machine& machine);
 
 /// Bytes of the largest cache, or 32 MiB when the system does not tell.

@@ -1,9 +1,11 @@
 // The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
 #include "command.hpp"
 #include "help.hpp"
+#include "machine.hpp"
 #include "rapt/error.hpp"
 #include "rapt/version.hpp"
 
+#include <oneapi/tbb/task_arena.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -51,7 +53,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    // oneTBB counts the processors and sees no quota of their time.
+    oneapi::tbb::task_arena arena(rapt::tools::describe_machine().threads());
+    return arena.execute([&] { return run(argc, argv); });
   } catch (const rapt::tools::UsageError& error) {
     return report(error.what(), kUsage);
   } catch (const std::bad_alloc&) {

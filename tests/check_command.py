@@ -3,11 +3,14 @@
 usage: check_command.py RAPT
 """
 
+import re
 import subprocess
 import unittest
 from pathlib import Path
 
 from command_case import COMMAND, CommandCase, main, rapt, rapt_json
+
+COMMANDS = ("run", "bench", "compare", "info", "check")
 
 
 class Command(CommandCase):
@@ -28,13 +31,32 @@ class Command(CommandCase):
         self.assertIn("standard output", result.stderr)
 
     def test_every_command_has_a_help_with_the_default_of_every_flag(self):
-        for command in ("run", "bench", "compare", "info", "check"):
+        for command in COMMANDS:
             result = rapt(command, "--help")
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             flags = [line for line in result.stdout.splitlines() if line.startswith("  --")]
             self.assertEqual([flag for flag in flags if "(default: " not in flag], [])
             self.assertGreater(len(flags), 0)
             self.assertNotIn(" in [", result.stdout)
+
+    def test_a_number_that_is_none_or_out_of_range_exits_with_2_and_names_its_flag(self):
+        wrong = ("nan", "-nan", "inf", "-inf", "-1", "99999999999999999999", "-99999999999999999999",
+                 "1e400", "-1e400", "0x10", "0x1p3", "0b1", "", " ", "5 ", " 5", "1,000", "1_000",
+                 "5x", "+5", "5.5.5", "--", "٣", "9" * 5000)
+        for command in COMMANDS:
+            help_text = rapt(command, "--help").stdout
+            flags = re.findall(r"^  (--[a-z-]+)[^ ]* (INT|UINT|FLOAT)\b", help_text, re.MULTILINE)
+            self.assertEqual({flag for flag, _ in flags} & {"--soft-cap", "--threads"} != set(),
+                             command in ("bench", "compare"))
+            for flag, kind in flags:
+                for value in wrong + (() if kind == "FLOAT" else ("5.5", "1e1", "5.")):
+                    self.refused(2, [command, f"{flag}={value}"], flag, longest=200)
+
+    def test_numbers_are_decimal(self):
+        for text in "010", "10":
+            shape = rapt_json("bench", "attention", "--q-len", text, "--head-dim", 8, "--repeat", 1,
+                              "--soft-cap", f"{text}.0e0")["results"][0]["shape"]
+            self.assertEqual((shape["q_len"], shape["soft_cap"]), (10, 10))
 
     def test_the_version_is_that_of_info(self):
         self.assertEqual(rapt("--version").stdout.strip(), rapt_json("info")["version"])

@@ -35,7 +35,7 @@ class CommandCase(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def refused(self, status, args, word, **environment):
+    def refused(self, status, args, word, longest=10000, **environment):
         """The command says why in one sentence that has `word`, and prints nothing else."""
         with self.subTest(args=[str(a)[:60] for a in args]):
             result = rapt(*args, **environment)
@@ -44,6 +44,7 @@ class CommandCase(unittest.TestCase):
             self.assertTrue(result.stderr.startswith("rapt: "), result.stderr)
             self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
             self.assertIn(word, result.stderr)
+            self.assertLessEqual(len(result.stderr), longest)
 
     def close(self, got, want, tolerance=2e-5):
         self.assertEqual(len(got), len(want))

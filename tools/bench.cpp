@@ -1,5 +1,6 @@
 // `rapt bench`: one workload, its shape by flags or preset, against the limits of the machine.
 #include "command.hpp"
+#include "flag_values.hpp"
 #include "rounds.hpp"
 
 #include <fmt/format.h>
@@ -177,7 +178,7 @@ void add_sizes(CLI::App& command, BenchFlags& flags) {
   for (const SizeFlag& flag : size_flags()) {
     command.add_option(flag.name, flags.sizes.*flag.size, flag.meaning)
         ->default_str(flag.default_text)
-        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
+        ->transform(WholeNumber(1, std::int64_t{1} << 24));
   }
   command.add_flag("--causal", flags.sizes.causal, "causal, the last query sees every key")
       ->default_str("off");
@@ -193,10 +194,10 @@ void add_options(CLI::App& command, BenchFlags& flags) {
       .add_option("--window-left,--window", flags.sizes.window_left,
                   "keys that a query sees before its own position")
       ->default_str("all")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
+      ->transform(WholeNumber(0, std::int64_t{1} << 24));
   command.add_option("--soft-cap", flags.sizes.soft_cap, "cap of the scores, by tanh")
       ->default_str("none")
-      ->check(CLI::Range(1e-3, 1e6));
+      ->transform(RealNumber(1e-3, 1e6));
   for (const ScoreFlag& flag : kScoreFlags) {
     command.add_flag(flag.name, flags.sizes.*flag.wanted, flag.meaning)->default_str("off");
   }
@@ -226,12 +227,12 @@ void add_bench(CLI::App& app) {
   command
       .add_option("--threads", flags->threads,
                   "threads; 0: one per core; no more than a CPU quota allows")
-      ->check(CLI::Range(0, 1024));
+      ->transform(WholeNumber(0, 1024));
   command.add_option("--dtype", flags->dtype, "element type of the inputs")
       ->check(CLI::IsMember({"f32"}));
   command.add_option("--repeat", flags->repeat, "timed rounds")
       ->default_str("until the median is known within 2 %, 2 s per ISA at most")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
+      ->transform(WholeNumber(1, 1000000));
   command
       .add_flag("--explain", flags->explain,
                 "say which kernel and tiles run and why, the limit on paper, and how many threads "

@@ -1,6 +1,7 @@
 // `rapt compare`: the same work on every ISA of this machine: speed, share of the peak, bits.
 #include "cache_bits.hpp"
 #include "command.hpp"
+#include "flag_values.hpp"
 #include "rounds.hpp"
 
 #include <CLI/CLI.hpp>
@@ -82,14 +83,14 @@ void add_compare(CLI::App& app) {
   command
       .add_option("--threads", flags->threads,
                   "threads; 0: one per core; no more than a CPU quota allows")
-      ->check(CLI::Range(0, 1024));
+      ->transform(WholeNumber(0, 1024));
   command.add_option("--repeat", flags->repeat, "timed rounds")
       ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
+      ->transform(WholeNumber(1, 1000000));
   command
       .add_option("--cache-tokens", flags->cache_tokens,
                   "tokens of the stream whose cache is held against one tensor")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+      ->transform(WholeNumber(1, std::int64_t{1} << 20));
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });
 }

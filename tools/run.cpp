@@ -1,6 +1,7 @@
 // `rapt run`: the article's sentence by default, a real layer with --weights.
 #include "article.hpp"
 #include "command.hpp"
+#include "flag_values.hpp"
 #include "heat_map.hpp"
 #include "run_layer.hpp"
 
@@ -69,11 +70,11 @@ void add_text_options(CLI::App& command, RunFlags& flags) {
   ArticleOptions& article = flags.article;
   command.add_option("--text", article.text, "the sentence");
   command.add_option("--dim", article.dim, "elements of an embedding")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{8192}));
+      ->transform(WholeNumber(1, 8192));
   command.add_option("--batch", article.batch, "how often the sentence stands in the batch")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+      ->transform(WholeNumber(1, std::int64_t{1} << 20));
   command.add_option("--seed", article.seed, "seed of the generated weights")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 62));
+      ->transform(WholeNumber(0, std::int64_t{1} << 62));
   command.add_option("--svg", flags.svg, "also draw the heat maps into this file")
       ->default_str("none");
 }
@@ -108,13 +109,13 @@ void add_run(CLI::App& app) {
   command
       .add_option("--heads", flags->heads,
                   "heads; with --weights the default is that of the config.json beside the file")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{8192}));
+      ->transform(WholeNumber(1, 8192));
   command.add_flag("--causal", flags->causal, "a token sees itself and earlier ones only")
       ->default_str("off");
   add_layer_options(command, *flags);
   command.add_option("--repeat", flags->repeat, "timed samples of the forward pass")
       ->default_str("as many as fit in 0.2 s")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
+      ->transform(WholeNumber(1, 1000000));
   command.add_option("--isa", flags->isa, "avx512, avx2, neon, scalar, or active");
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });

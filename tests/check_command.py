@@ -3,7 +3,10 @@
 usage: check_command.py RAPT
 """
 
+import os
 import re
+import shlex
+import signal
 import subprocess
 import unittest
 from pathlib import Path
@@ -24,11 +27,38 @@ class Command(CommandCase):
 
     @unittest.skipUnless(Path("/dev/full").exists(), "needs /dev/full")
     def test_a_report_that_cannot_be_written_exits_with_1(self):
-        with open("/dev/full", "w") as full:
-            result = subprocess.run(COMMAND + ["run"], stdout=full, stderr=subprocess.PIPE,
-                                    text=True, check=False)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("standard output", result.stderr)
+        for args in (["run"], ["bench", "--preset", "T1", "--repeat", "1"], ["--version"],
+                     *([*command, "--help"] for command in ([], *([name] for name in COMMANDS)))):
+            with self.subTest(args=args), open("/dev/full", "w") as full:
+                result = subprocess.run(COMMAND + args, stdout=full, stderr=subprocess.PIPE,
+                                        text=True, check=False)
+                self.assertEqual(result.returncode, 1)
+                self.assertEqual(result.stderr, "rapt: standard output: cannot be written: "
+                                                "No space left on device\n")
+
+    @unittest.skipIf("MESON_EXE_WRAPPER" in os.environ, "what runs the command has streams too")
+    def test_closed_streams_are_errors_and_no_output_lands_elsewhere(self):
+        def shell(redirection):
+            words = shlex.join([*COMMAND, "run", "--repeat", "1", "--svg", str(self.folder / "a")])
+            return subprocess.run(["sh", "-c", f"{words} {redirection}"], capture_output=True, text=True,
+                                  check=False)
+        for redirection, status in ((">&-", 1), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 1)):
+            result = shell(redirection)
+            self.assertEqual(result.returncode, status, redirection)
+            svg = (self.folder / "a").read_text()
+            self.assertTrue(svg.startswith("<svg") and svg.endswith("</svg>\n"), redirection)
+        self.assertIn("Bad file descriptor", shell(">&-").stderr)
+
+    def test_a_reader_that_leaves_ends_the_command_without_a_word(self):
+        for ignored, status, words in ((False, -signal.SIGPIPE, ""), (True, 1, "Broken pipe")):
+            near, far = os.pipe()
+            os.close(near)
+            result = subprocess.run(COMMAND + ["--help"], stdout=far, stderr=subprocess.PIPE,
+                                    text=True, check=False, restore_signals=not ignored)
+            os.close(far)
+            self.assertEqual(result.returncode, status)
+            self.assertIn(words, result.stderr)
+            self.assertEqual(result.stderr == "", words == "")
 
     def test_every_command_has_a_help_with_the_default_of_every_flag(self):
         for command in COMMANDS:

@@ -5,14 +5,20 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
 
 namespace rapt::tools {
 namespace {
+
+/// Whether the caller left SIGPIPE as it is by default.
+bool pipe_ends_process = false;
 
 /// Bytes of the UTF-8 code point at the start of `text`, which is not empty; 0 when there is none.
 std::size_t code_point_bytes(std::string_view text) {
@@ -39,35 +45,24 @@ bool is_control(std::string_view code_point) {
 
 }  // namespace
 
+void prepare_output() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // Takes the lowest free number. Nothing can be written to a folder, nor be read from it.
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/", O_RDONLY));
+  }
+  std::signal(SIGXFSZ, SIG_IGN);
+  pipe_ends_process = std::signal(SIGPIPE, SIG_IGN) != SIG_IGN;
+}
+
 void print_out(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   if (!written || std::fflush(stdout) != 0) {
-    throw Error(ErrorCode::file_error,
-                fmt::format("standard output: cannot write: {}", std::strerror(errno)));
-  }
-}
-
-void write_file(const std::string& path, const std::string& text) {
-  const std::string part = path + ".part";
-  std::FILE* file = std::fopen(part.c_str(), "wb");
-  bool good = file != nullptr;
-  int reason = errno;
-  if (good) {
-    good = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-    if (!good) reason = errno;
-    if (std::fclose(file) != 0 && good) {
-      good = false;
-      reason = errno;
+    if (errno == EPIPE && pipe_ends_process) {
+      std::signal(SIGPIPE, SIG_DFL);
+      std::raise(SIGPIPE);
     }
-    if (good && std::rename(part.c_str(), path.c_str()) != 0) {
-      good = false;
-      reason = errno;
-    }
-    if (!good) std::remove(part.c_str());
-  }
-  if (!good) {
     throw Error(ErrorCode::file_error,
-                fmt::format("{}: cannot write: {}", printable(path), std::strerror(reason)));
+                fmt::format("standard output: cannot be written: {}", std::strerror(errno)));
   }
 }
 

@@ -29,13 +29,15 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Writes `text` to standard output and flushes it. Throws Error{file_error} when that fails, as on
-/// a full disk.
-void print_out(const std::string& text);
+/// Prepares for output that fails. A closed stream is occupied, or the first file that is opened
+/// would become it and get what is printed; limits of size and pipes without a reader are errors of
+/// the write, not signals.
+void prepare_output();
 
-/// Writes `text` to the file `path`, whole or not at all: a neighbour of that name plus ".part" is
-/// written first and then renamed. Throws Error{file_error} with the path and the system's reason.
-void write_file(const std::string& path, const std::string& text);
+/// Writes `text` to standard output and flushes it. Where its reader has left, the process ends by
+/// SIGPIPE as filters do, unless the caller ignores that. Throws Error{file_error} when that fails,
+/// as on a full disk.
+void print_out(const std::string& text);
 
 /// The ISAs that a flag's value means: "active", "all" (every available one, best first) or a name.
 /// Throws UsageError naming `flag` for an unknown name or one that cannot run here.

@@ -1,4 +1,4 @@
-// What the values of flags may be: decimal numbers inside a range.
+// What the values of flags may be: decimal numbers inside a range, and names of files.
 #pragma once
 
 #include "command.hpp"
@@ -38,5 +38,13 @@ class NumberIn : public CLI::Validator {
 
 using WholeNumber = NumberIn<std::int64_t>;
 using RealNumber = NumberIn<double>;
+
+/// The name of a file: "" stands for none where no flag is given, and nowhere else.
+class FileName : public CLI::Validator {
+ public:
+  FileName() {
+    func_ = [](std::string& text) { return text.empty() ? "the name of a file is empty" : ""; };
+  }
+};
 
 }  // namespace rapt::tools

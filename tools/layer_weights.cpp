@@ -174,9 +174,12 @@ LayerWeights find_layer(const SafetensorsFile& file, const std::string& path,
                           printable(path), printable(prefix), joined(looked_for)));
 }
 
+std::string config_beside(const std::string& path) {
+  return (std::filesystem::path(path).parent_path() / "config.json").string();
+}
+
 std::int64_t heads_of_config(const std::string& path) {
-  const auto config = std::filesystem::path(path).parent_path() / "config.json";
-  std::ifstream file(config);
+  std::ifstream file(config_beside(path));
   if (!file) return 0;
   constexpr std::streamsize kMostBytes = 1 << 20;
   std::string text(kMostBytes, '\0');

@@ -31,6 +31,9 @@ struct LayerWeights {
 LayerWeights find_layer(const SafetensorsFile& file, const std::string& path,
                         const std::string& prefix);
 
+/// The path of the config.json beside the file at `path`, whether or not it is there.
+std::string config_beside(const std::string& path);
+
 /// "num_attention_heads" of the config.json that lies beside the file `path`; 0 when there is no
 /// such file or it does not say.
 std::int64_t heads_of_config(const std::string& path);

@@ -13,6 +13,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <sstream>
 #include <string>
 
 namespace {
@@ -39,7 +40,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {
-    return app.exit(asked);
+    std::ostringstream text;
+    const int status = app.exit(asked, text, text);
+    rapt::tools::print_out(text.str());
+    return status;
   } catch (const CLI::RuntimeError& status) {
     return status.get_exit_code();
   } catch (const CLI::ParseError& error) {
@@ -52,6 +56,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rapt::tools::prepare_output();
   try {
     // oneTBB counts the processors and sees no quota of their time.
     oneapi::tbb::task_arena arena(rapt::tools::describe_machine().threads());

@@ -3,6 +3,9 @@
 #include "command.hpp"
 #include "flag_values.hpp"
 #include "heat_map.hpp"
+#include "io/write_file.hpp"
+#include "layer_weights.hpp"
+#include "output_file.hpp"
 #include "run_layer.hpp"
 
 #include <CLI/CLI.hpp>
@@ -27,10 +30,11 @@ struct RunFlags {
 void draw_svg(const std::string& path, const ArticleOptions& options, const ArticleResult& result) {
   const auto tokens = static_cast<std::int64_t>(result.tokens.words.size());
   const TensorView<const float, 3> weights(result.weights.data(), {options.heads, tokens, tokens});
-  write_file(path, svg_heat_maps("Attention weights: “" + printable(options.text) + "”",
-                                 "Each row is a word that looks (query), each column a word it "
-                                 "looks at (key).",
-                                 result.tokens.words, weights));
+  io::write_file(
+      path, {svg_heat_maps("Attention weights: “" + printable(options.text) + "”",
+                           "Each row is a word that looks (query), each column a word it looks at "
+                           "(key).",
+                           result.tokens.words, weights)});
 }
 
 void run_text(const RunFlags& flags) {
@@ -38,6 +42,7 @@ void run_text(const RunFlags& flags) {
     throw UsageError("--svg: the text has more than " + std::to_string(kMostDrawn) +
                      " words, too many to draw");
   }
+  check_output("--svg", flags.svg, {});
   const ArticleResult result = run_article(flags.article);
   const std::string report = flags.json
                                  ? article_json(flags.article, result)
@@ -63,6 +68,10 @@ void run(const CLI::App& command, RunFlags& flags) {
   flags.layer.causal = flags.causal;
   flags.layer.repeat = repeat;
   flags.layer.json = flags.json;
+  check_output("--output", flags.layer.output,
+               {{"--input", flags.layer.input},
+                {"--weights", flags.layer.weights},
+                {"the config.json beside --weights", config_beside(flags.layer.weights)}});
   run_layer(flags.layer);
 }
 
@@ -76,7 +85,8 @@ void add_text_options(CLI::App& command, RunFlags& flags) {
   command.add_option("--seed", article.seed, "seed of the generated weights")
       ->transform(WholeNumber(0, std::int64_t{1} << 62));
   command.add_option("--svg", flags.svg, "also draw the heat maps into this file")
-      ->default_str("none");
+      ->default_str("none")
+      ->check(FileName());
 }
 
 void add_layer_options(CLI::App& command, RunFlags& flags) {
@@ -86,13 +96,14 @@ void add_layer_options(CLI::App& command, RunFlags& flags) {
                          "run a layer of this .safetensors file instead of a sentence");
   CLI::Option* const input = command.add_option(
       "--input", layer.input, "its input, .npy, [tokens, dim] or [batch, tokens, dim]");
-  weights->default_str("none")->needs(input);
-  input->default_str("none")->needs(weights);
+  weights->default_str("none")->needs(input)->check(FileName());
+  input->default_str("none")->needs(weights)->check(FileName());
   command.add_option("--prefix", layer.prefix, "where the layer's names begin in the file")
       ->default_str("none")
       ->needs(weights);
   command.add_option("--output", layer.output, "write the layer's output into this .npy file")
       ->default_str("none")
+      ->check(FileName())
       ->needs(weights);
   for (const char* const name : {"--text", "--dim", "--batch", "--seed", "--svg"}) {
     weights->excludes(command.get_option(name));

@@ -64,6 +64,15 @@ class Run(CommandCase):
         for count in (7, 10, 11, 28, 29):
             self.assertEqual(rapt("run", "--text", words[:words.index(f" w{count}")]).returncode, 0)
 
+    def test_no_line_is_longer_for_long_words(self):
+        usual = max(len(line) for line in rapt("run").stdout.splitlines())
+        for words in ("x" * 5000, "é" * 300 + " a", " ".join(f"{'w' * 70}{i}" for i in range(9))):
+            result = rapt("run", "--repeat", 1, "--text", words)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = result.stdout.splitlines()
+            self.assertIn("…", next(line for line in lines if line.startswith("Vocabulary")))
+            self.assertLessEqual(max(map(len, lines)), max(usual, 120), words[:20])
+
     def test_colour_needs_a_terminal_and_respects_no_color(self):
         def on_terminal(**environment):
             try:

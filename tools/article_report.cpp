@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::size_t kMostListed = 24;
 constexpr std::int64_t kMostColumns = 8;
+/// Columns of a word in a list, and of the vocabulary.
+constexpr std::size_t kWordWidth = 12;
+constexpr std::size_t kVocabularyWidth = 94;
 
 std::string row_of(const float* values, std::int64_t count) {
   std::string text;
@@ -38,10 +41,13 @@ std::string vocabulary_text(const TokenizedText& tokens) {
   const std::size_t count = tokens.vocabulary.size();
   std::string text = fmt::format("{}, {}:", core::counted(count, "word"),
                                  tokens.built_in ? "built in" : "of this text, sorted");
-  for (std::size_t id = 0; id < std::min<std::size_t>(count, 10); ++id) {
-    text += fmt::format(" {}={}", id, tokens.vocabulary[id]);
+  for (std::size_t id = 0; id < count; ++id) {
+    const std::string entry =
+        fmt::format(" {}={}", id, shortened(tokens.vocabulary[id], kWordWidth));
+    if (id == 10 || display_width(text + entry) > kVocabularyWidth) return text + " …";
+    text += entry;
   }
-  return text + (count > 10 ? " …" : "");
+  return text;
 }
 
 std::string steps_text(const ArticleOptions& options, const ArticleResult& result) {

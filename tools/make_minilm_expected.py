@@ -10,6 +10,7 @@ thread.
 """
 
 import argparse
+import io
 import json
 import pathlib
 import struct
@@ -18,6 +19,8 @@ import unicodedata
 import numpy
 import torch
 import torch.nn.functional as F
+
+from whole_file import write_whole
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SENTENCE = (
@@ -134,8 +137,10 @@ def main():
         inputs, expected = encode(
             ids, weights, config["num_hidden_layers"], config["num_attention_heads"]
         )
-    numpy.save(options.output / "minilm_inputs.npy", inputs.numpy())
-    numpy.save(options.output / "minilm_expected.npy", expected.numpy())
+    for name, values in (("inputs", inputs), ("expected", expected)):
+        npy = io.BytesIO()
+        numpy.save(npy, values.numpy())
+        write_whole(options.output / f"minilm_{name}.npy", npy.getvalue())
     print(f"{len(pieces)} tokens: {' '.join(pieces)}")
     print(f"inputs and expected: {list(inputs.shape)}, torch {torch.__version__}")
 

@@ -7,6 +7,7 @@ Needs matplotlib. Prints the shapes on which fused is slower than 0.97 times unf
 or every core slower than one where the FMA loop of the machine scaled meanwhile.
 """
 import argparse
+import io
 import json
 import pathlib
 
@@ -14,6 +15,8 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of what draws)
+
+from whole_file import write_whole  # noqa: E402
 
 LEAST = 0.97  # of a tie
 SCALES = 0.9  # share of the cores at which the machine's own FMA loop ran: else a neighbour had them
@@ -41,7 +44,7 @@ def loses_by_sharing(sweep, result):
 def write_json(path, sweep):
     head = json.dumps({k: v for k, v in sweep.items() if k != "results"})[:-1]
     rows = ",\n  ".join(json.dumps(result) for result in sweep["results"])
-    path.write_text(f'{head}, "results": [\n  {rows}\n]}}\n')
+    write_whole(path, f'{head}, "results": [\n  {rows}\n]}}\n'.encode())
 
 
 def draw(path, sweep):
@@ -64,9 +67,11 @@ def draw(path, sweep):
         panel.grid(alpha=0.3, which="both")
     panels[0][0].set_ylabel("time unfused / time fused, one thread")
     panels[0][0].legend(loc="upper left", fontsize=8)
-    figure.savefig(path, metadata={"Date": None})
+    svg = io.StringIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None})
     # The backend leaves blanks at the ends of lines.
-    path.write_text("".join(line.rstrip() + "\n" for line in path.read_text().splitlines()))
+    lines = svg.getvalue().splitlines()
+    write_whole(path, "".join(line.rstrip() + "\n" for line in lines).encode())
 
 
 def main():

@@ -71,8 +71,18 @@ inline std::size_t read_whole(const FileTensor& tensor) {
   // Keeps the loop alive: the value is nothing, the reads are the test.
   volatile unsigned sink = sum;
   static_cast<void>(sink);
-  if (tensor.dtype == DType::other) return tensor.nbytes;
-  return tensor.copy_as_float().size();
+  switch (tensor.dtype) {
+    case DType::other:
+    case DType::boolean:
+      return tensor.nbytes;
+    case DType::f64:
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16:
+      return tensor.copy_as_float().size();
+    default:
+      return tensor.copy_scaled(std::vector{1.0f}).size();
+  }
 }
 
 }  // namespace rapt::test

@@ -2,9 +2,11 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "file_bytes.hpp"
 #include "rapt/rapt.hpp"
+#include "sentence_of.hpp"
 #include "temporary_directory.hpp"
 
 #include <doctest/doctest.h>
@@ -203,7 +205,14 @@ void check_type(const TemporaryDirectory& directory, const std::string& descr, D
   const NpyFile file(directory.write("a.npy", npy_bytes(dict(descr, "(5,)"), bytes_of(values))));
   CHECK(file.tensor().dtype == dtype);
   CHECK(file.tensor().nbytes == 5 * dtype_size(dtype));
-  CHECK(file.tensor().copy_as_float() == floats);
+  if constexpr (std::is_integral_v<T>) {
+    CHECK(file.tensor().copy_scaled(std::vector{1.0f}) == floats);
+    CHECK(sentence_of([&] {
+            (void)file.tensor().copy_as_float();
+          }).starts_with("the tensor: " + std::string(dtype_name(dtype)) + " elements are not"));
+  } else {
+    CHECK(file.tensor().copy_as_float() == floats);
+  }
   if (dtype == DType::f32) return;
   const std::optional<Error> error = error_of([&] { file.tensor().view<1>(); });
   REQUIRE(error.has_value());
@@ -225,15 +234,20 @@ TEST_CASE("every npy type is converted to float with one rounding") {
   // 2^24 + 1 lies halfway and goes to the even neighbour; 2^24 + 3 goes up.
   const std::vector<std::int32_t> halfway = {16777217, 16777219};
   const NpyFile file(directory.write("a.npy", npy_bytes(dict("<i4", "(2,)"), bytes_of(halfway))));
-  CHECK(file.tensor().copy_as_float() == std::vector<float>{16777216.0f, 16777220.0f});
+  CHECK(file.tensor().copy_scaled(std::vector{1.0f}) ==
+        std::vector<float>{16777216.0f, 16777220.0f});
 }
 
-TEST_CASE("a boolean of npy is 1 for every byte but 0") {
+TEST_CASE("a boolean of npy is no float, with a scale or without") {
   const TemporaryDirectory directory;
   const std::string data = {'\0', '\1', '\2', '\xff'};
   const NpyFile file(directory.write("a.npy", npy_bytes(dict("|b1", "(2, 2)"), data)));
   CHECK(file.tensor().dtype == DType::boolean);
-  CHECK(file.tensor().copy_as_float() == std::vector<float>{0, 1, 1, 1});
+  CHECK(sentence_of([&] {
+          (void)file.tensor().copy_as_float();
+        }).starts_with("the tensor: boolean elements are not floating-point numbers"));
+  CHECK(sentence_of([&] { (void)file.tensor().copy_scaled(std::vector{1.0f}); }) ==
+        "the tensor: boolean elements are not integers, which a scale is for");
 }
 
 TEST_CASE("every f16 value is widened to exactly its own value") {

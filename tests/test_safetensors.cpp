@@ -1,8 +1,10 @@
 // .safetensors: every type comes back, every malformed file is an error that says where.
 #include <limits>
+#include <string>
 
 #include "file_bytes.hpp"
 #include "rapt/rapt.hpp"
+#include "sentence_of.hpp"
 #include "temporary_directory.hpp"
 
 #include <doctest/doctest.h>
@@ -233,16 +235,65 @@ TEST_CASE("safetensors tensors of every float type are widened exactly, in the o
   CHECK(file.at("bf16").copy_as_float() == std::vector<float>{1.0f, -2.0f});
   CHECK(file.at("f16").copy_as_float() == std::vector<float>{1.0f, -0x1p-24f});
   CHECK(file.at("f64").copy_as_float() == std::vector<float>{0.1f});
-  CHECK(file.at("bool").copy_as_float() == std::vector<float>{1.0f});
-  CHECK(file.at("ab").copy_as_float() == std::vector<float>{7.0f});
+  CHECK(file.at("ab").copy_scaled(std::vector{1.0f}) == std::vector<float>{7.0f});
   CHECK(file.at("last").copy_as_float() == std::vector<float>{2.0f});
-  CHECK(file.at("").copy_as_float().empty());
+  CHECK(file.at("").copy_scaled(std::vector{1.0f}).empty());
   CHECK(file.at("").shape == std::vector<std::int64_t>{3, 0});
   CHECK(file.at("last").shape.empty());
   CHECK(file.at("f8").dtype == DType::other);
-  const std::optional<Error> f8 = error_of([&] { file.at("f8").copy_as_float(); });
-  REQUIRE(f8.has_value());
-  CHECK(f8->code() == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("integers, booleans and small floats of a file are no floats: the sentence says what") {
+  const TemporaryDirectory directory;
+  for (const char* const type : {"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
+                                 "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4"}) {
+    CAPTURE(type);
+    for (const std::string shape : {"[2,4]", "[2,0]"}) {
+      const std::string name = type;
+      const std::size_t bits = name.ends_with("64")   ? 64
+                               : name.ends_with("32") ? 32
+                               : name.ends_with("16") ? 16
+                               : name == "F4"         ? 4
+                                                      : 8;
+      const std::size_t bytes = shape == "[2,0]" ? 0 : bits;
+      const SafetensorsFile file(directory.write(
+          "a.safetensors", safetensors_bytes("{" + entry("a.weight", type, shape, 0, bytes) + "}",
+                                             std::string(bytes, '\1'))));
+      const FileTensor& tensor = file.at("a.weight");
+      CHECK(sentence_of([&] { (void)tensor.copy_as_float(); }) ==
+            "tensor \"a.weight\": " + name +
+                " elements are not floating-point numbers: f64, f32, f16 and bf16 are read as they "
+                "are, integers with their scale");
+      const bool integer = name.starts_with('I') || name.starts_with('U');
+      CHECK((sentence_of([&] { (void)tensor.copy_scaled(std::vector{1.0f}); }) == "") == integer);
+    }
+  }
+}
+
+TEST_CASE("integers of a file become floats with a scale for all of them or for each row") {
+  const TemporaryDirectory directory;
+  const auto eights = [&](const std::string& shape, std::size_t bytes) {
+    return SafetensorsFile(directory.write(
+        "a.safetensors", safetensors_bytes("{" + entry("a", "I8", shape, 0, bytes) + "}",
+                                           std::string("\x7f\x80\xff\0\1\2", 6).substr(0, bytes))));
+  };
+  const SafetensorsFile file = eights("[2,3]", 6);
+  const FileTensor& a = file.at("a");
+  CHECK(a.copy_scaled(std::vector{0.5f}) == std::vector<float>{63.5f, -64, -0.5f, 0, 0.5f, 1});
+  CHECK(a.copy_scaled(std::vector{2.0f, -1.0f}) == std::vector<float>{254, -256, -2, 0, -1, -2});
+  for (const std::vector<float>& wrong : {std::vector<float>{}, std::vector<float>(3, 1.0f)}) {
+    CHECK(sentence_of([&] { (void)a.copy_scaled(wrong); }).find("for the shape [2, 3]") !=
+          std::string::npos);
+  }
+  const SafetensorsFile empty = eights("[0,3]", 0);
+  CHECK(empty.at("a").copy_scaled({}).empty());
+  const SafetensorsFile scalar = eights("[]", 1);
+  CHECK(scalar.at("a").copy_scaled(std::vector{2.0f}) == std::vector<float>{254});
+  const SafetensorsFile floats(directory.write(
+      "f.safetensors",
+      safetensors_bytes("{" + entry("f", "F32", "[1]", 0, 4) + "}", bytes_of<float>({1}))));
+  CHECK(sentence_of([&] { (void)floats.at("f").copy_scaled(std::vector{1.0f}); }) ==
+        "tensor \"f\": F32 elements are not integers, which a scale is for");
 }
 
 TEST_CASE("each dtype name of safetensors is stored with its own size") {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,7 +18,7 @@
 
 namespace rapt {
 
-/// Element types that a file may hold; `other` is one that cannot be read as float (F8_E4M3, ...).
+/// Element types that a file may hold; `other` is one whose elements cannot be read (F8_E4M3, ...).
 enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, other };
 
 /// "f32", "bf16", ...
@@ -33,6 +34,7 @@ struct RAPT_API FileTensor {
   std::vector<std::int64_t> shape;
   const std::byte* data = nullptr;  ///< dense, row-major, little endian; at any address
   std::size_t nbytes = 0;
+  std::string_view type_word{};  ///< as .safetensors spells the type: "F8_E4M3"; empty for .npy
 
   /// The elements where they lie. Throws Error{invalid_argument} when the type is not f32, the rank
   /// is not `Rank`, or the data is not aligned for float (copy_as_float() then serves).
@@ -40,9 +42,18 @@ struct RAPT_API FileTensor {
   requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> view()
   const;
 
-  /// A copy widened to float: exact for f32, f16 and bf16; f64 and integers are rounded once; a
-  /// boolean is 0 or 1. Throws Error{invalid_argument} for DType::other and Error{out_of_memory}.
+  /// A copy widened to float: exact for f32, f16 and bf16; f64 is rounded once. Throws
+  /// Error{invalid_argument} naming the tensor and its type when that is none of these, since the
+  /// integers of a quantised tensor mean nothing without their scale, and Error{out_of_memory}.
   std::vector<float> copy_as_float() const;
+
+  /// A copy of integers with the scale that makes them numbers: float(element) * scale, each
+  /// rounded once.
+  ///   scales  one for the whole tensor, or one for each index of the first dimension ({1.0f}: the
+  ///           integers themselves)
+  /// Throws Error{invalid_argument} naming the tensor for a type that is no integer or another
+  /// number of scales, and Error{out_of_memory}.
+  std::vector<float> copy_scaled(std::span<const float> scales) const;
 };
 
 /// A .npy file (format 1.0 to 3.0), mapped into memory. Fortran order, big-endian data, more than

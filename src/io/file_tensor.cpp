@@ -36,29 +36,58 @@ struct Bfloat16 {
   }
 };
 
-/// Any byte but 0 is true. Read as a byte, because a bool that is neither 0 nor 1 has no value in
-/// C++.
-struct Boolean {
-  std::uint8_t byte;
-  explicit operator float() const { return byte != 0 ? 1.0f : 0.0f; }
-};
-
-/// to[i] = float(element i of `from`), which may lie at any address.
-template <class T>
-void widen(const std::byte* from, std::vector<float>& to) {
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    T element;
-    std::memcpy(&element, from + i * sizeof(T), sizeof(T));
-    to[i] = static_cast<float>(element);
-  }
-}
-
 std::vector<float> zeros(const std::string& name, std::size_t count) {
   try {
     return std::vector<float>(count);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory,
                 "tensor " + io::quote(name) + ": no memory for " + core::counted(count, "float"));
+  }
+}
+
+[[noreturn]] void refuse(const FileTensor& tensor, const std::string& why) {
+  throw Error(
+      ErrorCode::invalid_argument,
+      (tensor.name.empty() ? "the tensor: " : "tensor " + io::quote(tensor.name) + ": ") + why);
+}
+
+/// As the file spells the type where that is known.
+std::string type_of(const FileTensor& tensor) {
+  return std::string(tensor.type_word.empty() ? dtype_name(tensor.dtype) : tensor.type_word);
+}
+
+/// float(element) of each; the elements may lie at any address.
+template <class T>
+std::vector<float> widened(const FileTensor& tensor) {
+  std::vector<float> floats = zeros(tensor.name, tensor.nbytes / sizeof(T));
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    T element;
+    std::memcpy(&element, tensor.data + i * sizeof(T), sizeof(T));
+    floats[i] = static_cast<float>(element);
+  }
+  return floats;
+}
+
+std::vector<float> integers(const FileTensor& tensor) {
+  switch (tensor.dtype) {
+    case DType::i64:
+      return widened<std::int64_t>(tensor);
+    case DType::i32:
+      return widened<std::int32_t>(tensor);
+    case DType::i16:
+      return widened<std::int16_t>(tensor);
+    case DType::i8:
+      return widened<std::int8_t>(tensor);
+    case DType::u64:
+      return widened<std::uint64_t>(tensor);
+    case DType::u32:
+      return widened<std::uint32_t>(tensor);
+    case DType::u16:
+      return widened<std::uint16_t>(tensor);
+    case DType::u8:
+      return widened<std::uint8_t>(tensor);
+    default:
+      refuse(tensor, type_of(tensor) + " elements are not integers, which a scale is for");
   }
 }
 
@@ -126,19 +155,16 @@ std::size_t dtype_size(DType dtype) {
 template <int Rank>
 requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> FileTensor::view()
 const {
-  const auto refuse = [this](const std::string& why) {
-    throw Error(ErrorCode::invalid_argument, "tensor " + io::quote(name) + ": " + why);
-  };
   if (dtype != DType::f32) {
-    refuse("type " + std::string(dtype_name(dtype)) + " cannot be viewed as f32");
+    refuse(*this, "type " + type_of(*this) + " cannot be viewed as f32");
   }
   if (shape.size() != static_cast<std::size_t>(Rank)) {
-    refuse("shape " + io::shape_text(shape) + " has rank " + std::to_string(shape.size()) +
-           ", not " + std::to_string(Rank));
+    refuse(*this, "shape " + io::shape_text(shape) + " has rank " + std::to_string(shape.size()) +
+                      ", not " + std::to_string(Rank));
   }
   if (const auto past = reinterpret_cast<std::uintptr_t>(data) % alignof(float); past != 0) {
-    refuse("the data lies " + core::counted(past, "byte") +
-           " past an address that is aligned for float; copy_as_float reads it");
+    refuse(*this, "the data lies " + core::counted(past, "byte") +
+                      " past an address that is aligned for float; copy_as_float reads it");
   }
   typename TensorView<const float, Rank>::Index extents{};
   for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = shape[i];
@@ -152,54 +178,34 @@ template TensorView<const float, 4> FileTensor::view<4>() const;
 template TensorView<const float, 5> FileTensor::view<5>() const;
 
 std::vector<float> FileTensor::copy_as_float() const {
-  if (dtype == DType::other) {
-    throw Error(ErrorCode::invalid_argument,
-                "tensor " + io::quote(name) + ": its element type cannot be read as float");
-  }
-  std::vector<float> floats = zeros(name, nbytes / dtype_size(dtype));
   switch (dtype) {
     case DType::f64:
-      widen<double>(data, floats);
-      break;
+      return widened<double>(*this);
     case DType::f32:
-      widen<float>(data, floats);
-      break;
+      return widened<float>(*this);
     case DType::f16:
-      widen<Half>(data, floats);
-      break;
+      return widened<Half>(*this);
     case DType::bf16:
-      widen<Bfloat16>(data, floats);
-      break;
-    case DType::i64:
-      widen<std::int64_t>(data, floats);
-      break;
-    case DType::i32:
-      widen<std::int32_t>(data, floats);
-      break;
-    case DType::i16:
-      widen<std::int16_t>(data, floats);
-      break;
-    case DType::i8:
-      widen<std::int8_t>(data, floats);
-      break;
-    case DType::u64:
-      widen<std::uint64_t>(data, floats);
-      break;
-    case DType::u32:
-      widen<std::uint32_t>(data, floats);
-      break;
-    case DType::u16:
-      widen<std::uint16_t>(data, floats);
-      break;
-    case DType::u8:
-      widen<std::uint8_t>(data, floats);
-      break;
-    case DType::boolean:
-      widen<Boolean>(data, floats);
-      break;
-    case DType::other:
-      break;
+      return widened<Bfloat16>(*this);
+    default:
+      refuse(*this, type_of(*this) +
+                        " elements are not floating-point numbers: f64, f32, f16 and bf16 are read "
+                        "as they are, integers with their scale");
   }
+}
+
+std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const {
+  const std::size_t rows = shape.empty() ? 1 : static_cast<std::size_t>(shape.front());
+  if (scales.size() != 1 && scales.size() != rows) {
+    refuse(*this, core::counted(scales.size(), "scale") + " for the shape " +
+                      io::shape_text(shape) +
+                      ": one for all or one for each index of the first "
+                      "dimension was expected");
+  }
+  std::vector<float> floats = integers(*this);
+  // A scale per row of a tensor without rows is no scale at all.
+  const std::size_t per_scale = floats.empty() ? 0 : floats.size() / scales.size();
+  for (std::size_t i = 0; i < floats.size(); ++i) floats[i] *= scales[i / per_scale];
   return floats;
 }
 

@@ -110,7 +110,8 @@ std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
                        .dtype = entry.dtype,
                        .shape = std::move(entry.shape),
                        .data = elements.data() + begin,
-                       .nbytes = nbytes});
+                       .nbytes = nbytes,
+                       .type_word = entry.type_word});
   }
   return tensors;
 }

@@ -26,7 +26,8 @@ struct HeaderTensor {
   std::string name;
   std::uint64_t at = 0;  ///< where the name stands in the file
   DType dtype = DType::other;
-  unsigned bits = 0;  ///< of one element
+  std::string_view type_word{};  ///< the format's own, which outlives the file
+  unsigned bits = 0;             ///< of one element
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0, end = 0;  ///< data_offsets
 };

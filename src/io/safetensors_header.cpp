@@ -167,6 +167,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
                      [&text](const StoredType& stored) { return stored.name == text; });
     if (type == kStoredTypes.end()) fail(in_tensor() + "unknown dtype " + quote(text));
     tensor().dtype = type->dtype;
+    tensor().type_word = type->name;
     tensor().bits = type->bits;
     return true;
   }

@@ -4,7 +4,8 @@ usage: check_command_layer.py RAPT
 """
 
 from command_case import CommandCase, main, rapt, rapt_json
-from command_oracle import Matrix, attention_layer, read_npy, write_npy, write_safetensors
+from command_oracle import (Matrix, Stored, attention_layer, int8, read_npy, write_npy,
+                            write_safetensors)
 
 
 class Layer(CommandCase):
@@ -72,28 +73,80 @@ class Layer(CommandCase):
         self.save("phi", odd, names)
         self.refused(1, args, "15 rows")
 
-    def test_a_fused_matrix_by_kv_head_gives_the_values_of_one_apart(self):
-        x = Matrix.drawn(5, 8, seed=17)
-        write_npy(self.folder / "x.npy", [5, 8], x.values)
-        # GPT-NeoX and BLOOM: a kv head for each head; InternLM2 grouped; Falcon 7B one for all.
-        for weight, output, kv_heads in (("attention.query_key_value", "attention.dense", 4),
-                                         ("self_attention.query_key_value",
-                                          "self_attention.dense", 4),
-                                         ("attention.wqkv", "attention.wo", 2),
-                                         ("self_attention.query_key_value",
-                                          "self_attention.dense", 1)):
-            layer = self.layer(kv_rows=2 * kv_heads)
-            parts = [(w, b.transposed()) for w, b in layer[:3]]
-            per_head = [w.rows // kv_heads for w, _ in parts]
-            fused = [Matrix.stacked([part[i].rows_of(h * n, (h + 1) * n) for h in range(kv_heads)
-                                     for part, n in zip(parts, per_head)]) for i in (0, 1)]
-            path = self.save("fused", [(fused[0], fused[1].transposed()), layer[3]],
-                             (weight, output))
-            result = rapt_json("run", "--weights", path, "--prefix", "encoder.0", "--heads", 4,
-                               "--input", self.folder / "x.npy")
-            self.assertEqual((result["heads"], result["kv_heads"]), (4, kv_heads))
-            self.assertEqual(result["naming"], f"encoder.0.{weight}.weight")
-            self.close(result["first"], attention_layer(x, layer, heads=4).values[:8])
+    def test_int8_weights_are_read_with_a_scale_that_is_known_and_never_without(self):
+        x, y = self.folder / "x.npy", self.folder / "y.npy"
+        write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=5).values)
+        names, biases = self.NAMES["llama"], [Matrix(1, 8, [0.0] * 8) for _ in range(4)]
+        ints = [[(i * 37 + n * 11) % 255 - 127 for i in range(64)] for n in range(4)]
+        by_row, one = [0.25 + r for r in range(8)], [0.5]
+
+        def write(**beside):
+            """`beside`: what stands beside each weight, by the end of its name."""
+            tensors = {f"{name}.weight": int8([8, 8], values) for name, values in zip(names, ints)}
+            for name in names:
+                tensors.update({f"{name}.{end}": value for end, value in beside.items()})
+            write_safetensors(self.folder / "model", tensors)
+            return ["run", "--weights", self.folder / "model", "--heads", 2, "--input", x,
+                    "--output", y, "--repeat", 1]
+
+        def layer(scales):
+            return [(Matrix(8, 8, [v * scales[i // 8] for i, v in enumerate(values)]), bias)
+                    for values, bias in zip(ints, biases)]
+
+        row = Stored("U8", [], b"\0")
+        for scales, beside in (
+                ([s / 127 for s in by_row], {"SCB": by_row}),
+                ([s / 127 for s in by_row], {"SCB": by_row, "weight_format": row}),
+                (by_row, {"weight_scale": by_row}), (one * 8, {"weight_scale": one}),
+                (by_row, {"weight_scale": Matrix(8, 1, by_row)}),
+                (one * 8, {"weight_scale": Stored("BF16", [], b"\0\x3f")})):
+            result = rapt_json(*write(**beside))
+            want = attention_layer(Matrix.drawn(5, 8, seed=5), layer(scales), heads=2).values
+            largest = max(abs(v) for v in want)
+            self.close([v / largest for v in result["first"]], [v / largest for v in want[:8]])
+            self.assertEqual(result["unread_count"], 0)
+            y.unlink()
+        self.refused(1, write(), "self_attn.q_proj.weight: its elements are I8")
+        for beside in ({"weight_scale": by_row[:4]}, {"SCB": one}, {"weight_zero_point": one},
+                       {"SCB": by_row, "weight_scale": by_row},
+                       {"weight_scale": by_row, "weight_zero_point": one},
+                       {"SCB": by_row, "weight_format": Stored("U8", [], b"\1")}):
+            self.refused(1, write(**beside), "self_attn.q_proj.weight_scale")
+        self.refused(1, write(SCB=int8([8], [1] * 8)), "self_attn.q_proj.SCB")
+        self.refused(1, write(SCB=by_row, bias=int8([8], [1] * 8)), "self_attn.q_proj.bias")
+        self.assertFalse(y.exists())
+
+    def test_other_integers_booleans_and_small_floats_are_refused_by_name_and_type(self):
+        layer, x = self.layer(), self.folder / "x.npy"
+        write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=5).values)
+        tensors = {f"{name}.weight": weight
+                   for name, (weight, _) in zip(self.NAMES["llama"], layer)}
+        path = self.folder / "model"
+        args = ["run", "--weights", path, "--heads", 2, "--input", x]
+        for dtype, size in (("I64", 8), ("I32", 4), ("I16", 2), ("U8", 1), ("BOOL", 1),
+                            ("F8_E4M3", 1), ("F8_E5M2", 1)):
+            for name in ("self_attn.k_proj.weight", "self_attn.o_proj.weight"):
+                odd = Stored(dtype, [8, 8], b"\1" * 64 * size)
+                write_safetensors(path, {**tensors, name: odd,
+                                         f"{name}_scale": [1.0]})
+                self.refused(1, args, f"{name}: its elements are {dtype}")
+            odd = Stored(dtype, [8], b"\1" * 8 * size)
+            write_safetensors(path, {**tensors, "self_attn.k_proj.bias": odd})
+            self.refused(1, args, f'"self_attn.k_proj.bias": {dtype} elements')
+        odd = Stored("I32", [2], b"\1" * 8)
+        write_safetensors(path, {**tensors, "self_attn.sinks": odd})
+        self.refused(1, args, '"self_attn.sinks": I32 elements')
+        # 4-bit weights lie packed as bytes in one column.
+        write_safetensors(path, {**tensors, "self_attn.q_proj.weight": Stored("U8", [32, 1],
+                                                                             b"\1" * 32)})
+        self.refused(1, args, "self_attn.q_proj.weight: its elements are U8")
+        for name in ("self_attn.q_proj.qweight", "self_attn.qkv_proj.qweight",
+                     "attention.wqkv.weight_packed"):
+            write_safetensors(path, {name: Stored("I32", [1, 8], b"\1" * 32)})
+            self.refused(1, args, f"{name}: packed weights, here of I32, are not supported")
+        write_safetensors(path, tensors)
+        (self.folder / "x.npy").write_bytes(x.read_bytes().replace(b"<f4", b"<i4"))
+        self.refused(1, args, "x.npy: the tensor: i32 elements")
 
     def test_grouped_heads_a_batch_and_the_heads_of_config_json(self):
         layer, x = self.layer(kv_rows=2), Matrix.drawn(6, 8, seed=5)

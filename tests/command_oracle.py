@@ -69,10 +69,11 @@ def softmax(scores):
     return [p / sum(powers) for p in powers]
 
 
-def attend(query, key, value, heads, causal):
+def attend(query, key, value, heads, causal, scale=None, soft_cap=None, window=None, sinks=None):
     """The concatenated heads, and each head's weights."""
     head_dim = query.columns // heads
     groups = heads // (key.columns // head_dim)
+    scale = 1 / math.sqrt(head_dim) if scale is None else scale
     rows = [[] for _ in range(query.rows)]
     weights = []
     for h in range(heads):
@@ -81,19 +82,36 @@ def attend(query, key, value, heads, causal):
         table = []
         for i in range(query.rows):
             seen = i + 1 if causal else key.rows
-            scores = [sum(a * b for a, b in zip(query.row(i)[here], key.row(j)[there]))
-                      / math.sqrt(head_dim) for j in range(seen)]
-            table.append(softmax(scores) + [0.0] * (key.rows - seen))
+            first = max(0, i + 1 - window) if window else 0
+            scores = [sum(a * b for a, b in zip(query.row(i)[here], key.row(j)[there])) * scale
+                      for j in range(first, seen)]
+            if soft_cap:
+                scores = [soft_cap * math.tanh(s / soft_cap) for s in scores]
+            powers = softmax(scores + [sinks[h]])[:-1] if sinks else softmax(scores)
+            table.append([0.0] * first + powers + [0.0] * (key.rows - seen))
             rows[i] += [sum(p * value.row(j)[there][e] for j, p in enumerate(table[i]))
                         for e in range(head_dim)]
         weights.append(table)
     return Matrix(query.rows, query.columns, [v for row in rows for v in row]), weights
 
 
-def attention_layer(x, layer, heads, causal=False):
-    """layer: (weight [out, in], bias) of query, key, value and output."""
+def rms_normed(matrix, weight, epsilon):
+    """Each part of len(weight) elements of each row over its root mean square, times weight."""
+    values, n = [], len(weight)
+    for begin in range(0, len(matrix.values), n):
+        part = matrix.values[begin:begin + n]
+        root = math.sqrt(sum(v * v for v in part) / n + epsilon)
+        values += [v / root * w for v, w in zip(part, weight)]
+    return Matrix(matrix.rows, matrix.columns, values)
+
+
+def attention_layer(x, layer, heads, causal=False, norms=None, **scores):
+    """layer: (weight [out, in], bias) of query, key, value and output; norms: the weights of q's
+    and of k's, and epsilon."""
     query, key, value = (x.times_transposed(w, b.values) for w, b in layer[:3])
-    context, _ = attend(query, key, value, heads, causal)
+    if norms:
+        query, key = (rms_normed(m, w, norms[2]) for m, w in zip((query, key), norms))
+    context, _ = attend(query, key, value, heads, causal, **scores)
     return context.times_transposed(layer[3][0], layer[3][1].values)
 
 
@@ -141,16 +159,30 @@ def read_npy(path):
             list(struct.unpack(f"<{len(body) // 4}f", body)))
 
 
+class Stored:
+    """A tensor as its bytes, of any type."""
+
+    def __init__(self, dtype, shape, data):
+        self.dtype, self.shape, self.data = dtype, shape, data
+
+
+def int8(shape, values):
+    return Stored("I8", shape, struct.pack(f"<{len(values)}b", *values))
+
+
 def write_safetensors(path, tensors):
-    """tensors: name -> Matrix or list of floats."""
+    """tensors: name -> Matrix, list of floats or Stored."""
     header, body = {}, b""
     for name, tensor in tensors.items():
-        matrix = isinstance(tensor, Matrix)
-        values = tensor.values if matrix else tensor
-        shape = [tensor.rows, tensor.columns] if matrix else [len(values)]
+        if not isinstance(tensor, Stored):
+            matrix = isinstance(tensor, Matrix)
+            values = tensor.values if matrix else tensor
+            shape = [tensor.rows, tensor.columns] if matrix else [len(values)]
+            tensor = Stored("F32", shape, struct.pack(f"<{len(values)}f", *values))
         begin = len(body)
-        body += struct.pack(f"<{len(values)}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(body)]}
+        body += tensor.data
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape,
+                        "data_offsets": [begin, len(body)]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:

@@ -4,8 +4,9 @@
 #include "flag_values.hpp"
 #include "heat_map.hpp"
 #include "io/write_file.hpp"
-#include "layer_weights.hpp"
+#include "model_config.hpp"
 #include "output_file.hpp"
+#include "qkv_order.hpp"
 #include "run_layer.hpp"
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,8 @@ struct RunFlags {
   LayerOptions layer;
   std::int64_t heads = 4;
   std::int64_t repeat = 0;
+  std::string qkv_order;
+  double scale = 0;
   bool causal = false;
   std::string isa = "active";
   std::string svg;
@@ -51,6 +54,13 @@ void run_text(const RunFlags& flags) {
   print_out(report);
 }
 
+FusedRows order_of_flag(const std::string& word) {
+  for (const FusedRows rows : {FusedRows::q_k_v, FusedRows::by_kv_head}) {
+    if (word == order_name(rows)) return rows;
+  }
+  throw UsageError("--qkv-order: " + printable(word) + " is neither q_k_v nor by_kv_head");
+}
+
 void run(const CLI::App& command, RunFlags& flags) {
   const std::vector<Isa> isas = chosen_isas("--isa", flags.isa);
   if (isas.size() != 1) throw UsageError("--isa: one at a time; `rapt compare` runs all of them");
@@ -65,6 +75,8 @@ void run(const CLI::App& command, RunFlags& flags) {
     return;
   }
   if (command.count("--heads") > 0) flags.layer.heads = flags.heads;
+  if (command.count("--scale") > 0) flags.layer.scale = flags.scale;
+  if (command.count("--qkv-order") > 0) flags.layer.qkv_order = order_of_flag(flags.qkv_order);
   flags.layer.causal = flags.causal;
   flags.layer.repeat = repeat;
   flags.layer.json = flags.json;
@@ -101,6 +113,17 @@ void add_layer_options(CLI::App& command, RunFlags& flags) {
   command.add_option("--prefix", layer.prefix, "where the layer's names begin in the file")
       ->default_str("none")
       ->needs(weights);
+  command
+      .add_option(
+          "--qkv-order", flags.qkv_order,
+          "rows of one matrix for all three projections: q_k_v, all of q, then k, then v; or "
+          "by_kv_head, for each kv head its own of q, k and v")
+      ->default_str("by name or config.json")
+      ->needs(weights);
+  command.add_option("--scale", flags.scale, "what the products of q and k are multiplied by")
+      ->default_str("by config.json, or 1/sqrt(head_dim)")
+      ->needs(weights)
+      ->transform(RealNumber(-1e6, 1e6));
   command.add_option("--output", layer.output, "write the layer's output into this .npy file")
       ->default_str("none")
       ->check(FileName())

@@ -43,7 +43,7 @@ struct MultiHeadAttentionConfig {
 /// disagree. A head of q or k has head_dim rows, one of v value_dim.
 enum class FusedRows {
   q_k_v,       ///< all heads of q, then all of k, then all of v: GPT-2, Falcon 7B, MPT, Phi-3,
-               ///< in_proj_weight of PyTorch
+               ///< ChatGLM2, in_proj_weight of PyTorch
   by_kv_head,  ///< for each kv head: the heads of q that share it, then it in k, then it in v:
                ///< GPT-NeoX, BLOOM, Falcon 40B, InternLM2
 };

@@ -1,0 +1,70 @@
+// Projections and vectors of a layer, read as float from a .safetensors file; what was not read.
+#pragma once
+
+#include "rapt/linear.hpp"
+#include "rapt/weights_file.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rapt::tools {
+
+/// A weight [out, in] with its bias.
+struct Projection {
+  std::vector<float> weight;
+  std::vector<float> bias;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  bool transposed = false;  ///< `weight` lies as [in, out]
+
+  TensorView<const float, 2> view() const {
+    using View = TensorView<const float, 2>;
+    return transposed ? View(weight.data(), {columns, rows}).swapped(0, 1)
+                      : View(weight.data(), {rows, columns});
+  }
+
+  Linear linear() const { return Linear(view(), bias); }
+};
+
+/// A file may have millions of them: all are counted, the first are named.
+struct UnreadTensors {
+  std::size_t count = 0;
+  std::vector<std::string> names;  ///< at most 16
+};
+
+/// The tensors of a file, and which of them were used.
+class LayerTensors {
+ public:
+  explicit LayerTensors(const SafetensorsFile& file) : file_(file) {}
+
+  const FileTensor* find(std::string_view name) const noexcept { return file_.find(name); }
+  const FileTensor& at(std::string_view name) const { return file_.at(name); }
+
+  /// The weight `weight_name`, with the bias `bias_name` where the file has one. A weight of int8
+  /// is read with its scale: the SCB of LLM.int8(), where a row is int8 * SCB / 127, or the
+  /// weight_scale of symmetric quantisation, one number or one for each row. Throws
+  /// Error{invalid_argument} naming the tensor for other integers, other shapes, or none.
+  Projection projection(const std::string& weight_name, const std::string& bias_name,
+                        bool transposed = false);
+
+  /// The elements of a tensor of floating-point numbers.
+  std::vector<float> floats(const std::string& name);
+
+  /// The tensors whose names begin with `prefix` and that were not read: those that begin with
+  /// `first`, the attention's own, before the others.
+  UnreadTensors unread(std::string_view prefix, std::string_view first) const;
+
+ private:
+  std::vector<float> weight(const FileTensor& tensor, bool transposed);
+  std::vector<float> scales_of(const FileTensor& tensor);
+
+  const SafetensorsFile& file_;
+  std::set<std::string, std::less<>> read_;
+};
+
+}  // namespace rapt::tools

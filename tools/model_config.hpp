@@ -1,0 +1,63 @@
+// What the config.json beside a file of weights says of the model.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rapt::tools {
+
+/// The fields are looked for in the object for the part of the model that the layer's prefix names
+/// ("vision_config" for a prefix with "vision" or "visual", "audio_config" for one with "audio",
+/// otherwise "text_config" or "llm_config"), then, where there is no such object or it lacks the
+/// field and is the text's, in the outermost one. A field that is null is not there. A dot goes
+/// into an object: "attn_config.alibi".
+class ModelConfig {
+ public:
+  /// The config.json in the folder of `weights`; an empty one when there is none. Throws
+  /// Error{malformed_file} when it is no JSON object, no regular file or larger than 4 MiB.
+  static ModelConfig beside(const std::string& weights, const std::string& prefix);
+
+  /// Whether there is a config.json that speaks of the layer.
+  bool exists() const noexcept { return exists_; }
+
+  /// Drops everything: the file speaks of another part of the model.
+  void forget() { *this = ModelConfig(); }
+
+  /// The model_type, otherwise the first of the architectures up to "For", "LMHead" or "Model"; in
+  /// lower case with letters and digits alone ("gptneox"), "" where neither is given.
+  std::string family() const;
+
+  /// nullptr when the field is not there.
+  const nlohmann::json* find(std::string_view field) const;
+
+  /// The value of those of `fields` that are there. These four throw Error{malformed_file} naming
+  /// the field and what it holds when that is of another type or out of range, and where two fields
+  /// disagree.
+  std::optional<std::int64_t> count(std::initializer_list<std::string_view> fields) const;
+  std::optional<double> number(std::string_view field) const;
+  std::optional<bool> flag(std::string_view field) const;
+  std::optional<std::string> word(std::string_view field) const;
+
+ private:
+  bool exists_ = false;
+  nlohmann::json whole_;
+  std::string part_;  ///< the name of the object that is looked at first
+};
+
+/// The path of the config.json beside the file at `path`, whether or not it is there.
+std::string config_beside(const std::string& path);
+
+/// `field 8`, as the reports and errors show a field; a long value is cut.
+std::string shown_field(std::string_view field, const nlohmann::json& value);
+
+/// The number of the layer that `prefix` names, the last of its parts that is one:
+/// "model.layers.3.self_attn" is 3.
+std::optional<std::int64_t> layer_number(std::string_view prefix);
+
+}  // namespace rapt::tools

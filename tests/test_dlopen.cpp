@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <semaphore>
 #include <thread>
 
 namespace {
@@ -19,18 +20,30 @@ long resident_pages() {
   return resident;
 }
 
-/// One call on a thread of its own, whose workspace goes with it.
-bool load_and_call(const char* module) {
+/// One call on a thread of its own, which ends before or after the library is closed and whose
+/// workspace goes with it.
+bool load_and_call(const char* module, bool outlives_library) {
   void* const library = dlopen(module, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     std::fprintf(stderr, "%s\n", dlerror());
     return false;
   }
   float mean = 0.0f;
-  std::thread([&] {
+  std::binary_semaphore called{0}, may_end{0};
+  std::thread caller([&] {
     mean = reinterpret_cast<float (*)()>(dlsym(library, "mean_by_attention"))();
-  }).join();
-  return dlclose(library) == 0 && mean == 149.5f;
+    called.release();
+    may_end.acquire();
+  });
+  called.acquire();
+  const auto end_thread = [&] {
+    may_end.release();
+    caller.join();
+  };
+  if (!outlives_library) end_thread();
+  const bool closed = dlclose(library) == 0;
+  if (outlives_library) end_thread();
+  return closed && mean == 149.5f;
 }
 
 }  // namespace
@@ -41,7 +54,7 @@ int main(int argc, char** argv) {
   long before = 0;
   for (int n = 0; n < kTimes; ++n) {
     if (n == kWarm) before = resident_pages();
-    if (!load_and_call(argv[1])) {
+    if (!load_and_call(argv[1], n % 2 == 0)) {
       std::fprintf(stderr, "call %d failed\n", n);
       return 1;
     }

@@ -108,12 +108,16 @@ std::string_view isa_name(Isa isa) {
 Isa parse_isa(std::string_view name) { return parse_isa_from("isa", name); }
 
 std::span<const Isa> compiled_isas() {
-  static const std::vector<Isa> isas = [] {
-    std::vector<Isa> list;
-    for (const IsaRow& row : isa_table()) list.push_back(row.isa);
-    return list;
+  struct List {  // nothing to destroy: it outlives every static object
+    std::array<Isa, std::size(kNames)> isas{};
+    std::size_t count = 0;
+  };
+  static const List list = [] {
+    List rows;
+    for (const IsaRow& row : isa_table()) rows.isas.at(rows.count++) = row.isa;
+    return rows;
   }();
-  return isas;
+  return std::span(list.isas).first(list.count);
 }
 
 std::vector<Isa> available_isas() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/aligned_buffer.hpp"
+#include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
 #include "driver/attend_args.hpp"
 #include "driver/attend_sequences.hpp"
@@ -50,8 +51,8 @@ void scale_to_base_2(std::span<const float> values, std::vector<float>& scaled) 
 /// This thread's scratch memory, large enough for one item of so many heads.
 float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args,
                    std::int64_t heads = 1) {
-  thread_local AlignedBuffer scratch;
-  return scratch.reserve(kernels.attend_scratch(args, heads));
+  constinit thread_local core::PerThread<AlignedBuffer> scratch;
+  return scratch.get().reserve(kernels.attend_scratch(args, heads));
 }
 
 /// An item of several heads.
@@ -150,7 +151,8 @@ bool heads_adjoin(const AttentionTensors& tensors, const AttentionOptions& optio
 void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& options,
                   const Sequences& sequences, const CallbackOfCall& callback) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  thread_local CallWorkspace workspace;
+  constinit thread_local core::PerThread<CallWorkspace> kept_workspace;
+  CallWorkspace& workspace = kept_workspace.get();
   if (!options.alibi_slopes.empty()) {
     scale_to_base_2(options.alibi_slopes, workspace.options.alibi_slopes);
   }
@@ -215,7 +217,8 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
   validate_attention(q, k, v, out, options);
   if (q.shape[0] == 0 || q.shape[1] == 0) return;
   if (q.shape[2] == 0 && options.weight_sums.data == nullptr) return;
-  thread_local Sequences sequences;
+  constinit thread_local core::PerThread<Sequences> kept_sequences;
+  Sequences& sequences = kept_sequences.get();
   sequences.clear();
   try {
     add_batch(options.mask, options.kv_lens, q, k.shape[2], sequences);

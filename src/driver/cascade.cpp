@@ -7,6 +7,7 @@
 #include <span>
 
 #include "core/aligned_buffer.hpp"
+#include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
 
 namespace rapt {
@@ -203,8 +204,10 @@ bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& opt
                     const Sequences& sequences, const CallbackOfCall& callback) {
   if (sequences.plan.size() < 2) return false;
   if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
-  thread_local Cascade cascade;
-  thread_local GroupRows rows;
+  constinit thread_local core::PerThread<Cascade> kept_cascade;
+  constinit thread_local core::PerThread<GroupRows> kept_rows;
+  Cascade& cascade = kept_cascade.get();
+  GroupRows& rows = kept_rows.get();
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
   const std::int64_t few_rows = dispatch::active_kernels().few_rows(
       storage_of(tensors.pages), tensors.q.shape[3], tensors.out.shape[3]);

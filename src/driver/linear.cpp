@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.hpp"
+#include "core/per_thread.hpp"
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
@@ -161,8 +162,8 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
         .y_stride = y.strides[0],
         .scratch = nullptr,
     };
-    thread_local AlignedBuffer scratch;
-    args.scratch = scratch.reserve(kernels.linear_scratch(args));
+    constinit thread_local core::PerThread<AlignedBuffer> scratch;
+    args.scratch = scratch.get().reserve(kernels.linear_scratch(args));
     kernels.linear(args);
   });
 }

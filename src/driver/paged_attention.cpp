@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/counted.hpp"
+#include "core/per_thread.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -155,8 +156,10 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
                           NamedMemory{"pages.kv_lens", memory_range(pages.kv_lens)},
                           NamedMemory{"rows", memory_range(rows)}};
   validate_apart(memory.out, inputs, options);
-  thread_local Sequences sequences;
-  thread_local PageAddresses addresses;
+  constinit thread_local core::PerThread<Sequences> kept_sequences;
+  constinit thread_local core::PerThread<PageAddresses> kept_addresses;
+  Sequences& sequences = kept_sequences.get();
+  PageAddresses& addresses = kept_addresses.get();
   sequences.clear();
   try {
     add_sequences(pages, rows, options.mask, addresses, sequences);

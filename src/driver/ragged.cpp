@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/per_thread.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -69,7 +70,8 @@ void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
   refuse_inside_callback();
   const AttentionTensors tensors{as_batch(q), as_batch(k), as_batch(v), as_batch(out)};
   validate(tensors, rows, options);
-  thread_local Sequences sequences;
+  constinit thread_local core::PerThread<Sequences> kept_sequences;
+  Sequences& sequences = kept_sequences.get();
   sequences.clear();
   try {
     add_ragged(options.mask, options.kv_lens, rows, sequences);

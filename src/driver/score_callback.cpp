@@ -6,7 +6,7 @@
 namespace rapt {
 namespace {
 
-thread_local bool inside_callback = false;
+constinit thread_local bool inside_callback = false;
 
 /// Marks this thread for the life of the object.
 struct InsideCallback {

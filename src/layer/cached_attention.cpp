@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/per_thread.hpp"
 #include "core/views.hpp"
 #include "driver/attend_sequences.hpp"
 #include "driver/score_callback.hpp"
@@ -102,7 +103,8 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   if (place == Place::at_end) check_positions(options);
   check_per_sequence("mask.query_offsets: offsets", options.mask.query_offsets, count);
   check_per_sequence("mask.prefix_lens: lengths", options.mask.prefix_lens, count);
-  thread_local Sequences sequences;
+  constinit thread_local core::PerThread<Sequences> kept_sequences;
+  Sequences& sequences = kept_sequences.get();
   sequences.clear();
   std::int64_t longest = 0;
   try {

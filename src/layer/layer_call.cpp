@@ -4,6 +4,7 @@
 
 #include "core/aligned_buffer.hpp"
 #include "core/counted.hpp"
+#include "core/per_thread.hpp"
 #include "core/views.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/error.hpp"
@@ -55,8 +56,8 @@ class Workspace {
   TensorView<float, 3> at(std::int64_t begin, TensorView<const float, 3> like,
                           std::int64_t features) const {
     // One buffer is enough: while a thread waits in for_items() it starts no other forward().
-    thread_local AlignedBuffer buffer;
-    return {buffer.reserve(size_) + begin, {like.shape[0], like.shape[1], features}};
+    constinit thread_local core::PerThread<AlignedBuffer> buffer;
+    return {buffer.get().reserve(size_) + begin, {like.shape[0], like.shape[1], features}};
   }
 
  private:

@@ -1,0 +1,50 @@
+// An object that each thread keeps from call to call, without the destructor of a thread_local: it
+// can be used at every stage of the end of the thread and of the process.
+#pragma once
+
+#include <new>
+#include <type_traits>
+
+namespace rapt::core {
+
+/// What a thread keeps, in a list. Freed at the thread's end by the destructor of a POSIX key,
+/// which runs after the destructors of all thread_local objects, and again when other keys'
+/// destructors have called once more. The main thread, and every one that exit() overtakes, keeps
+/// its own.
+struct KeptByThread {
+  virtual ~KeptByThread() = default;
+  KeptByThread* next = nullptr;
+};
+
+/// Hands `kept`, which may be null for want of memory, to the end of this thread. Throws
+/// Error{out_of_memory}; it is then freed.
+void keep_for_thread(KeptByThread* kept);
+
+/// Declared `constinit thread_local`: a null pointer at first, and nothing to destroy. (glibc ends
+/// the process where it has no memory to register the destructor of a thread_local object.)
+template <class T>
+class PerThread {
+  static_assert(std::is_nothrow_default_constructible_v<T>, "made where nothing may be thrown");
+
+ public:
+  /// This thread's object, made by its first call. Throws Error{out_of_memory}.
+  T& get() {
+    if (object_ == nullptr) [[unlikely]]
+      make();
+    return *object_;
+  }
+
+ private:
+  struct Kept final : KeptByThread {
+    explicit Kept(T** owner_) noexcept : owner(owner_) { *owner = &object; }
+    ~Kept() override { *owner = nullptr; }
+    T** owner;
+    T object;
+  };
+
+  __attribute__((noinline)) void make() { keep_for_thread(new (std::nothrow) Kept(&object_)); }
+
+  T* object_ = nullptr;
+};
+
+}  // namespace rapt::core

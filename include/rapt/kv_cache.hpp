@@ -55,7 +55,8 @@ struct CacheQueries;
 /// Threads: const functions, and attention over the cache, may run in many threads; so may
 /// functions that change different sequences. While a sequence is changed nobody may read it;
 /// sequences that were forked from it are not part of it. A failed call leaves everything
-/// unchanged.
+/// unchanged. A cache that was moved from can be assigned to; every call with it throws
+/// Error{invalid_argument}.
 class RAPT_API KvCache {
  public:
   /// Throws Error{invalid_argument} naming the field.
@@ -103,7 +104,7 @@ class RAPT_API KvCache {
   std::int64_t first_token(std::int64_t sequence) const;
   KvCacheUsage usage() const;
   /// With every default filled in.
-  const KvCacheConfig& config() const noexcept;
+  const KvCacheConfig& config() const;
 
  private:
   friend class MultiHeadAttention;
@@ -111,6 +112,7 @@ class RAPT_API KvCache {
                         TensorView<float, 3>, const AttentionOptions&);
   friend void cross_attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                               TensorView<float, 3>, const AttentionOptions&);
+  CacheStore& store() const;
   std::unique_ptr<CacheStore> store_;
 };
 

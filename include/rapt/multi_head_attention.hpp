@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -75,7 +76,9 @@ struct MultiHeadAttentionWeights {
 
 /// One layer: y = concat_h(attention(x Wq_h, c Wk_h, c Wv_h)) Wo, with c = x (self-attention) or
 /// another sequence (cross-attention); between projection and attention, QK-norm and RoPE where the
-/// configuration has them. Immutable: may be used from many threads at once.
+/// configuration has them. Immutable: may be used from many threads at once; copies share the
+/// weights. One that was moved from keeps its configuration; its other members throw
+/// Error{invalid_argument}.
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
 class RAPT_API MultiHeadAttention {
  public:
@@ -156,8 +159,9 @@ class RAPT_API MultiHeadAttention {
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }
 
  private:
+  const MultiHeadAttentionWeights& weights() const;
   MultiHeadAttentionConfig config_;
-  MultiHeadAttentionWeights weights_;
+  std::shared_ptr<const MultiHeadAttentionWeights> weights_;
 };
 
 /// Rows of `table` by token id: y[i] = table[ids[i]].

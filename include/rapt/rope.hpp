@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
-#include <vector>
 
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
@@ -76,16 +76,18 @@ class RAPT_API RopeTable {
   /// Error{out_of_memory}.
   RopeTable(Rope style, const RopeConfig& config);
 
-  /// Valid as long as the table lives; also after the table was moved.
-  RopeView view() const noexcept;
-  operator RopeView() const noexcept { return view(); }  // NOLINT(google-explicit-constructor)
+  /// Valid as long as the table, or one of its copies, lives; also after the table was moved.
+  /// Throws Error{invalid_argument} of a table that was moved from.
+  RopeView view() const;
+  operator RopeView() const { return view(); }  // NOLINT(google-explicit-constructor)
 
   const RopeConfig& config() const noexcept { return config_; }
 
  private:
   Rope style_;
   RopeConfig config_;
-  std::vector<float> cos_, sin_;  // [positions, rotary_dims / 2]
+  struct Rows;
+  std::shared_ptr<const Rows> rows_;
 };
 
 /// What attention() rotates, and by which rows of the table.

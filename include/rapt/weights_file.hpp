@@ -59,15 +59,15 @@ struct RAPT_API FileTensor {
 /// A .npy file (format 1.0 to 3.0), mapped into memory. Fortran order, big-endian data, more than
 /// 64 dimensions and headers of more than 65535 bytes are refused. Throws Error{file_error} (the
 /// path and the system's reason) or Error{malformed_file} (the path, the byte offset and what was
-/// found there).
+/// found there). Copies share the mapping.
 class RAPT_API NpyFile {
  public:
   explicit NpyFile(const std::string& path);
-  const FileTensor& tensor() const noexcept { return tensor_; }
+  /// Throws Error{invalid_argument} of a file that was moved from.
+  const FileTensor& tensor() const;
 
  private:
-  std::shared_ptr<const void> mapping_;
-  FileTensor tensor_;
+  std::shared_ptr<const FileTensor> tensor_;  // and the mapping that it lies in
 };
 
 /// Writes a dense row-major float tensor as .npy 1.0. Throws Error{invalid_argument} for a negative
@@ -85,27 +85,27 @@ RAPT_API void write_npy(const std::string& path, const float* data,
 /// used where they lie. Refused are headers of more than 40,000,000 bytes, more than 262,144
 /// tensors or metadata entries, and more than 64 dimensions; within these limits any file, also one
 /// made to be costly, opens or is an error in less than a second and 512 MiB. Errors as for
-/// NpyFile. Format: https://github.com/huggingface/safetensors
+/// NpyFile; of a file that was moved from, every member throws Error{invalid_argument}.
+/// Format: https://github.com/huggingface/safetensors
 class RAPT_API SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::string& path);
 
   /// In the order of their data in the file. Not for a temporary file: a loop over its tensors
   /// would read memory that is gone.
-  const std::vector<FileTensor>& tensors() const& noexcept { return tensors_; }
+  const std::vector<FileTensor>& tensors() const&;
   const std::vector<FileTensor>& tensors() const&& = delete;
 
   /// nullptr when there is none of that name. By binary search.
-  const FileTensor* find(std::string_view name) const noexcept;
+  const FileTensor* find(std::string_view name) const;
 
   /// Throws Error{invalid_argument} naming the tensor and the file when there is none of that name.
   const FileTensor& at(std::string_view name) const;
 
  private:
-  std::string path_;
-  std::shared_ptr<const void> mapping_;
-  std::vector<FileTensor> tensors_;
-  std::vector<std::uint32_t> by_name_;  ///< places in tensors_, in the order of the names
+  struct Contents;
+  const Contents& contents() const;
+  std::shared_ptr<const Contents> contents_;
 };
 
 }  // namespace rapt

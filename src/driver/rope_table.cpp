@@ -4,6 +4,8 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/counted.hpp"
 #include "core/exact_math.hpp"
@@ -132,15 +134,21 @@ double magnitude(const RopeScaling& s) {
 
 }  // namespace
 
+struct RopeTable::Rows {
+  std::vector<float> cos, sin;  // [positions, rotary_dims / 2]
+};
+
 RopeTable::RopeTable(Rope style, const RopeConfig& config) : style_(style), config_(config) {
   check_config(config);
   const std::int64_t pairs = config.rotary_dims / 2;
   const double length = magnitude(config.scaling);
   std::int64_t floats = 0;
   if (__builtin_mul_overflow(config.positions, pairs, &floats)) floats = INT64_MAX;
+  std::shared_ptr<Rows> rows;
   try {
-    cos_.resize(static_cast<std::size_t>(floats));
-    sin_.resize(static_cast<std::size_t>(floats));
+    rows = std::make_shared<Rows>();
+    rows->cos.resize(static_cast<std::size_t>(floats));
+    rows->sin.resize(static_cast<std::size_t>(floats));
   } catch (const std::exception&) {  // bad_alloc or length_error
     throw Error(ErrorCode::out_of_memory, "config: no memory for " +
                                               core::counted(config.positions, "position") + " of " +
@@ -151,15 +159,17 @@ RopeTable::RopeTable(Rope style, const RopeConfig& config) : style_(style), conf
     for (std::int64_t p = 0; p < config.positions; ++p) {
       const auto [cos, sin] = core::exact_cos_sin(static_cast<double>(p) * step);
       const auto at = static_cast<std::size_t>(p * pairs + d);
-      cos_[at] = static_cast<float>(cos * length);
-      sin_[at] = static_cast<float>(sin * length);
+      rows->cos[at] = static_cast<float>(cos * length);
+      rows->sin[at] = static_cast<float>(sin * length);
     }
   }
+  rows_ = std::move(rows);
 }
 
-RopeView RopeTable::view() const noexcept {
+RopeView RopeTable::view() const {
+  if (rows_ == nullptr) fail("table: was moved from");
   const std::array shape{config_.positions, config_.rotary_dims / 2};
-  return {style_, {cos_.data(), shape}, {sin_.data(), shape}};
+  return {style_, {rows_->cos.data(), shape}, {rows_->sin.data(), shape}};
 }
 
 }  // namespace rapt

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "core/counted.hpp"
 #include "io/malformed.hpp"
@@ -264,11 +266,22 @@ FileTensor parse_npy(std::span<const std::byte> bytes, const std::string& path) 
 namespace rapt {
 
 NpyFile::NpyFile(const std::string& path) {
+  struct Contents {
+    std::shared_ptr<const io::MappedFile> mapping;
+    FileTensor tensor;
+  };
   io::reporting_out_of_memory(path, [&] {
-    const std::shared_ptr<const io::MappedFile> file = io::map_file(path);
-    tensor_ = io::parse_npy(file->bytes(), path);
-    mapping_ = file;
+    std::shared_ptr<const io::MappedFile> mapping = io::map_file(path);
+    FileTensor tensor = io::parse_npy(mapping->bytes(), path);
+    const auto contents =
+        std::make_shared<const Contents>(Contents{std::move(mapping), std::move(tensor)});
+    tensor_ = {contents, &contents->tensor};
   });
+}
+
+const FileTensor& NpyFile::tensor() const {
+  if (tensor_ == nullptr) throw Error(ErrorCode::invalid_argument, "file: was moved from");
+  return *tensor_;
 }
 
 }  // namespace rapt

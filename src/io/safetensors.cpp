@@ -3,8 +3,10 @@
 #include "io/safetensors.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "core/counted.hpp"
 #include "io/malformed.hpp"
@@ -120,34 +122,52 @@ std::vector<FileTensor> parse_safetensors(std::span<const std::byte> bytes,
 
 namespace rapt {
 
-SafetensorsFile::SafetensorsFile(const std::string& path) {
-  io::reporting_out_of_memory(path, [&] {
-    path_ = path;
-    const std::shared_ptr<const io::MappedFile> file = io::map_file(path);
-    tensors_ = io::parse_safetensors(file->bytes(), path);
-    by_name_.resize(tensors_.size());
-    std::iota(by_name_.begin(), by_name_.end(), 0u);
-    std::sort(by_name_.begin(), by_name_.end(), [this](std::uint32_t a, std::uint32_t b) {
-      return tensors_[a].name < tensors_[b].name;
+struct SafetensorsFile::Contents {
+  std::string path;
+  std::shared_ptr<const io::MappedFile> mapping;
+  std::vector<FileTensor> tensors;
+  std::vector<std::uint32_t> by_name;  // places in tensors, in the order of the names
+
+  explicit Contents(const std::string& path_)
+      : path(path_),
+        mapping(io::map_file(path)),
+        tensors(io::parse_safetensors(mapping->bytes(), path)),
+        by_name(tensors.size()) {
+    std::iota(by_name.begin(), by_name.end(), 0u);
+    std::sort(by_name.begin(), by_name.end(), [this](std::uint32_t a, std::uint32_t b) {
+      return tensors[a].name < tensors[b].name;
     });
-    mapping_ = file;
-  });
+  }
+};
+
+SafetensorsFile::SafetensorsFile(const std::string& path) {
+  io::reporting_out_of_memory(path, [&] { contents_ = std::make_shared<const Contents>(path); });
 }
 
-const FileTensor* SafetensorsFile::find(std::string_view name) const noexcept {
+const SafetensorsFile::Contents& SafetensorsFile::contents() const {
+  if (contents_ == nullptr) throw Error(ErrorCode::invalid_argument, "file: was moved from");
+  return *contents_;
+}
+
+const std::vector<FileTensor>& SafetensorsFile::tensors() const& { return contents().tensors; }
+
+const FileTensor* SafetensorsFile::find(std::string_view name) const {
+  const std::vector<FileTensor>& tensors = contents().tensors;
+  const std::vector<std::uint32_t>& by_name = contents().by_name;
   const auto found = std::lower_bound(
-      by_name_.begin(), by_name_.end(), name,
-      [this](std::uint32_t i, std::string_view wanted) { return tensors_[i].name < wanted; });
-  if (found == by_name_.end() || tensors_[*found].name != name) return nullptr;
-  return &tensors_[*found];
+      by_name.begin(), by_name.end(), name,
+      [&](std::uint32_t i, std::string_view wanted) { return tensors[i].name < wanted; });
+  if (found == by_name.end() || tensors[*found].name != name) return nullptr;
+  return &tensors[*found];
 }
 
 const FileTensor& SafetensorsFile::at(std::string_view name) const {
   const FileTensor* const tensor = find(name);
   if (tensor == nullptr) {
-    io::reporting_out_of_memory(path_, [&] {
+    const std::string& path = contents().path;
+    io::reporting_out_of_memory(path, [&] {
       throw Error(ErrorCode::invalid_argument,
-                  "name: no tensor " + io::quote(name) + " in the file " + path_);
+                  "name: no tensor " + io::quote(name) + " in the file " + path);
     });
   }
   return *tensor;

@@ -127,13 +127,13 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
 
 void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
                TensorView<float, 3> out, const AttentionOptions& options) {
-  attend(q, *cache.store_, queries, out, options, Place::at_end);
+  attend(q, cache.store(), queries, out, options, Place::at_end);
 }
 
 void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
                      const CacheQueries& queries, TensorView<float, 3> out,
                      const AttentionOptions& options) {
-  attend(q, *cache.store_, queries, out, options, Place::by_mask);
+  attend(q, cache.store(), queries, out, options, Place::by_mask);
 }
 
 }  // namespace rapt

@@ -19,6 +19,7 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
                                  const CacheQueries& queries, TensorView<float, 2> y,
                                  const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
+  const MultiHeadAttentionWeights& weights = this->weights();
   check_self_attention(c);
   check_tensors(c, x, y);
   check_cache(c, cache.config());
@@ -29,26 +30,26 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   if (options.rope.q_positions.data != nullptr) {
     fail("rope: positions cannot be given with a cache, which knows them");
   }
-  const AttentionOptions all = row_options(c, weights_, options);
+  const AttentionOptions all = row_options(c, weights, options);
   check_apart(x, queries, y, all);
 
-  const bool has_output = !is_empty(weights_.output);
+  const bool has_output = !is_empty(weights.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);
   const TensorView<float, 3> result = as_batch_of_one(y);
   const auto [q, k, v, z] = layer_tensors(c, has_output, rows, rows, result);
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
-  project(weights_.query, used(rows), used(q));
-  project(weights_.key, used(rows), used(k));
-  project(weights_.value, used(rows), used(v));
-  normalize_keys(c, weights_.key_norm, used(k));
+  project(weights.query, used(rows), used(q));
+  project(weights.key, used(rows), used(k));
+  project(weights.value, used(rows), used(v));
+  normalize_keys(c, weights.key_norm, used(k));
   rotate_keys(c, k, cache, queries.sequences, queries.rows);
-  PendingTokens tokens(*cache.store_, queries.sequences, queries.rows,
+  PendingTokens tokens(cache.store(), queries.sequences, queries.rows,
                        tokens_of(k, c.num_kv_heads, c.head_dim),
                        tokens_of(v, c.num_kv_heads, c.value_dim));
   attention(tokens_of(q, c.num_heads, c.head_dim).swapped(0, 1), cache, queries,
             tokens_of(z, c.num_heads, c.value_dim).swapped(0, 1), all);
-  if (has_output) project(weights_.output, used(z), used(result));
+  if (has_output) project(weights.output, used(z), used(result));
   tokens.keep();
 }
 

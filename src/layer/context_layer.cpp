@@ -15,6 +15,7 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
                                         std::span<const std::int64_t> sequences,
                                         std::span<const std::int64_t> rows) const {
   const MultiHeadAttentionConfig& c = config_;
+  const MultiHeadAttentionWeights& weights = this->weights();
   core::check_input("context", context);
   core::check_extent("context: features", context.shape[1], "the layer's kv_model_dim",
                      c.kv_model_dim);
@@ -28,9 +29,9 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
   const auto [q, k, v, z] = layer_tensors(c, true, no_queries, tokens, {});
   const std::int64_t first = rows.front(), count = rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
-  project(weights_.key, used(tokens), used(k));
-  project(weights_.value, used(tokens), used(v));
-  normalize_keys(c, weights_.key_norm, used(k));
+  project(weights.key, used(tokens), used(k));
+  project(weights.value, used(tokens), used(v));
+  normalize_keys(c, weights.key_norm, used(k));
   rotate_keys(c, k, cache, sequences, rows);
   cache.append(sequences, rows, tokens_of(k, c.num_kv_heads, c.head_dim),
                tokens_of(v, c.num_kv_heads, c.value_dim));
@@ -40,25 +41,26 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
                                        const CacheQueries& queries, TensorView<float, 2> y,
                                        const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
+  const MultiHeadAttentionWeights& weights = this->weights();
   check_tensors(c, x, y);
   check_cache(c, cache.config());
   refuse_inside_callback();
   check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
   check_row_options(options);
-  const AttentionOptions all = row_options(c, weights_, options);
+  const AttentionOptions all = row_options(c, weights, options);
   check_apart(x, queries, y, all);
 
-  const bool has_output = !is_empty(weights_.output);
+  const bool has_output = !is_empty(weights.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);
   const TensorView<float, 3> result = as_batch_of_one(y);
   const TensorView<const float, 3> no_context(nullptr, {1, 0, c.kv_model_dim});
   const auto [q, k, v, z] = layer_tensors(c, has_output, rows, no_context, result);
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
-  project(weights_.query, used(rows), used(q));
+  project(weights.query, used(rows), used(q));
   cross_attention(tokens_of(q, c.num_heads, c.head_dim).swapped(0, 1), cache, queries,
                   tokens_of(z, c.num_heads, c.value_dim).swapped(0, 1), all);
-  if (has_output) project(weights_.output, used(z), used(result));
+  if (has_output) project(weights.output, used(z), used(result));
 }
 
 }  // namespace rapt

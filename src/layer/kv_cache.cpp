@@ -34,20 +34,25 @@ KvCache::~KvCache() = default;
 KvCache::KvCache(KvCache&&) noexcept = default;
 KvCache& KvCache::operator=(KvCache&&) noexcept = default;
 
+CacheStore& KvCache::store() const {
+  if (store_ == nullptr) fail("cache: was moved from");
+  return *store_;
+}
+
 std::int64_t KvCache::add() {
   try {
-    return store_->insert(std::make_unique<CachedSequence>());
+    return store().insert(std::make_unique<CachedSequence>());
   } catch (const std::bad_alloc&) {
     fail_for_tables();
   }
 }
 
 std::int64_t KvCache::fork(std::int64_t sequence) {
-  const CachedSequence& parent = store_->find(sequence);
+  const CachedSequence& parent = store().find(sequence);
   try {
     auto child = std::make_unique<CachedSequence>(parent);
-    const std::int64_t number = store_->insert(std::move(child));
-    store_->pool.share(pages_from(parent, 0));
+    const std::int64_t number = store().insert(std::move(child));
+    store().pool.share(pages_from(parent, 0));
     return number;
   } catch (const std::bad_alloc&) {
     fail_for_tables();
@@ -62,19 +67,19 @@ void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
 
 void KvCache::append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
                      TensorView<const float, 3> k, TensorView<const float, 3> v) {
-  const std::vector<Growth> growths = plan_growths(*store_, sequences, rows, k, v);
-  grow(*store_, growths, pages_behind(growths), k, v);
-  settle(*store_, growths);
+  const std::vector<Growth> growths = plan_growths(store(), sequences, rows, k, v);
+  grow(store(), growths, pages_behind(growths), k, v);
+  settle(store(), growths);
 }
 
 void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
-  CachedSequence& cut = store_->find(sequence);
+  CachedSequence& cut = store().find(sequence);
   if (length < 0 || length > cut.length) {
     fail("length: " + std::to_string(length) + " is not within 0 and the " +
          counted(cut.length, "token") + " of sequence " + std::to_string(sequence));
   }
-  const std::int64_t tokens = store_->config.page_tokens;
-  const std::int64_t window = store_->config.window;
+  const std::int64_t tokens = store().config.page_tokens;
+  const std::int64_t window = store().config.window;
   const std::int64_t held = cut.first_page * tokens;
   if (window != kNoWindow && held > std::max<std::int64_t>(length - window, 0)) {
     fail("length: " + std::to_string(length) + " with window " + std::to_string(window) +
@@ -82,38 +87,38 @@ void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
          std::to_string(sequence) + " still has");
   }
   const std::int64_t pages = ceil_div(length, tokens);
-  store_->pool.release(pages_from(cut, pages));
+  store().pool.release(pages_from(cut, pages));
   cut.pages.resize(static_cast<std::size_t>(std::max(pages, cut.first_page)));
   cut.table.resize(cut.pages.size());
   cut.length = length;
 }
 
 void KvCache::remove(std::int64_t sequence) {
-  store_->pool.release(pages_from(store_->find(sequence), 0));
-  store_->erase(sequence);
+  store().pool.release(pages_from(store().find(sequence), 0));
+  store().erase(sequence);
 }
 
-void KvCache::clear() { store_->clear(); }
+void KvCache::clear() { store().clear(); }
 
 void KvCache::reserve(std::int64_t pages) {
   if (pages < 0) fail("pages: " + std::to_string(pages) + " is below 0");
-  store_->pool.reserve(pages);
+  store().pool.reserve(pages);
 }
 
-std::int64_t KvCache::length(std::int64_t sequence) const { return store_->find(sequence).length; }
+std::int64_t KvCache::length(std::int64_t sequence) const { return store().find(sequence).length; }
 
 std::int64_t KvCache::first_token(std::int64_t sequence) const {
-  return store_->find(sequence).first_page * store_->config.page_tokens;
+  return store().find(sequence).first_page * store().config.page_tokens;
 }
 
 KvCacheUsage KvCache::usage() const {
-  return {.sequences = store_->count(),
-          .pages_used = store_->pool.used(),
-          .pages_free = store_->pool.free(),
-          .max_pages = store_->config.max_pages,
-          .page_bytes = store_->page_floats * static_cast<std::int64_t>(sizeof(float))};
+  return {.sequences = store().count(),
+          .pages_used = store().pool.used(),
+          .pages_free = store().pool.free(),
+          .max_pages = store().config.max_pages,
+          .page_bytes = store().page_floats * static_cast<std::int64_t>(sizeof(float))};
 }
 
-const KvCacheConfig& KvCache::config() const noexcept { return store_->config; }
+const KvCacheConfig& KvCache::config() const { return store().config; }
 
 }  // namespace rapt

@@ -37,8 +37,14 @@ void check_forward(const MultiHeadAttentionConfig& config, TensorView<const floa
 
 MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionConfig& config,
                                        MultiHeadAttentionWeights weights)
-    : config_(with_defaults(config, !is_empty(weights.output))), weights_(std::move(weights)) {
-  check_weights(config_, weights_);
+    : config_(with_defaults(config, !is_empty(weights.output))) {
+  check_weights(config_, weights);
+  weights_ = std::make_shared<const MultiHeadAttentionWeights>(std::move(weights));
+}
+
+const MultiHeadAttentionWeights& MultiHeadAttention::weights() const {
+  if (weights_ == nullptr) core::fail("layer: was moved from");
+  return *weights_;
 }
 
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float, 3> y,
@@ -49,24 +55,25 @@ void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float,
 
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
                                  TensorView<float, 3> y, const AttentionOptions& options) const {
+  const MultiHeadAttentionWeights& weights = this->weights();
   check_forward(config_, x, context, y);
   refuse_inside_callback();
-  const AttentionOptions all = with_configuration(config_, weights_, options);
+  const AttentionOptions all = with_configuration(config_, weights, options);
   const std::array inputs{NamedMemory{"x", memory_range(x)},
                           NamedMemory{"context", memory_range(context)}};
   validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
   const MultiHeadAttentionConfig& c = config_;
-  const bool has_output = !is_empty(weights_.output);
+  const bool has_output = !is_empty(weights.output);
   const auto [q, k, v, z] = layer_tensors(c, has_output, x, context, y);
-  project(weights_.query, x, q);
-  project(weights_.key, context, k);
-  project(weights_.value, context, v);
-  normalize_keys(c, weights_.key_norm, k);
+  project(weights.query, x, q);
+  project(weights.key, context, k);
+  project(weights.value, context, v);
+  normalize_keys(c, weights.key_norm, k);
   attention(heads_of<const float>(q, c.num_heads, c.head_dim),
             heads_of<const float>(k, c.num_kv_heads, c.head_dim),
             heads_of<const float>(v, c.num_kv_heads, c.value_dim),
             heads_of(z, c.num_heads, c.value_dim), all);
-  if (has_output) project(weights_.output, z, y);
+  if (has_output) project(weights.output, z, y);
 }
 
 }  // namespace rapt

@@ -1,8 +1,10 @@
 // The one exception type of the library.
 #pragma once
 
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "rapt/export.hpp"
 
@@ -17,15 +19,43 @@ enum class ErrorCode {
   cache_full,        ///< A cache whose budget has no page left; nothing was changed.
 };
 
-/// What every function of Rapt throws: a code to branch on and one sentence that names the argument
-/// and the values. The library never prints and never aborts.
-class RAPT_API Error : public std::runtime_error {
+/// A sentence that is part of the program, so that an Error needs no memory for it.
+class SentenceLiteral {
  public:
-  Error(ErrorCode code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}
-  ErrorCode code() const noexcept { return code_; }
+  consteval explicit SentenceLiteral(const char* text) : text_(text) {}
+  constexpr const char* text() const noexcept { return text_; }
 
  private:
+  const char* text_;
+};
+
+/// What every function of Rapt throws: a code to branch on and one sentence that names the argument
+/// and the values. The library never prints and never aborts. Where there is no memory for the
+/// sentence of an error, of whatever code, the error is out_of_memory with a shorter one.
+class RAPT_API Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& sentence)
+      : Error(code, std::make_shared<const std::string>(sentence)) {}
+  Error(ErrorCode code, SentenceLiteral sentence)
+      : std::runtime_error(""), code_(code), what_(sentence.text()) {}
+
+  // Copied also where it could be moved: an error has its sentence as long as it lives.
+  Error(const Error&) noexcept = default;
+  Error& operator=(const Error&) noexcept = default;
+
+  ErrorCode code() const noexcept { return code_; }
+  const char* what() const noexcept override { return what_; }
+
+ private:
+  // Of runtime_error only the place among exceptions: an empty text takes no memory.
+  Error(ErrorCode code, std::shared_ptr<const std::string> sentence)
+      : std::runtime_error(""), code_(code), sentence_(std::move(sentence)) {
+    what_ = sentence_->c_str();
+  }
+
   ErrorCode code_;
+  std::shared_ptr<const std::string> sentence_;
+  const char* what_ = "";
 };
 
 }  // namespace rapt

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -41,8 +42,10 @@ class AlignedBuffer {
                              ? nullptr
                              : allocate_aligned(static_cast<std::size_t>(floats) * sizeof(float));
     if (memory == nullptr) {
-      throw Error(ErrorCode::out_of_memory,
-                  "workspace: no memory for " + core::counted(floats, "float"));
+      core::or_out_of_memory([floats] {
+        throw Error(ErrorCode::out_of_memory,
+                    "workspace: no memory for " + core::counted(floats, "float"));
+      });
     }
     data_ = static_cast<float*>(memory);
     capacity_ = floats;

@@ -10,7 +10,8 @@ namespace rapt::core {
 namespace {
 
 [[noreturn]] void fail() {
-  throw Error(ErrorCode::out_of_memory, "workspace: no memory for what a thread keeps");
+  throw Error(ErrorCode::out_of_memory,
+              SentenceLiteral("workspace: no memory for what a thread keeps"));
 }
 
 /// This thread's list; the key's value is the same while there is one.

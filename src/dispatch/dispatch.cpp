@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "core/out_of_memory.hpp"
 #include "dispatch/isa_table.hpp"
 #include "rapt/error.hpp"
 
@@ -105,7 +106,11 @@ std::string_view isa_name(Isa isa) {
   return "unknown";
 }
 
-Isa parse_isa(std::string_view name) { return parse_isa_from("isa", name); }
+Isa parse_isa(std::string_view name) try {
+  return parse_isa_from("isa", name);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
 
 std::span<const Isa> compiled_isas() {
   struct List {  // nothing to destroy: it outlives every static object
@@ -120,12 +125,14 @@ std::span<const Isa> compiled_isas() {
   return std::span(list.isas).first(list.count);
 }
 
-std::vector<Isa> available_isas() {
+std::vector<Isa> available_isas() try {
   std::vector<Isa> isas;
   for (const IsaRow& row : isa_table()) {
     if (row.runs_here()) isas.push_back(row.isa);
   }
   return isas;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 bool isa_available(Isa isa) {
@@ -133,9 +140,15 @@ bool isa_available(Isa isa) {
   return row != nullptr && row->runs_here();
 }
 
-Isa active_isa() { return active().isa; }
+Isa active_isa() try { return active().isa; } catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
 
-void force_isa(Isa isa) { active_row.store(&available_row("isa", isa), std::memory_order_relaxed); }
+void force_isa(Isa isa) try {
+  active_row.store(&available_row("isa", isa), std::memory_order_relaxed);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
 
 void reset_isa() { active_row.store(nullptr, std::memory_order_relaxed); }
 

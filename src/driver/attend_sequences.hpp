@@ -1,6 +1,7 @@
 // Running a call of attention() whose arguments are checked and whose sequences are known.
 #pragma once
 
+#include "core/out_of_memory.hpp"
 #include "driver/pages.hpp"
 #include "driver/score_callback.hpp"
 #include "driver/sequences.hpp"
@@ -29,8 +30,18 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   const Sequences& sequences, const CallbackOfCall& callback);
 
 /// Checks what can be once the sequences are known, then runs the call: as a cascade where
-/// sequences share pages (driver/cascade.hpp). Throws Error{out_of_memory}.
+/// sequences share pages (driver/cascade.hpp). Throws Error{out_of_memory}; what the callback
+/// throws is kept in it.
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
-                      const Sequences& sequences);
+                      const Sequences& sequences, const CallbackOfCall& callback);
+
+/// A whole call, attend(callback). Memory that it cannot get is an Error; what the caller's own
+/// callback threw, a std::bad_alloc too, reaches the caller as it is.
+template <class Attend>
+void with_callback(const AttentionOptions& options, const Attend& attend) {
+  const CallbackOfCall callback(options.score_callback);
+  core::or_out_of_memory([&] { attend(callback); });
+  callback.rethrow();
+}
 
 }  // namespace rapt

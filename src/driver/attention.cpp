@@ -193,9 +193,8 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
 }
 
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
-                      const Sequences& sequences) {
+                      const Sequences& sequences, const CallbackOfCall& callback) {
   if (tensors.q.shape[1] == 0) return;
-  const CallbackOfCall callback(options.score_callback);
   if (options.qk_norm) check_qk_norm(*options.qk_norm, tensors.q.shape[3]);
   const bool in_pages = tensors.pages != nullptr;
   if (in_pages) check_keys_are_ready(options);
@@ -207,12 +206,13 @@ void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& o
   } catch (const std::bad_alloc&) {
     fail_for_memory(tensors.q);
   }
-  callback.rethrow();
 }
 
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
-               const AttentionOptions& options) {
+namespace {
+
+void attend_batch(TensorView<const float, 4> q, TensorView<const float, 4> k,
+                  TensorView<const float, 4> v, TensorView<float, 4> out,
+                  const AttentionOptions& options, const CallbackOfCall& callback) {
   refuse_inside_callback();
   validate_attention(q, k, v, out, options);
   if (q.shape[0] == 0 || q.shape[1] == 0) return;
@@ -225,7 +225,17 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
   } catch (const std::bad_alloc&) {
     fail_for_memory(q);
   }
-  attend_sequences({q, k, v, out}, options, sequences);
+  attend_sequences({q, k, v, out}, options, sequences, callback);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
+               TensorView<const float, 4> v, TensorView<float, 4> out,
+               const AttentionOptions& options) {
+  with_callback(options, [&](const CallbackOfCall& callback) {
+    attend_batch(q, k, v, out, options, callback);
+  });
 }
 
 }  // namespace rapt

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/per_thread.hpp"
 #include "core/sizes.hpp"
 #include "core/views.hpp"
@@ -97,21 +98,23 @@ std::shared_ptr<const Packed> share(Packed&& packed) {
   try {
     return std::make_shared<const Packed>(std::move(packed));
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, "weight: no memory for its description");
+    throw Error(ErrorCode::out_of_memory, SentenceLiteral("weight: no memory for its description"));
   }
 }
 
 }  // namespace
 
-Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) {
+Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) try {
   check_weight(weight);
   const auto [out, in] = weight.shape;
   check_bias(bias, out);
   const WeightStrides at{out, 0, weight.strides[1], weight.strides[0]};
   packed_ = share(Packed{in, out, pack_weight(weight.data, at, in, out), pack_bias(bias)});
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
-Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const float> bias) {
+Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const float> bias) try {
   check_weight(weight);
   const auto [heads, in, e] = weight.shape;
   const std::array factors{heads, e};
@@ -125,12 +128,14 @@ Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const flo
   Linear linear;
   linear.packed_ = share(Packed{in, *out, pack_weight(weight.data, at, in, *out), pack_bias(bias)});
   return linear;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 std::int64_t Linear::in_features() const noexcept { return packed_ ? packed_->in_features : 0; }
 std::int64_t Linear::out_features() const noexcept { return packed_ ? packed_->out_features : 0; }
 
-void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const {
+void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const try {
   if (packed_ == nullptr) fail("forward: the layer is empty");
   const core::MemoryRange read = core::check_input("x", x);
   const core::MemoryRange written = core::check_output("y", y);
@@ -166,6 +171,8 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
     args.scratch = scratch.get().reserve(kernels.linear_scratch(args));
     kernels.linear(args);
   });
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

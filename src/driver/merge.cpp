@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
 #include "driver/output_rows.hpp"
@@ -60,7 +61,7 @@ void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float
 }  // namespace
 
 void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
-           const AttentionState<float>& merged) {
+           const AttentionState<float>& merged) try {
   const auto& shape = merged.o.shape;
   const std::array rows{shape[0], shape[1], shape[2]};
   constexpr StateNames kX{"x", "x: m", "x: l", "x: o"};
@@ -76,10 +77,12 @@ void merge(const AttentionState<const float>& x, const AttentionState<const floa
   };
   check_all_apart(parts(kMerged, merged), parts(kX, x), parts(kY, y));
   merge_by(dispatch::active_kernels().merge_states, x, y, merged);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
-           const AttentionResult<float>& merged) {
+           const AttentionResult<float>& merged) try {
   const auto check = [&](const std::array<const char*, 2>& names,
                          const AttentionResult<const float>& result, bool written) {
     const std::array parts{Part{names[0], result.out},
@@ -110,6 +113,8 @@ void merge(const AttentionResult<const float>& x, const AttentionResult<const fl
   check_all_apart(written, from_x, check({"y: out", "y: lse"}, y, false));
   merge_by(dispatch::active_kernels().merge_results, {x.lse, {}, x.out}, {y.lse, {}, y.out},
            {merged.lse, {}, merged.out});
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

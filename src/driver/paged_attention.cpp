@@ -126,11 +126,9 @@ PageLayout layout_of(const PagedKeyValues& pages) {
           .v_stride = pages.v.strides[1]};
 }
 
-}  // namespace
-
-void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
-               std::span<const std::int64_t> rows, TensorView<float, 3> out,
-               const AttentionOptions& options) {
+void attend_pages(TensorView<const float, 3> q, const PagedKeyValues& pages,
+                  std::span<const std::int64_t> rows, TensorView<float, 3> out,
+                  const AttentionOptions& options, const CallbackOfCall& callback) {
   refuse_inside_callback();
   validate_row_offsets("rows", rows, q.shape[0]);
   const auto count = static_cast<std::int64_t>(rows.size()) - 1;
@@ -169,7 +167,17 @@ void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
   }
   tensors.k.shape = {1, kv_heads, keys, head_dim};
   tensors.v.shape = {1, kv_heads, keys, value_dim};
-  attend_sequences(tensors, options, sequences);
+  attend_sequences(tensors, options, sequences, callback);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
+               std::span<const std::int64_t> rows, TensorView<float, 3> out,
+               const AttentionOptions& options) {
+  with_callback(options, [&](const CallbackOfCall& callback) {
+    attend_pages(q, pages, rows, out, options, callback);
+  });
 }
 
 }  // namespace rapt

@@ -5,7 +5,36 @@
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <atomic>
+#include <exception>
+
 namespace rapt {
+
+namespace {
+
+/// The exception of the item that throws first; the others are then left out. Not left to oneTBB,
+/// which ends the process where it has no memory to keep one.
+class FirstException {
+ public:
+  template <class Run>
+  void keep_of(const Run& run) {
+    if (thrown_.load(std::memory_order_relaxed)) return;
+    try {
+      run();
+    } catch (...) {
+      if (!thrown_.exchange(true)) exception_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (thrown_.load(std::memory_order_relaxed)) std::rethrow_exception(exception_);
+  }
+
+ private:
+  std::atomic<bool> thrown_{false};
+  std::exception_ptr exception_;
+};
+
+}  // namespace
 
 int available_threads() { return tbb::this_task_arena::max_concurrency(); }
 
@@ -14,15 +43,19 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
     for (std::int64_t i = 0; i < items; ++i) run(i);
     return;
   }
+  FirstException first;
   tbb::this_task_arena::isolate([&] {
     // Items are already as large as the plan wants them: no further grouping.
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, items, 1),
         [&](const tbb::blocked_range<std::int64_t>& range) {
-          for (std::int64_t i = range.begin(); i != range.end(); ++i) run(i);
+          for (std::int64_t i = range.begin(); i != range.end(); ++i) {
+            first.keep_of([&] { run(i); });
+          }
         },
         tbb::simple_partitioner());
   });
+  first.rethrow();
 }
 
 void run_isolated(std::int64_t item, ItemFunction run) {

@@ -62,11 +62,9 @@ void validate(const AttentionTensors& tensors, const RaggedRows& rows,
   validate_apart(memory.out, inputs, options);
 }
 
-}  // namespace
-
-void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
-               TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
-               const AttentionOptions& options) {
+void attend_ragged(TensorView<const float, 3> q, TensorView<const float, 3> k,
+                   TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
+                   const AttentionOptions& options, const CallbackOfCall& callback) {
   refuse_inside_callback();
   const AttentionTensors tensors{as_batch(q), as_batch(k), as_batch(v), as_batch(out)};
   validate(tensors, rows, options);
@@ -79,7 +77,17 @@ void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
     throw Error(ErrorCode::out_of_memory,
                 "workspace: no memory for " + counted(rows.q.size(), "row offset"));
   }
-  attend_sequences(tensors, options, sequences);
+  attend_sequences(tensors, options, sequences, callback);
+}
+
+}  // namespace
+
+void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
+               TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
+               const AttentionOptions& options) {
+  with_callback(options, [&](const CallbackOfCall& callback) {
+    attend_ragged(q, k, v, out, rows, options, callback);
+  });
 }
 
 }  // namespace rapt

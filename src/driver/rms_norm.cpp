@@ -1,5 +1,6 @@
 // rms_norm(): validate, then normalise the rows in parallel.
 #include "driver/rms_norm.hpp"
+#include "core/out_of_memory.hpp"
 
 #include "dispatch/dispatch.hpp"
 #include "driver/row_parts.hpp"
@@ -27,7 +28,7 @@ void check_tensors(const TensorView<const float, Rank>& x, const TensorView<floa
 }  // namespace
 
 void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<const float> weight,
-              float epsilon) {
+              float epsilon) try {
   check_tensors(x, y, weight, epsilon);
   if (x.size() == 0) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
@@ -44,10 +45,12 @@ void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<co
                        .width = x.shape[3],
                        .norm = row_norm(weight, epsilon)});
   });
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void rms_norm(TensorView<const float, 2> x, TensorView<float, 2> y, std::span<const float> weight,
-              float epsilon) {
+              float epsilon) try {
   check_tensors(x, y, weight, epsilon);
   const auto rows_of = [](const auto& view) {
     return std::array<std::array<std::int64_t, 4>, 2>{
@@ -56,6 +59,8 @@ void rms_norm(TensorView<const float, 2> x, TensorView<float, 2> y, std::span<co
   const auto [x_shape, x_strides] = rows_of(x);
   const auto [y_shape, y_strides] = rows_of(y);
   rms_norm({x.data, x_shape, x_strides}, {y.data, y_shape, y_strides}, weight, epsilon);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
 #include "driver/rotation.hpp"
@@ -53,7 +54,7 @@ void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
 }  // namespace
 
 void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const RopeView& table,
-                std::int64_t first_position) {
+                std::int64_t first_position) try {
   check_tensors(x, y, table);
   const std::int64_t tokens = x.shape[2], rows = table.cos.shape[0];
   if (x.size() == 0) return;
@@ -62,10 +63,12 @@ void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const Rope
          " is not within the table's " + counted(rows, "row"));
   }
   rotate(x, y, table, {}, first_position);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const RopeView& table,
-                TensorView<const std::int64_t, 2> positions) {
+                TensorView<const std::int64_t, 2> positions) try {
   check_tensors(x, y, table);
   check_positions_shape("positions", positions, x.shape[0], x.shape[2]);
   for (std::int64_t b = 0; b < x.shape[0]; ++b) {
@@ -74,6 +77,8 @@ void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const Rope
   core::check_disjoint("y", core::memory_range(y), "positions", positions);
   if (x.size() == 0) return;
   rotate(x, y, table, positions, 0);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

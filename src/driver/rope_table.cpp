@@ -9,6 +9,7 @@
 
 #include "core/counted.hpp"
 #include "core/exact_math.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "rapt/error.hpp"
 #include "rapt/rope.hpp"
@@ -138,7 +139,7 @@ struct RopeTable::Rows {
   std::vector<float> cos, sin;  // [positions, rotary_dims / 2]
 };
 
-RopeTable::RopeTable(Rope style, const RopeConfig& config) : style_(style), config_(config) {
+RopeTable::RopeTable(Rope style, const RopeConfig& config) try : style_(style), config_(config) {
   check_config(config);
   const std::int64_t pairs = config.rotary_dims / 2;
   const double length = magnitude(config.scaling);
@@ -164,10 +165,13 @@ RopeTable::RopeTable(Rope style, const RopeConfig& config) : style_(style), conf
     }
   }
   rows_ = std::move(rows);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 RopeView RopeTable::view() const {
-  if (rows_ == nullptr) fail("table: was moved from");
+  if (rows_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, SentenceLiteral("table: was moved from"));
   const std::array shape{config_.positions, config_.rotary_dims / 2};
   return {style_, {rows_->cos.data(), shape}, {rows_->sin.data(), shape}};
 }

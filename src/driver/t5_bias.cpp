@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 
 namespace rapt {
@@ -27,7 +28,7 @@ void check_buckets(const T5Buckets& config) {
 
 }  // namespace
 
-std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) {
+std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) try {
   check_buckets(config);
   const std::int64_t n = config.bidirectional ? config.buckets / 2 : config.buckets;
   const std::int64_t exact = n / 2;
@@ -43,10 +44,12 @@ std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) {
                            static_cast<double>(n - exact) +
                        1e-9;
   return first + std::min(n - 1, exact + static_cast<std::int64_t>(place));
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int64_t q_len,
-             TensorView<float, 2> by_distance) {
+             TensorView<float, 2> by_distance) try {
   check_buckets(config);
   const core::MemoryRange read = core::check_input("table", table);
   const core::MemoryRange written = core::check_output("by_distance", by_distance);
@@ -63,6 +66,8 @@ void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int
       by_distance(h, i) = table(bucket, h);
     }
   }
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "io/malformed.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
@@ -154,7 +155,7 @@ std::size_t dtype_size(DType dtype) {
 
 template <int Rank>
 requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> FileTensor::view()
-const {
+const try {
   if (dtype != DType::f32) {
     refuse(*this, "type " + type_of(*this) + " cannot be viewed as f32");
   }
@@ -169,6 +170,8 @@ const {
   typename TensorView<const float, Rank>::Index extents{};
   for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = shape[i];
   return {reinterpret_cast<const float*>(data), extents};
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 template TensorView<const float, 1> FileTensor::view<1>() const;
@@ -177,7 +180,7 @@ template TensorView<const float, 3> FileTensor::view<3>() const;
 template TensorView<const float, 4> FileTensor::view<4>() const;
 template TensorView<const float, 5> FileTensor::view<5>() const;
 
-std::vector<float> FileTensor::copy_as_float() const {
+std::vector<float> FileTensor::copy_as_float() const try {
   switch (dtype) {
     case DType::f64:
       return widened<double>(*this);
@@ -192,9 +195,11 @@ std::vector<float> FileTensor::copy_as_float() const {
                         " elements are not floating-point numbers: f64, f32, f16 and bf16 are read "
                         "as they are, integers with their scale");
   }
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
-std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const {
+std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const try {
   const std::size_t rows = shape.empty() ? 1 : static_cast<std::size_t>(shape.front());
   if (scales.size() != 1 && scales.size() != rows) {
     refuse(*this, core::counted(scales.size(), "scale") + " for the shape " +
@@ -207,6 +212,8 @@ std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const 
   const std::size_t per_scale = floats.empty() ? 0 : floats.size() / scales.size();
   for (std::size_t i = 0; i < floats.size(); ++i) floats[i] *= scales[i / per_scale];
   return floats;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

@@ -1,6 +1,7 @@
 // What both formats share: the sentence of a malformed file, and sizes that cannot overflow.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -9,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/out_of_memory.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt::io {
@@ -40,14 +42,22 @@ std::optional<std::uint64_t> byte_count(std::uint64_t count, unsigned bits);
 /// The little-endian unsigned number in `bytes` (at most 8 of them).
 std::uint64_t little_endian(std::span<const std::byte> bytes);
 
-/// Calls `read`; a failed allocation in it becomes Error{out_of_memory} with the path.
+/// Calls `read`; a failed allocation in it becomes Error{out_of_memory}, with the path where there
+/// is memory for it.
 template <class Read>
 auto reporting_out_of_memory(const std::string& path, Read&& read) {
-  try {
-    return read();
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, path + ": not enough memory to read the file");
-  }
+  return core::or_out_of_memory([&] {
+    try {
+      return read();
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::out_of_memory, path + ": not enough memory to read the file");
+    }
+  });
+}
+
+/// The code of a call of the system that failed with `error`.
+inline ErrorCode code_of(int error) {
+  return error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::file_error;
 }
 
 }  // namespace rapt::io

@@ -19,7 +19,7 @@ namespace {
 
 [[noreturn]] void fail(const std::string& path, const std::string& what, int error) {
   const std::string reason = std::generic_category().message(error);
-  throw Error(ErrorCode::file_error, path + ": " + what + ": " + reason);
+  throw Error(code_of(error), path + ": " + what + ": " + reason);
 }
 
 /// The size of the open file; throws for everything that is not a regular file with something in

@@ -280,7 +280,8 @@ NpyFile::NpyFile(const std::string& path) {
 }
 
 const FileTensor& NpyFile::tensor() const {
-  if (tensor_ == nullptr) throw Error(ErrorCode::invalid_argument, "file: was moved from");
+  if (tensor_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, SentenceLiteral("file: was moved from"));
   return *tensor_;
 }
 

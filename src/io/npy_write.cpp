@@ -1,6 +1,7 @@
 // Writing .npy 1.0, byte for byte as NumPy does.
 #include <string_view>
 
+#include "core/out_of_memory.hpp"
 #include "io/malformed.hpp"
 #include "io/write_file.hpp"
 #include "rapt/error.hpp"
@@ -55,12 +56,15 @@ std::string header_text(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-void write_npy(const std::string& path, const float* data, const std::vector<std::int64_t>& shape) {
+void write_npy(const std::string& path, const float* data,
+               const std::vector<std::int64_t>& shape) try {
   io::refuse_zero_byte(path);
   const std::size_t count = checked_count(data, shape);
   const std::string header = header_text(shape);
   const std::string_view values(reinterpret_cast<const char*>(data), count * sizeof(float));
   io::write_file(path, {header, values});
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "io/malformed.hpp"
 #include "io/mapped_file.hpp"
 
@@ -145,7 +146,8 @@ SafetensorsFile::SafetensorsFile(const std::string& path) {
 }
 
 const SafetensorsFile::Contents& SafetensorsFile::contents() const {
-  if (contents_ == nullptr) throw Error(ErrorCode::invalid_argument, "file: was moved from");
+  if (contents_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, SentenceLiteral("file: was moved from"));
   return *contents_;
 }
 
@@ -161,16 +163,12 @@ const FileTensor* SafetensorsFile::find(std::string_view name) const {
   return &tensors[*found];
 }
 
-const FileTensor& SafetensorsFile::at(std::string_view name) const {
-  const FileTensor* const tensor = find(name);
-  if (tensor == nullptr) {
-    const std::string& path = contents().path;
-    io::reporting_out_of_memory(path, [&] {
-      throw Error(ErrorCode::invalid_argument,
-                  "name: no tensor " + io::quote(name) + " in the file " + path);
-    });
-  }
-  return *tensor;
+const FileTensor& SafetensorsFile::at(std::string_view name) const try {
+  if (const FileTensor* const tensor = find(name)) return *tensor;
+  throw Error(ErrorCode::invalid_argument,
+              "name: no tensor " + io::quote(name) + " in the file " + contents().path);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

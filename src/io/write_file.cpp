@@ -32,8 +32,7 @@ constexpr int kMostLinks = 40;
 constexpr int kMostNames = 100;
 
 [[noreturn]] void fail(const std::string& path, const char* what, int error) {
-  throw Error(ErrorCode::file_error,
-              path + ": " + what + ": " + std::generic_category().message(error));
+  throw Error(code_of(error), path + ": " + what + ": " + std::generic_category().message(error));
 }
 
 /// Calls until it was not interrupted by a signal.

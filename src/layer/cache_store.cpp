@@ -109,7 +109,8 @@ std::int64_t CacheStore::count() const {
 }
 
 void fail_for_tables() {
-  throw Error(ErrorCode::out_of_memory, "cache: no memory for the tables of its sequences");
+  throw Error(ErrorCode::out_of_memory,
+              SentenceLiteral("cache: no memory for the tables of its sequences"));
 }
 
 void write_page(const PageLayout& layout, TensorView<const float, 3> k,

@@ -89,7 +89,8 @@ std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, co
 }
 
 void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQueries& queries,
-            TensorView<float, 3> out, const AttentionOptions& options, Place place) {
+            TensorView<float, 3> out, const AttentionOptions& options, Place place,
+            const CallbackOfCall& callback) {
   refuse_inside_callback();
   const KvCacheConfig& config = store.config;
   AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &store.layout};
@@ -120,20 +121,24 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   validate_apart(memory.out, inputs, options);
   tensors.k.shape = {1, config.kv_heads, longest, config.head_dim};
   tensors.v.shape = {1, config.kv_heads, longest, config.value_dim};
-  attend_sequences(tensors, options, sequences);
+  attend_sequences(tensors, options, sequences, callback);
 }
 
 }  // namespace
 
 void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
                TensorView<float, 3> out, const AttentionOptions& options) {
-  attend(q, cache.store(), queries, out, options, Place::at_end);
+  with_callback(options, [&](const CallbackOfCall& callback) {
+    attend(q, cache.store(), queries, out, options, Place::at_end, callback);
+  });
 }
 
 void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
                      const CacheQueries& queries, TensorView<float, 3> out,
                      const AttentionOptions& options) {
-  attend(q, cache.store(), queries, out, options, Place::by_mask);
+  with_callback(options, [&](const CallbackOfCall& callback) {
+    attend(q, cache.store(), queries, out, options, Place::by_mask, callback);
+  });
 }
 
 }  // namespace rapt

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "driver/score_callback.hpp"
 #include "layer/cached_rows.hpp"
@@ -20,18 +21,21 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
                                  const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
-  check_self_attention(c);
-  check_tensors(c, x, y);
-  check_cache(c, cache.config());
-  refuse_inside_callback();
-  check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
-  check_places("x", c, cache, queries.sequences, queries.rows);
-  check_row_options(options);
-  if (options.rope.q_positions.data != nullptr) {
-    fail("rope: positions cannot be given with a cache, which knows them");
-  }
-  const AttentionOptions all = row_options(c, weights, options);
-  check_apart(x, queries, y, all);
+  const AttentionOptions all = core::or_out_of_memory([&] {
+    check_self_attention(c);
+    check_tensors(c, x, y);
+    check_cache(c, cache.config());
+    refuse_inside_callback();
+    check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
+    check_places("x", c, cache, queries.sequences, queries.rows);
+    check_row_options(options);
+    if (options.rope.q_positions.data != nullptr) {
+      fail("rope: positions cannot be given with a cache, which knows them");
+    }
+    const AttentionOptions both = row_options(c, weights, options);
+    check_apart(x, queries, y, both);
+    return both;
+  });
 
   const bool has_output = !is_empty(weights.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);

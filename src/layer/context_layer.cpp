@@ -2,6 +2,7 @@
 // queries of other tokens attend over them as often as they like.
 #include <cstdint>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "driver/score_callback.hpp"
 #include "layer/cached_rows.hpp"
@@ -13,7 +14,7 @@ namespace rapt {
 
 void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCache& cache,
                                         std::span<const std::int64_t> sequences,
-                                        std::span<const std::int64_t> rows) const {
+                                        std::span<const std::int64_t> rows) const try {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
   core::check_input("context", context);
@@ -35,6 +36,8 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
   rotate_keys(c, k, cache, sequences, rows);
   cache.append(sequences, rows, tokens_of(k, c.num_kv_heads, c.head_dim),
                tokens_of(v, c.num_kv_heads, c.value_dim));
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCache& cache,
@@ -42,13 +45,16 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
                                        const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
-  check_tensors(c, x, y);
-  check_cache(c, cache.config());
-  refuse_inside_callback();
-  check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
-  check_row_options(options);
-  const AttentionOptions all = row_options(c, weights, options);
-  check_apart(x, queries, y, all);
+  const AttentionOptions all = core::or_out_of_memory([&] {
+    check_tensors(c, x, y);
+    check_cache(c, cache.config());
+    refuse_inside_callback();
+    check_rows(kQueryRowNames, queries.sequences, queries.rows, x.shape[0]);
+    check_row_options(options);
+    const AttentionOptions both = row_options(c, weights, options);
+    check_apart(x, queries, y, both);
+    return both;
+  });
 
   const bool has_output = !is_empty(weights.output);
   const TensorView<const float, 3> rows = as_batch_of_one(x);

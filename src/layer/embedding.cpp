@@ -6,13 +6,14 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "rapt/multi_head_attention.hpp"
 
 namespace rapt {
 
 void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int64_t> ids,
-                      TensorView<float, 2> y) {
+                      TensorView<float, 2> y) try {
   const core::MemoryRange read = core::check_input("table", table);
   const core::MemoryRange written = core::check_output("y", y);
   const auto tokens = static_cast<std::int64_t>(ids.size());
@@ -33,6 +34,8 @@ void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int
     const std::int64_t id = ids[static_cast<std::size_t>(i)];
     std::copy_n(table.data + id * table.strides[0], features, y.data + i * y.strides[0]);
   }
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

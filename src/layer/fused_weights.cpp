@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "layer/layer_config.hpp"
 
@@ -47,7 +48,7 @@ std::int64_t sum_of(const ProjectedFeatures& features) {
 
 MultiHeadAttentionWeights MultiHeadAttentionWeights::from_fused(
     const MultiHeadAttentionConfig& config, FusedRows rows, TensorView<const float, 2> qkv,
-    std::span<const float> qkv_bias, Linear output) {
+    std::span<const float> qkv_bias, Linear output) try {
   const MultiHeadAttentionConfig c = with_defaults(config, !is_empty(output));
   check_extent("config.kv_model_dim: of a fused projection", c.kv_model_dim, "model_dim",
                c.model_dim);
@@ -71,6 +72,8 @@ MultiHeadAttentionWeights MultiHeadAttentionWeights::from_fused(
           .key = matrix.part(q, k),
           .value = matrix.part(q + k, v),
           .output = std::move(output)};
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

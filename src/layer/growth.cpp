@@ -4,6 +4,7 @@
 #include <new>
 #include <string>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "driver/validate.hpp"
 
@@ -188,8 +189,11 @@ void settle(CacheStore& store, std::span<const Growth> growths) noexcept {
 PendingTokens::PendingTokens(CacheStore& store, std::span<const std::int64_t> sequences,
                              std::span<const std::int64_t> rows, TensorView<const float, 3> k,
                              TensorView<const float, 3> v)
-    : store_(store), growths_(plan_growths(store, sequences, rows, k, v)) {
-  grow(store, growths_, {}, k, v);
+    : store_(store) {
+  core::or_out_of_memory([&] {
+    growths_ = plan_growths(store, sequences, rows, k, v);
+    grow(store, growths_, {}, k, v);
+  });
 }
 
 PendingTokens::~PendingTokens() {

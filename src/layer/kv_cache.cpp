@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "layer/cache_store.hpp"
 #include "layer/growth.hpp"
@@ -29,34 +30,35 @@ std::span<Page* const> pages_from(const CachedSequence& sequence, std::int64_t f
 
 }  // namespace
 
-KvCache::KvCache(const KvCacheConfig& config) : store_(std::make_unique<CacheStore>(config)) {}
+KvCache::KvCache(const KvCacheConfig& config) try {
+  store_ = std::make_unique<CacheStore>(config);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
 KvCache::~KvCache() = default;
 KvCache::KvCache(KvCache&&) noexcept = default;
 KvCache& KvCache::operator=(KvCache&&) noexcept = default;
 
 CacheStore& KvCache::store() const {
-  if (store_ == nullptr) fail("cache: was moved from");
+  if (store_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, SentenceLiteral("cache: was moved from"));
   return *store_;
 }
 
-std::int64_t KvCache::add() {
-  try {
-    return store().insert(std::make_unique<CachedSequence>());
-  } catch (const std::bad_alloc&) {
-    fail_for_tables();
-  }
+std::int64_t KvCache::add() try {
+  return store().insert(std::make_unique<CachedSequence>());
+} catch (const std::bad_alloc&) {
+  fail_for_tables();
 }
 
-std::int64_t KvCache::fork(std::int64_t sequence) {
+std::int64_t KvCache::fork(std::int64_t sequence) try {
   const CachedSequence& parent = store().find(sequence);
-  try {
-    auto child = std::make_unique<CachedSequence>(parent);
-    const std::int64_t number = store().insert(std::move(child));
-    store().pool.share(pages_from(parent, 0));
-    return number;
-  } catch (const std::bad_alloc&) {
-    fail_for_tables();
-  }
+  auto child = std::make_unique<CachedSequence>(parent);
+  const std::int64_t number = store().insert(std::move(child));
+  store().pool.share(pages_from(parent, 0));
+  return number;
+} catch (const std::bad_alloc&) {
+  fail_for_tables();
 }
 
 void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
@@ -66,13 +68,15 @@ void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
 }
 
 void KvCache::append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
-                     TensorView<const float, 3> k, TensorView<const float, 3> v) {
+                     TensorView<const float, 3> k, TensorView<const float, 3> v) try {
   const std::vector<Growth> growths = plan_growths(store(), sequences, rows, k, v);
   grow(store(), growths, pages_behind(growths), k, v);
   settle(store(), growths);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
-void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
+void KvCache::truncate(std::int64_t sequence, std::int64_t length) try {
   CachedSequence& cut = store().find(sequence);
   if (length < 0 || length > cut.length) {
     fail("length: " + std::to_string(length) + " is not within 0 and the " +
@@ -91,24 +95,36 @@ void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
   cut.pages.resize(static_cast<std::size_t>(std::max(pages, cut.first_page)));
   cut.table.resize(cut.pages.size());
   cut.length = length;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
-void KvCache::remove(std::int64_t sequence) {
+void KvCache::remove(std::int64_t sequence) try {
   store().pool.release(pages_from(store().find(sequence), 0));
   store().erase(sequence);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 void KvCache::clear() { store().clear(); }
 
-void KvCache::reserve(std::int64_t pages) {
+void KvCache::reserve(std::int64_t pages) try {
   if (pages < 0) fail("pages: " + std::to_string(pages) + " is below 0");
   store().pool.reserve(pages);
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
-std::int64_t KvCache::length(std::int64_t sequence) const { return store().find(sequence).length; }
+std::int64_t KvCache::length(std::int64_t sequence) const try {
+  return store().find(sequence).length;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
 
-std::int64_t KvCache::first_token(std::int64_t sequence) const {
+std::int64_t KvCache::first_token(std::int64_t sequence) const try {
   return store().find(sequence).first_page * store().config.page_tokens;
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 KvCacheUsage KvCache::usage() const {

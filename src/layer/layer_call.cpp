@@ -4,6 +4,7 @@
 
 #include "core/aligned_buffer.hpp"
 #include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
 #include "core/per_thread.hpp"
 #include "core/views.hpp"
 #include "layer/layer_config.hpp"
@@ -109,7 +110,7 @@ void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const floa
 
 LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_output,
                            TensorView<const float, 3> x, TensorView<const float, 3> context,
-                           TensorView<float, 3> y) {
+                           TensorView<float, 3> y) try {
   const ProjectedFeatures features = projected_features(config);
   Workspace workspace;
   const std::int64_t q = workspace.add(x, features.query);
@@ -120,6 +121,8 @@ LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_outp
           .k = workspace.at(k, context, features.key),
           .v = workspace.at(v, context, features.value),
           .z = has_output ? workspace.at(z, x, features.joined) : y};
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 }  // namespace rapt

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "driver/score_callback.hpp"
 #include "driver/validate.hpp"
@@ -36,33 +37,39 @@ void check_forward(const MultiHeadAttentionConfig& config, TensorView<const floa
 }  // namespace
 
 MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionConfig& config,
-                                       MultiHeadAttentionWeights weights)
-    : config_(with_defaults(config, !is_empty(weights.output))) {
+                                       MultiHeadAttentionWeights weights) try {
+  config_ = with_defaults(config, !is_empty(weights.output));
   check_weights(config_, weights);
   weights_ = std::make_shared<const MultiHeadAttentionWeights>(std::move(weights));
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
 }
 
 const MultiHeadAttentionWeights& MultiHeadAttention::weights() const {
-  if (weights_ == nullptr) core::fail("layer: was moved from");
+  if (weights_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, SentenceLiteral("layer: was moved from"));
   return *weights_;
 }
 
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float, 3> y,
                                  const AttentionOptions& options) const {
-  check_self_attention(config_);
+  core::or_out_of_memory([&] { check_self_attention(config_); });
   forward(x, x, y, options);
 }
 
 void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
                                  TensorView<float, 3> y, const AttentionOptions& options) const {
-  const MultiHeadAttentionWeights& weights = this->weights();
-  check_forward(config_, x, context, y);
-  refuse_inside_callback();
-  const AttentionOptions all = with_configuration(config_, weights, options);
-  const std::array inputs{NamedMemory{"x", memory_range(x)},
-                          NamedMemory{"context", memory_range(context)}};
-  validate_apart(NamedMemory{"y", memory_range(y)}, inputs, all);
   const MultiHeadAttentionConfig& c = config_;
+  const MultiHeadAttentionWeights& weights = this->weights();
+  const AttentionOptions all = core::or_out_of_memory([&] {
+    check_forward(c, x, context, y);
+    refuse_inside_callback();
+    const AttentionOptions both = with_configuration(c, weights, options);
+    const std::array inputs{NamedMemory{"x", memory_range(x)},
+                            NamedMemory{"context", memory_range(context)}};
+    validate_apart(NamedMemory{"y", memory_range(y)}, inputs, both);
+    return both;
+  });
   const bool has_output = !is_empty(weights.output);
   const auto [q, k, v, z] = layer_tensors(c, has_output, x, context, y);
   project(weights.query, x, q);

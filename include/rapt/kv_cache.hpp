@@ -80,7 +80,8 @@ class RAPT_API KvCache {
   void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
 
   /// Appends to many sequences, all or none: the tokens [rows[s], rows[s + 1]) of k and v to
-  /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice.
+  /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice. It takes no
+  /// more pages than appending to one sequence after the other would.
   void append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
               TensorView<const float, 3> k, TensorView<const float, 3> v);
 

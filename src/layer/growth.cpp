@@ -1,6 +1,7 @@
 #include "layer/growth.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <string>
 
@@ -50,7 +51,7 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
                 .old_pages = have};
   if (count == 0) return growth;
   const bool open_tail = sequence.length % tokens != 0;
-  if (open_tail && store.pool.is_shared(*sequence.pages.back())) {
+  if (open_tail && store.pool.references(*sequence.pages.back()) > 1) {
     growth.shared_tail = sequence.pages.back();
   }
   growth.new_pages =
@@ -60,6 +61,29 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
     growth.first_page = std::max(growth.first_page, std::min(out_of_reach, have));
   }
   return growth;
+}
+
+/// Where all who share a last page grow, one of them writes into it and the others into copies, as
+/// one after the other they would. It is the longest: its new tokens lie behind those of all
+/// others, who may have to go back to the page.
+void keep_one_tail(const CacheStore& store, std::span<Growth> growths) {
+  std::vector<Growth*> sharers;
+  for (Growth& growth : growths) {
+    if (growth.shared_tail != nullptr) sharers.push_back(&growth);
+  }
+  std::ranges::sort(sharers, [](const Growth* x, const Growth* y) {
+    const std::less<> before;
+    return x->shared_tail != y->shared_tail ? before(x->shared_tail, y->shared_tail)
+                                            : x->old_length < y->old_length;
+  });
+  for (std::size_t i = 0; i < sharers.size();) {
+    const Page* const tail = sharers[i]->shared_tail;
+    std::int64_t count = 0;
+    for (; i < sharers.size() && sharers[i]->shared_tail == tail; ++i) ++count;
+    if (store.pool.references(*tail) > count) continue;
+    sharers[i - 1]->shared_tail = nullptr;
+    --sharers[i - 1]->new_pages;
+  }
 }
 
 /// Room for `more` pages, so that adding them cannot fail.
@@ -138,6 +162,7 @@ std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::i
       CachedSequence& sequence = store.find(sequences[s]);
       growths.push_back(plan_growth(store, sequence, rows[s], rows[s + 1] - rows[s]));
     }
+    keep_one_tail(store, growths);
     return growths;
   } catch (const std::bad_alloc&) {
     fail_for_tables();

@@ -18,7 +18,8 @@ struct Growth {
   std::int64_t first_row, count;  ///< its tokens in k and v
   std::int64_t new_pages;         ///< the copy of the last page included
   std::int64_t first_page;        ///< afterwards, by the window
-  Page* shared_tail;              ///< its last page, when it is shared and not full; or null
+  Page* shared_tail;              ///< its last page, when it is not full and a copy of it is to be
+                                  ///< written, since others have it too; or null
   // What it was before.
   std::int64_t old_length, old_first_page, old_pages;
 };

@@ -54,12 +54,18 @@ void PagePool::release_locked(std::span<Page* const> pages) noexcept {
   }
 }
 
+/// Pages all of whose references are among those released; a page may be there several times.
+std::int64_t PagePool::freed_by(std::span<Page* const> released) noexcept {
+  std::int64_t freed = 0;
+  for (Page* page : released) freed += --page->references == 0 ? 1 : 0;
+  for (Page* page : released) ++page->references;
+  return freed;
+}
+
 std::vector<Page*> PagePool::exchange(std::int64_t count, std::span<Page* const> released) {
   std::vector<Page*> taken(static_cast<std::size_t>(count));
   const std::scoped_lock lock(mutex_);
-  const auto last = [](const Page* page) { return page->references == 1; };
-  const auto available = static_cast<std::int64_t>(free_.size()) +
-                         std::count_if(released.begin(), released.end(), last);
+  const std::int64_t available = static_cast<std::int64_t>(free_.size()) + freed_by(released);
   check_budget(count, available);
   if (count > available) grow(count - available);
   release_locked(released);
@@ -81,9 +87,9 @@ void PagePool::release(std::span<Page* const> pages) {
   release_locked(pages);
 }
 
-bool PagePool::is_shared(const Page& page) const {
+std::int64_t PagePool::references(const Page& page) const {
   const std::scoped_lock lock(mutex_);
-  return page.references > 1;
+  return page.references;
 }
 
 void PagePool::reserve(std::int64_t count) {

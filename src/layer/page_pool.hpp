@@ -30,7 +30,7 @@ class PagePool {
   std::vector<Page*> exchange(std::int64_t count, std::span<Page* const> released);
   void share(std::span<Page* const> pages);
   void release(std::span<Page* const> pages);
-  bool is_shared(const Page& page) const;
+  std::int64_t references(const Page& page) const;
 
   /// Allocates until `count` pages are free.
   void reserve(std::int64_t count);
@@ -42,6 +42,7 @@ class PagePool {
   void check_budget(std::int64_t count, std::int64_t available) const;
   void grow(std::int64_t count);
   void release_locked(std::span<Page* const> pages) noexcept;
+  static std::int64_t freed_by(std::span<Page* const> released) noexcept;
 
   std::int64_t page_floats_, max_pages_;
   mutable std::mutex mutex_;

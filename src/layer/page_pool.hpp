@@ -12,7 +12,8 @@
 
 namespace rapt {
 
-/// A page of floats. Who has the only reference may write; a shared page never changes.
+/// A page of floats. Who has the only reference may write; and of those who together have all of
+/// them, when all append, the longest may (growth.cpp).
 struct Page {
   float* floats;
   std::int64_t references = 0;

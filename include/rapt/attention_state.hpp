@@ -12,7 +12,8 @@ namespace rapt {
 /// What a part of the keys makes of each row. With s_j = score_j * log2(e):
 ///   m = max_j s_j,   l = sum_j 2^(s_j - m),   o = sum_j 2^(s_j - m) v_j
 /// so that out = o / l and lse = (m + log2(l)) ln 2. A row without a visible key has m = -inf,
-/// l = 0, o = 0. Sinks are no part of it: they join outputs only.
+/// l = 0, o = 0; where such a state is read it is no part, whatever its o holds. A NaN in m or l
+/// makes the row NaN. Sinks are no part of it: they join outputs only.
 ///   m, l  [batch, heads, q_len]             any strides
 ///   o     [batch, heads, q_len, value_dim]  likewise, last dimension dense (stride 1)
 template <class T>
@@ -44,7 +45,8 @@ struct AttentionState {
 RAPT_API void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
                     const AttentionState<float>& merged);
 
-/// A finished result: what attention() wrote as `out` and `lse`.
+/// A finished result: what attention() wrote as `out` and `lse`. An lse of -inf is no part,
+/// whatever out holds; a NaN lse makes the row NaN.
 ///   out  [batch, heads, q_len, value_dim]  any strides, last dimension dense (stride 1)
 ///   lse  [batch, heads, q_len]             any strides
 template <class T>

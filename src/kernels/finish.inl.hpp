@@ -82,6 +82,8 @@ inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
     float* o = scratch.o + r * scratch.o_stride;
     for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
       const float* from = state_of(args, block, r);
+      // The row saw no key of the block: no part, whatever hidden values left in its o.
+      if (from[scratch.o_stride] == -kInfinity && from[scratch.o_stride + 1] == 0.0f) continue;
       float block_m[kVecLanes] = {from[scratch.o_stride]};
       float block_l[kVecLanes] = {from[scratch.o_stride + 1]};
       float m[kVecLanes] = {scratch.m[r]}, l[kVecLanes] = {scratch.l[r]};

@@ -18,26 +18,35 @@ struct Ends {
   bool empty() const { return m == -kInfinity && l == 0.0f; }
 };
 
-/// How the fold weighs the two; a row that saw no key leaves the other's as it is.
+/// A NaN m is no maximum: a NaN in l is left of it.
+Ends ends_of(float m, float l) { return std::isnan(m) ? Ends{-kInfinity, m} : Ends{m, l}; }
+
+/// How the fold weighs the two. A part without a key is none, whatever its o holds, and leaves the
+/// other's as it is.
 struct Factors {
   Ends merged;
   float a, b;
+  bool has_x, has_y;
 };
 
 Factors factors(const Ends& x, const Ends& y) {
-  if (y.empty()) return {x, 1.0f, 0.0f};
-  if (x.empty()) return {y, 0.0f, 1.0f};
+  if (x.empty() && y.empty()) return {{-kInfinity, 0.0f}, 0.0f, 0.0f, false, false};
+  if (y.empty()) return {x, 1.0f, 0.0f, true, false};
+  if (x.empty()) return {y, 0.0f, 1.0f, false, true};
+  if (y.m == -kInfinity) return {{x.m, x.l + y.l}, 1.0f, 1.0f, true, true};  // y is NaN
   const float m = y.m > x.m ? y.m : x.m;
   const float a = exp2(x.m - m), b = exp2(y.m - m);
-  return {{m, std::fma(x.l, a, y.l * b)}, a, b};
+  return {{m, std::fma(x.l, a, y.l * b)}, a, b, true, true};
 }
 
 float fold(float o_x, float o_y, const Factors& f) {
+  o_x = f.has_x ? o_x : 0.0f;
+  o_y = f.has_y ? o_y : 0.0f;
   return canonical(std::fma(o_x, f.a, o_y * f.b) + 0.0f);
 }
 
 /// lse = m ln 2 with l = 1. -FLT_MAX is a value.
-Ends ends_of(float lse) {
+Ends ends_of_result(float lse) {
   if (lse == -kInfinity) return {lse, 0.0f};
   if (std::isnan(lse)) return {-kInfinity, lse};
   const float m = static_cast<float>(double{lse} * kernels::kLog2E);
@@ -58,7 +67,8 @@ void for_rows(const TensorView<float, 4>& o, const F& row) {
 void merge(const AttentionState<const float>& x, const AttentionState<const float>& y,
            const AttentionState<float>& merged) {
   for_rows(merged.o, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-    const Factors f = factors({x.m(b, h, i), x.l(b, h, i)}, {y.m(b, h, i), y.l(b, h, i)});
+    const Factors f =
+        factors(ends_of(x.m(b, h, i), x.l(b, h, i)), ends_of(y.m(b, h, i), y.l(b, h, i)));
     merged.m(b, h, i) = f.merged.m + 0.0f;
     merged.l(b, h, i) = canonical(f.merged.l);
     for (std::int64_t d = 0; d < merged.o.shape[3]; ++d) {
@@ -70,7 +80,7 @@ void merge(const AttentionState<const float>& x, const AttentionState<const floa
 void merge(const AttentionResult<const float>& x, const AttentionResult<const float>& y,
            const AttentionResult<float>& merged) {
   for_rows(merged.out, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
-    const Factors f = factors(ends_of(x.lse(b, h, i)), ends_of(y.lse(b, h, i)));
+    const Factors f = factors(ends_of_result(x.lse(b, h, i)), ends_of_result(y.lse(b, h, i)));
     const float inverse = f.merged.empty() ? 0.0f : 1.0f / f.merged.l;
     for (std::int64_t d = 0; d < merged.out.shape[3]; ++d) {
       const float o = fold(x.out(b, h, i, d), y.out(b, h, i, d), f);

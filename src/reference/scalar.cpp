@@ -171,12 +171,14 @@ struct Weights {
   std::vector<std::optional<float>> m;  // of each block; nothing for an empty one
 };
 
-// 6, a state to go on from: what earlier keys left, or nothing when the row saw none.
+// 6, a state to go on from: what earlier keys left, or nothing when the row saw none, whatever its
+// o holds. A NaN m is no maximum: a NaN in l is left of it.
 std::optional<State> earlier_state(const Row& row) {
   const AttentionState<const float>& in = row.options.state_in;
   if (!in) return std::nullopt;
   State state{in.m(row.batch, row.head, row.query), in.l(row.batch, row.head, row.query), {}};
   if (state.m == -kInfinity && state.l == 0.0f) return std::nullopt;
+  if (std::isnan(state.m)) state = {-kInfinity, state.m, {}};
   for (std::int64_t d = 0; d < row.v.shape[3]; ++d) {
     state.o.push_back(in.o(row.batch, row.head, row.query, d));
   }

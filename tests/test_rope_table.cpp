@@ -51,8 +51,9 @@ Real frequency(const RopeConfig& config, std::int64_t d) {
         return dims * std::log(length / (rotations * 2 * kPi)) /
                (2 * std::log(static_cast<Real>(config.base)));
       };
-      const Real low = std::max(std::floor(dim_of(s.beta_fast)), 0.0L);
-      const Real high = std::min(std::ceil(dim_of(s.beta_slow)), dims - 1);
+      const Real from = dim_of(s.beta_fast), to = dim_of(s.beta_slow);
+      const Real low = std::max(s.truncate ? std::floor(from) : from, 0.0L);
+      const Real high = std::min(s.truncate ? std::ceil(to) : to, dims - 1);
       const Real ramp = std::clamp((static_cast<Real>(d) - low) / (high - low), 0.0L, 1.0L);
       return plain / factor * ramp + plain * (1 - ramp);
     }
@@ -98,10 +99,25 @@ std::vector<RopeConfig> configurations() {
   };
 }
 
+/// gpt-oss's scaling: YaRN with the ends of its ramp as they are.
+RopeConfig not_truncated(std::int64_t positions) {
+  return {.rotary_dims = 64,
+          .positions = positions,
+          .base = 150'000.0,
+          .scaling = {.kind = Kind::yarn,
+                      .factor = 32.0,
+                      .original_positions = 4096,
+                      .beta_fast = 32.0,
+                      .beta_slow = 1.0,
+                      .truncate = false}};
+}
+
 }  // namespace
 
 TEST_CASE("a table of angles is within half a ULP of 1 of long double, with every scaling") {
-  for (const RopeConfig& config : configurations()) {
+  std::vector<RopeConfig> all = configurations();
+  all.push_back(not_truncated(all.front().positions));
+  for (const RopeConfig& config : all) {
     CAPTURE(static_cast<int>(config.scaling.kind));
     const RopeTable table(Rope::half, config);
     const RopeView view = table.view();
@@ -118,6 +134,45 @@ TEST_CASE("a table of angles is within half a ULP of 1 of long double, with ever
     }
     CHECK(worst <= 1);
     CHECK(worst > 0.5L);  // The bound is no wider than it must be.
+  }
+}
+
+TEST_CASE("YaRN without truncation has the frequencies of the published code") {
+  // _compute_yarn_parameters() of transformers with gpt-oss's configuration, in float64.
+  struct Pair {
+    std::int64_t d;
+    double frequency;
+  };
+  const std::vector<Pair> pairs{
+      {0, 1.0},
+      {8, 0.050813274815461475},  // the ramp begins at 8.09
+      {9, 0.03170569618466377},
+      {10, 0.019335001126540362},
+      {12, 0.006794959489732219},
+      {14, 0.0020937923789696887},
+      {16, 0.00045648391922324086},
+      {17, 0.00012931870124506317},
+      {18, 3.8308812373753384e-05},  // and ends at 17.40
+      {31, 3.0235114281192144e-07},
+  };
+  const double length = 1.3465735902799727;  // 0.1 ln 32 + 1
+  const std::int64_t positions = quick() ? 1000 : 131'072;
+  const RopeTable table(Rope::half, not_truncated(positions));
+  const RopeTable rounded(Rope::half, [&] {
+    RopeConfig config = not_truncated(positions);
+    config.scaling.truncate = true;
+    return config;
+  }());
+  for (const auto& [d, frequency] : pairs) {
+    CAPTURE(d);
+    for (const std::int64_t p : {std::int64_t{1}, std::int64_t{100}, positions - 1}) {
+      const double angle = static_cast<double>(p) * frequency;
+      const double bound = rope_table_bound(static_cast<double>(p), length);
+      CHECK(std::abs(double{table.view().cos(p, d)} - length * std::cos(angle)) <= bound);
+      CHECK(std::abs(double{table.view().sin(p, d)} - length * std::sin(angle)) <= bound);
+    }
+    const bool on_ramp = d > 8 && d < 18;
+    CHECK((rounded.view().sin(100, d) != table.view().sin(100, d)) == on_ramp);
   }
 }
 
@@ -165,6 +220,7 @@ TEST_CASE("a view outlives a move of its table, and its table where a copy lives
 
 TEST_CASE("a wrong configuration of angles is an error that names the field and its value") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const auto check = [](const char* part, const std::function<void(RopeConfig&)>& spoil) {
     RopeConfig config{.rotary_dims = 8, .positions = 10};
     spoil(config);
@@ -190,6 +246,20 @@ TEST_CASE("a wrong configuration of angles is an error that names the field and 
   check("beta_fast 0.5", [](RopeConfig& c) {
     c.scaling = {.kind = Kind::yarn, .original_positions = 9, .beta_fast = 0.5};
   });
+  check("truncate: false means nothing but for yarn", [](RopeConfig& c) {
+    c.scaling = {.kind = Kind::linear, .factor = 2.0, .truncate = false};
+  });
+  check("truncate: false means nothing", [](RopeConfig& c) { c.scaling.truncate = false; });
+  for (const double beta : {1e308, kInfinity, kNaN}) {
+    check("and beta_fast", [&](RopeConfig& c) {
+      c.scaling = {
+          .kind = Kind::yarn, .original_positions = 9, .beta_fast = beta, .truncate = false};
+    });
+    check("beta_slow", [&](RopeConfig& c) {
+      c.scaling = {
+          .kind = Kind::yarn, .original_positions = 9, .beta_slow = beta, .truncate = false};
+    });
+  }
   check("high_freq_factor 1.0", [](RopeConfig& c) {
     c.scaling = {.kind = Kind::llama3, .original_positions = 9, .high_freq_factor = 1.0};
   });

@@ -30,8 +30,9 @@ struct RopeScaling {
     ntk,
     /// Between frequency_d / factor, for pairs that turn less than beta_slow times over
     /// original_positions, and frequency_d, for those that turn more than beta_fast times, by a
-    /// ramp over d whose ends are rounded to whole pairs; cos and sin are multiplied by
-    /// attention_factor. Source: Peng et al., "YaRN", 2023; ends as in its published code.
+    /// ramp over d whose ends are rounded to whole pairs unless truncate is false; cos and sin are
+    /// multiplied by attention_factor. Source: Peng et al., "YaRN", 2023; ends as in its published
+    /// code.
     yarn,
     /// With t = original_positions * frequency_d / (2 pi), the turns: frequency_d / factor for t <
     /// low_freq_factor, frequency_d for t > high_freq_factor, else (1 - s) * frequency_d / factor +
@@ -44,7 +45,10 @@ struct RopeScaling {
   double factor = 1.0;                       ///< at least 1
   std::int64_t original_positions = 0;       ///< yarn, llama3: length of the texts of the training
   double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn
-  std::optional<double> attention_factor{};  ///< yarn; unset: 0.1 ln(factor) + 1
+  /// yarn: whether the ends of the ramp are rounded outwards to whole pairs. False in gpt-oss
+  /// ("truncate" in its configuration).
+  bool truncate = true;
+  std::optional<double> attention_factor{};              ///< yarn; unset: 0.1 ln(factor) + 1
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
 };
 

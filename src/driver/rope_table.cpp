@@ -23,6 +23,8 @@ using Kind = RopeScaling::Kind;
 constexpr double kTwoPi = 0x1.921fb54442d18p+2;
 /// cos and sin are reduced exactly below this.
 constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
+/// Turns by which a length can be divided.
+constexpr double kMostTurns = 0x1p+100;
 
 bool is_at_least(double x, double least) { return std::isfinite(x) && x >= least; }
 
@@ -42,6 +44,9 @@ void check_used_fields(const RopeScaling& s) {
     fail("config.scaling.original_positions: " + std::to_string(s.original_positions) +
          " means nothing but for yarn and llama3");
   }
+  if (!s.truncate && s.kind != Kind::yarn) {
+    fail("config.scaling.truncate: false means nothing but for yarn");
+  }
   if (s.attention_factor && s.kind != Kind::yarn) {
     fail("config.scaling.attention_factor: " + std::to_string(*s.attention_factor) +
          " means nothing but for yarn");
@@ -54,9 +59,9 @@ void check_scaling(const RopeScaling& s, std::int64_t rotary_dims) {
     fail("config.scaling: ntk needs rotary_dims of at least 4, not 2");
   }
   if (s.kind == Kind::yarn && !(is_at_least(s.beta_slow, 0x1p-20) && s.beta_fast > s.beta_slow &&
-                                std::isfinite(s.beta_fast))) {
+                                s.beta_fast <= kMostTurns)) {
     fail("config.scaling: beta_slow " + std::to_string(s.beta_slow) + " and beta_fast " +
-         std::to_string(s.beta_fast) + " are not two ascending numbers above 0");
+         std::to_string(s.beta_fast) + " are not two ascending numbers of at least 2^-20 and at most 2^100");
   }
   if (s.attention_factor && !is_at_least(*s.attention_factor, 0x1p-100)) {
     fail("config.scaling.attention_factor: " + std::to_string(*s.attention_factor) +
@@ -98,8 +103,13 @@ double yarn_share(const RopeConfig& config, std::int64_t d) {
     const double period = static_cast<double>(s.original_positions) / (times * kTwoPi);
     return dims * core::exact_log(period) / (2.0 * core::exact_log(config.base));
   };
-  const double first = std::fmax(std::floor(pair_that_turns(s.beta_fast)), 0.0);
-  double last = std::fmin(std::ceil(pair_that_turns(s.beta_slow)), dims - 1.0);
+  double first = pair_that_turns(s.beta_fast), last = pair_that_turns(s.beta_slow);
+  if (s.truncate) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::fmax(first, 0.0);
+  last = std::fmin(last, dims - 1.0);
   if (first == last) last += 0.001;  // as published: the ramp has a length
   const double ramp = (static_cast<double>(d) - first) / (last - first);
   return 1.0 - std::fmin(std::fmax(ramp, 0.0), 1.0);

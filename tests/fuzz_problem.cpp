@@ -199,14 +199,34 @@ void spoil(Problem& problem, Random& random) {
   }
 }
 
+Spec spec_of_seed(std::uint64_t seed, Random& random) {
+  Spec spec = any_spec(random, seed % 41 == 7 ? long_shape(random) : any_shape(random));
+  if (seed % 32 == 2) make_forkable(spec, random);
+  return spec;
+}
+
 }  // namespace
 
 Problem fuzz_problem(std::uint64_t seed) {
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
-  Spec spec = any_spec(random, seed % 41 == 7 ? long_shape(random) : any_shape(random));
-  if (seed % 32 == 2) make_forkable(spec, random);
-  Problem problem(spec);
+  Problem problem(spec_of_seed(seed, random));
   if (one_in(random, 3)) spoil(problem, random);
+  return problem;
+}
+
+Problem ordinary_problem(std::uint64_t seed) {
+  Random random(seed * 0x9e3779b97f4a7c15u + 1);
+  Spec spec = spec_of_seed(seed, random);
+  if (spec.alibi_slope) spec.alibi_slope = std::ldexp(1.0f, -static_cast<int>(random.below(9)));
+  if (spec.sink) spec.sink = random.normal();
+  if (spec.softmax_scale) spec.softmax_scale = one_in(random, 2) ? 2.0f : 0.0f;
+  if (spec.qk_norm) spec.qk_norm = 1e-6f;
+  if (spec.callback == Callback::poison) spec.callback = Callback::bend;
+  Problem problem(spec);
+  const bool lowest = one_in(random, 2);
+  for (float& bias : problem.bias_storage) {
+    if (lowest && bias == -kInfinity) bias = std::numeric_limits<float>::lowest();
+  }
   return problem;
 }
 

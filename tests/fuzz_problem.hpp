@@ -12,4 +12,8 @@ namespace rapt::test {
 /// be computed; some have lengths and dims up to 300, and one in 41 few rows and up to 4700 keys.
 Problem fuzz_problem(std::uint64_t seed);
 
+/// The same kind of problem with nothing but ordinary numbers: normal ones, and the lowest float
+/// and -inf where a bias hides keys.
+Problem ordinary_problem(std::uint64_t seed);
+
 }  // namespace rapt::test

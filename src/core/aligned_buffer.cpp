@@ -17,6 +17,8 @@ std::align_val_t alignment_of(std::size_t bytes) {
 
 }  // namespace
 
+void (*spoil_reserved)(float*, std::int64_t) = nullptr;
+
 void* allocate_aligned(std::size_t bytes) noexcept {
   void* const memory = ::operator new(bytes, alignment_of(bytes), std::nothrow);
 #ifdef MADV_HUGEPAGE

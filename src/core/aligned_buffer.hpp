@@ -16,6 +16,10 @@ namespace rapt {
 void* allocate_aligned(std::size_t bytes) noexcept;
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
+/// What a test does to memory whenever reserve() hands it out: nothing may depend on what it held.
+/// Null in all other programs.
+extern void (*spoil_reserved)(float* memory, std::int64_t floats);
+
 /// Memory that only grows: after the largest call has been seen, later calls allocate nothing.
 class AlignedBuffer {
  public:
@@ -35,7 +39,16 @@ class AlignedBuffer {
   /// KiB (docs/performance.md). The contents are lost when it grows. Throws Error{out_of_memory},
   /// and then holds nothing.
   float* reserve(std::int64_t floats) {
-    if (floats <= capacity_) return data_;
+    if (floats > capacity_) grow(floats);
+    if (spoil_reserved != nullptr) spoil_reserved(data_, floats);
+    return data_;
+  }
+
+  float* data() noexcept { return data_; }
+  const float* data() const noexcept { return data_; }
+
+ private:
+  void grow(std::int64_t floats) {
     release();
     constexpr std::int64_t kMost = INT64_MAX / static_cast<std::int64_t>(sizeof(float));
     void* const memory = floats > kMost
@@ -49,13 +62,8 @@ class AlignedBuffer {
     }
     data_ = static_cast<float*>(memory);
     capacity_ = floats;
-    return data_;
   }
 
-  float* data() noexcept { return data_; }
-  const float* data() const noexcept { return data_; }
-
- private:
   void release() noexcept {
     if (data_ != nullptr) {
       free_aligned(data_, static_cast<std::size_t>(capacity_) * sizeof(float));

@@ -14,26 +14,32 @@ RAPT_INLINE Vec exp2(Vec x) {
   // bits, from where a shift makes 2^(n - 1): cheaper than a rounding instruction and a conversion.
   // The polynomial is 2 p, which is exact. A product, not an addition to the exponent: a NaN's
   // payload must not count.
-  const Vec shift(0x1.8p+23f + 126.0f);
-  const Vec n = x + shift;
-  const Vec f = x - (n - shift);
+  const Exp2Parts parts = exp2_parts(x, Vec(0x1.8p+23f + 126.0f), Vec(kExp2Zero));
   Vec p(2.0f * kExp2Coefficients[5]);
-  RAPT_UNROLL for (int i = 4; i >= 0; --i) p = fma(p, f, Vec(2.0f * kExp2Coefficients[i]));
-  return zero_below(x, Vec(kExp2Zero), p, low_bits_to_exponent(n));
+  RAPT_UNROLL for (int i = 4; i >= 0; --i) {
+    p = fma(p, parts.f, Vec(2.0f * kExp2Coefficients[i]));
+  }
+  return p * parts.factor;
+}
+
+/// tanh(x) for |x| < kTanhSmall.
+RAPT_INLINE Vec small_tanh(Vec x) {
+  const Vec x2 = x * x;
+  Vec q(kTanhCoefficients[4]);
+  RAPT_UNROLL for (int i = 3; i >= 0; --i) q = fma(q, x2, Vec(kTanhCoefficients[i]));
+  return fma(x * x2, q, x);
 }
 
 /// tanh(x), within a few ULP; NaN for NaN.
 RAPT_INLINE Vec tanh(Vec x) {
-  const Vec x2 = x * x;
-  Vec q(kTanhCoefficients[4]);
-  RAPT_UNROLL for (int i = 3; i >= 0; --i) q = fma(q, x2, Vec(kTanhCoefficients[i]));
-  const Vec small = fma(x * x2, q, x);
-  const Vec magnitude = absolute(x);
+  const Vec magnitude = absolute(x), bound(kTanhSmall);
   // Most scores are well below their cap: half of the work, and no second division.
-  if (all_below(magnitude, Vec(kTanhSmall))) return small;
+  if (all_below(magnitude, bound)) return small_tanh(x);
+  // Of a large x the polynomial would overflow.
+  const Vec small = small_tanh(select_less(magnitude, bound, x, Vec(0.0f)));
   const Vec e = exp2(magnitude * Vec(static_cast<float>(-2.0 * kLog2E)));
   const Vec large = with_sign_of(divide(Vec(1.0f) - e, Vec(1.0f) + e), x);
-  return select_less(magnitude, Vec(kTanhSmall), small, large);
+  return select_less(magnitude, bound, small, large);
 }
 
 /// The same bits for one value.

@@ -43,17 +43,21 @@ RAPT_INLINE float* output_row(const AttendArgs& args, RowPosition at) {
 /// = 1.
 inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l, std::int64_t rows,
                               float* a, float* b) {
-  // Rows up to the next multiple of a vector are scratch of nobody: they may be folded too.
+  // Rows up to the next multiple of a vector are scratch of nobody: they are folded too, into
+  // states without a block.
   for (std::int64_t r = 0; r < rows; r += kVecLanes) {
-    const Vec mv = load(m + r), bm = load(block_m + r);
-    const Vec top = max_ignoring_nan(mv, bm);
+    const Vec mv = load(m + r);
+    Vec bm = load(block_m + r);
+    if (r + kVecLanes > rows) bm = keep_lanes(bm, r, 0, rows, Vec(-kInfinity));
+    // (-inf) - (-inf) is invalid.
+    const Vec top = max_ignoring_nan(max_ignoring_nan(mv, bm), Vec(kLowest));
     const Vec av = exp2(mv - top), bv = exp2(bm - top);
     store(a + r, av);
     store(b + r, bv);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
-    // (-inf) - (-inf) is NaN: a block without a finite maximum leaves the state as it is, unless it
-    // holds a NaN, which then is in block_l and in the weights.
+    // A block without a finite maximum leaves the state as it is, unless it holds a NaN, which then
+    // is in block_l and in the weights.
     if (block_m[r] == -kInfinity) {
       a[r] = 1.0f;
       b[r] = block_l[r] == 0.0f ? 0.0f : 1.0f;
@@ -137,8 +141,8 @@ inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch,
   if (w == nullptr) return;
   for (std::int64_t block = 0; block < scratch.blocks; ++block) {
     const float block_max = scratch.block_max[r * scratch.blocks + block];
-    const bool empty = !exact && block_max == -kInfinity;
-    const float factor = exp2_scalar(block_max - m) * inverse;
+    const bool nothing = block_max == -kInfinity, empty = !exact && nothing;  // or only NaNs
+    const float factor = nothing ? 0.0f : exp2_scalar(block_max - m) * inverse;
     const std::int64_t begin = block * kKeyBlock;
     const std::int64_t end = begin + kKeyBlock < args.kv_len ? begin + kKeyBlock : args.kv_len;
     for (std::int64_t j = begin; j < end; ++j) {
@@ -166,6 +170,11 @@ RAPT_INLINE float join_sink(const AttendArgs& args, std::int64_t head, float& m,
 RAPT_INLINE float inverse_of(float m, float l) {
   const bool empty = m == -kInfinity && l == 0.0f;
   return empty ? 0.0f : 1.0f / l;
+}
+
+/// 1 / l of rows side by side; 1 of an l of 0, whose row has no key and an o of 0.
+RAPT_INLINE Vec inverses_of(Vec l) {
+  return divide(Vec(1.0f), select_less(Vec(0.0f), l, l, Vec(1.0f)));
 }
 
 /// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
@@ -245,13 +254,12 @@ RAPT_INLINE bool ends_plainly(const AttendArgs& args) {
 }
 
 /// The outputs of all rows where there are no others than out and lse. Returns false when some row
-/// is not finite or sees no key: one look at the end instead of one per row, on which it would
-/// wait.
+/// is not finite: one look at the end instead of one per row, on which it would wait.
 inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scratch) {
   Vec largest(0.0f);
   for (std::int64_t first = 0; first < args.rows; first += kVecLanes) {
     float inverse[kVecLanes];
-    store(inverse, divide(Vec(1.0f), load(scratch.l + first)));
+    store(inverse, inverses_of(load(scratch.l + first)));
     const std::int64_t end = first + kVecLanes < args.rows ? first + kVecLanes : args.rows;
     for (std::int64_t r = first; r < end; ++r) {
       const RowPosition at = position_of(args, args.row_begin + r);

@@ -33,7 +33,7 @@ RAPT_INLINE void store_tile(const LinearEpilogue& e, Vec (&acc)[R][C]) {
     float edge[C * kVecLanes];
     const bool whole = e.columns == C * kVecLanes;
     if (!whole && !e.first) {
-      for (std::int64_t c = 0; c < e.columns; ++c) edge[c] = y[c];
+      for (int c = 0; c < C * kVecLanes; ++c) edge[c] = c < e.columns ? y[c] : 0.0f;
     }
     float* at = whole ? y : edge;
     RAPT_UNROLL for (int c = 0; c < C; ++c) {

@@ -56,7 +56,7 @@ RAPT_INLINE void for_page_pieces(const PageTable& pages, std::int64_t block, Key
 }
 
 /// Keys that are rows of pages into panels, a strip of one vector of keys at a time where it lies
-/// in one page.
+/// in one page; 0 for the rest of their column tiles.
 inline void pack_paged_keys(const AttendArgs& args, std::int64_t block, KeyRange keys,
                             float* panels) {
   const PageTable& pages = args.pages;
@@ -65,7 +65,8 @@ inline void pack_paged_keys(const AttendArgs& args, std::int64_t block, KeyRange
     const std::int64_t key = block * kKeyBlock + j;
     return pages.k[key / pages.keys] + pages.k_offset + key % pages.keys * args.k_stride;
   };
-  for (std::int64_t j = keys.begin / T * T; j < keys.end; j += T) {
+  const std::int64_t last = (keys.end + kColumns - 1) / kColumns * kColumns;
+  for (std::int64_t j = keys.begin / kColumns * kColumns; j < last; j += T) {
     float* strip = panels + j / kPanel * kPanel * args.head_dim + j % kPanel;
     const std::int64_t begin = keys.begin > j ? keys.begin - j : 0;
     const std::int64_t end = keys.end - j < T ? keys.end - j : T;

@@ -236,7 +236,7 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   Vec largest = load(scratch.largest);
   for (std::int64_t r = 0; r < tile.rows; r += kVecLanes) {
     const Vec l = load(scratch.l + tile.row + r);
-    store(scratch.inverse + r, divide(Vec(1.0f), l));
+    store(scratch.inverse + r, inverses_of(l));
     largest = max_magnitude(absolute(l), largest);
   }
   store(scratch.largest, largest);

@@ -11,30 +11,36 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// natural[j] = s_j * ln 2 for the scores `seen`, -inf for the others of `keys`.
+/// natural[j] = s_j * ln 2 for the scores `seen`, -inf for the others of `keys`; some number in the
+/// rest of their lines.
 inline void to_natural(const float* row, KeyRange seen, KeyRange keys, float* natural) {
   const LineRange lines(seen);
   const Vec ln2(static_cast<float>(kLn2));
   for (std::int64_t line = lines.first; line < lines.last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {
-      store(natural + line * kLanes + i, load(row + line * kTileChunk + i) * ln2);
+      const std::int64_t key = line * kLanes + i;
+      const Vec s = load(row + line * kTileChunk + i);
+      store(natural + key, keep_lanes(s, key, seen.begin, seen.end, Vec(0.0f)) * ln2);
     }
   }
   for (std::int64_t j = keys.begin; j < seen.begin; ++j) natural[j] = -kInfinity;
   for (std::int64_t j = seen.end; j < keys.end; ++j) natural[j] = -kInfinity;
 }
 
+/// The least x whose product with float(log2 e) is a float.
+constexpr float kLeastNatural = -0x1.62e42ep+127f;
+
 /// s_j = natural[j] * log2 e. A natural score as low as -FLT_MAX is a value, as a bias is
 /// (score_options.inl.hpp); only -inf hides the key.
 inline void from_natural(const float* natural, KeyRange seen, float* row) {
   const LineRange lines(seen);
-  const Vec log2_e(static_cast<float>(kLog2E)), lowest(kLowest);
+  const Vec log2_e(static_cast<float>(kLog2E)), lowest(kLowest), least(kLeastNatural), zero(0.0f);
   for (std::int64_t line = lines.first; line < lines.last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {
       const Vec x = load(natural + line * kLanes + i);
-      const Vec s = x * log2_e;
-      store(row + line * kTileChunk + i,
-            select_less(x, lowest, x, select_less(s, lowest, lowest, s)));
+      const Vec s = select_less(x, least, zero, x) * log2_e;
+      const Vec saturated = select_less(x, lowest, x, lowest);
+      store(row + line * kTileChunk + i, select_less(x, least, saturated, s));
     }
   }
 }

@@ -64,8 +64,24 @@ struct Bias {
   ElementRow<float> row;
   RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
     const Vec x = row.at(key), lowest(kLowest);
-    const Vec sum = fma(x, Vec(static_cast<float>(kLog2E)), s);
-    return select_less(x, lowest, x, select_less(sum, lowest, lowest, sum));
+    if (!all_below(Vec(kLow), x)) return with_low_bias(s, x);
+    const Vec sum = fma(x, Vec(kFactor), s);
+    return select_less(sum, lowest, lowest, sum);
+  }
+
+ private:
+  static constexpr float kFactor = static_cast<float>(kLog2E);
+  static constexpr float kLow = -0x1p+127f;
+
+  /// The same where a bias is so low that its product may overflow: the sum of quarters, which
+  /// rounds as the sum does.
+  static RAPT_INLINE Vec with_low_bias(Vec s, Vec x) {
+    const Vec lowest(kLowest), low(kLow), zero(0.0f), least(0.25f * kLowest);
+    const Vec sum = fma(select_less(x, low, zero, x), Vec(kFactor), s);
+    const Vec part = fma(select_less(x, low, x, zero), Vec(0.25f * kFactor), s * Vec(0.25f));
+    const Vec low_sum = select_less(part, least, least, part) * Vec(4.0f);
+    const Vec whole = select_less(x, low, low_sum, select_less(sum, lowest, lowest, sum));
+    return select_less(x, lowest, x, whole);
   }
 };
 
@@ -122,8 +138,11 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
     const bool whole = seen.begin <= key && key + kLanes <= seen.end;
     RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
       float* at = row + line * kTileChunk + i * kVecLanes;
-      Vec s = change(load(at), number[i], key + i * kVecLanes);
-      if (!whole) s = keep_lanes(s, key + i * kVecLanes, seen.begin, seen.end, Vec(-kInfinity));
+      const std::int64_t first = key + i * kVecLanes;
+      Vec s = load(at);  // outside `seen` it may be anything
+      if (!whole) s = keep_lanes(s, first, seen.begin, seen.end, Vec(0.0f));
+      s = change(s, number[i], first);
+      if (!whole) s = keep_lanes(s, first, seen.begin, seen.end, Vec(-kInfinity));
       store(at, s);
       top[i] = max_ignoring_nan(s, top[i]);
       number[i] = number[i] + Vec(static_cast<float>(kLanes));

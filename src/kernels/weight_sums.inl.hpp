@@ -12,7 +12,9 @@ namespace {
 /// nothing is added for a key that is not attended.
 inline void add_weights(float* row, KeyRange seen, float m, float inverse, float* sums) {
   const float block_m = block_max(row, seen);
-  const Vec top(block_m), factor(exp2_scalar(block_m - m) * inverse), lowest(kLowest), zero(0.0f);
+  const bool nothing = block_m == -kInfinity;  // or only NaNs
+  const float factor_of_row = nothing ? 0.0f : exp2_scalar(block_m - m) * inverse;
+  const Vec top(nothing ? kLowest : block_m), factor(factor_of_row), lowest(kLowest), zero(0.0f);
   const LineRange lines(seen);
   for (std::int64_t line = lines.first; line < lines.last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {

@@ -190,7 +190,7 @@ float called_back(Callback callback, float s, std::int64_t query, std::int64_t p
     case Callback::none:
       break;
     case Callback::bend:
-      if (s == -kInfinity) return s;  // of a key that is not seen
+      s = std::max(s, std::numeric_limits<float>::lowest());  // -inf of a key that is not seen
       return s / (1.0f + 0.125f * std::fabs(s)) + 0.01f * far + static_cast<float>(head_and_batch);
     case Callback::hide:
       return spread % 5 == 0 ? -kInfinity : s;

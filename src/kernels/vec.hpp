@@ -54,6 +54,9 @@ struct Exp2Parts {
 };
 RAPT_INLINE Exp2Parts exp2_parts(Vec x, Vec shift, Vec bound) {
   const __mmask16 kept = _mm512_cmp_ps_mask(x, bound, _CMP_NLT_UQ);
+#if defined(__clang__)  // makes a whole operation and a choice of a masked one
+  x = _mm512_max_ps(Vec(-126.0f), x);
+#endif
   const Vec n = x + shift;
   const __m512i factor = _mm512_maskz_slli_epi32(kept, _mm512_castps_si512(n), 23);
   return {_mm512_castsi512_ps(factor), _mm512_maskz_sub_ps(kept, x, n - shift)};

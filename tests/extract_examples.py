@@ -1,4 +1,5 @@
-"""The examples of a document become a program that runs each; an option without one fails.
+"""The examples of a document and of the headers become a program that runs each; an option without
+one fails.
 
 usage: extract_examples.py DOCUMENT HEADERS OUTPUT
        extract_examples.py --self-test
@@ -6,6 +7,9 @@ usage: extract_examples.py DOCUMENT HEADERS OUTPUT
 The first ```cpp block is put at file level, each further one in a function. The program fails when
 an example throws or leaves an element of `out_floats` unwritten, and when a field of a struct in
 REQUIRED is not mentioned: those of AttentionOptions in the code of an example, the others anywhere.
+
+The examples of a header are the ```cpp blocks of its comments and the calls between single
+backticks; they find what HEADER_NAMES declares.
 """
 import pathlib
 import re
@@ -27,6 +31,15 @@ REQUIRED = {
     "CacheQueries": "kv_cache.hpp",
     "MultiHeadAttentionConfig": "multi_head_attention.hpp",
 }
+# What the examples of headers may use.
+HEADER_NAMES = """using namespace rapt;
+float floats[256], results[256];
+const TensorView<float, 4> view(floats, {1, 2, 4, 8});
+float* const data = floats;
+const std::int64_t heads = 2, q_rows = 4;
+"""
+COMMENT = re.compile(r"^ *///?<? ?(.*)$", re.MULTILINE)
+CALL = re.compile(r"`([\w:.]+(?:<[^`(]*>)?\([^`]*\))`")
 BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PROGRAM = """// Generated from {document} by extract_examples.py.
@@ -44,7 +57,12 @@ struct Example {{
 }};
 
 {functions}
+namespace of_headers {{
+{header_names}
+{header_functions}}}  // namespace of_headers
+
 const Example kExamples[] = {{{table}}};
+void (*const kHeaderExamples[])() = {{{header_table}}};
 const char* const kFaults[] = {{{faults}nullptr}};
 
 bool passes(const Example& example) {{
@@ -69,8 +87,11 @@ bool passes(const Example& example) {{
 int main() {{
   int failed = 0;
   for (const Example& example : kExamples) failed += passes(example) ? 0 : 1;
+  for (void (*const run)() : kHeaderExamples) run();
   for (const char* const* fault = kFaults; *fault != nullptr; ++fault, ++failed) std::puts(*fault);
-  std::printf("%d examples, %d failures\\n", static_cast<int>(std::size(kExamples)), failed);
+  std::printf("%d examples, %d of headers, %d failures\\n",
+              static_cast<int>(std::size(kExamples)), static_cast<int>(std::size(kHeaderExamples)),
+              failed);
   return failed == 0 ? 0 : 1;
 }}
 """
@@ -97,14 +118,40 @@ def faults_of(text, headers):
                 yield f"{header}: {struct}::{field} is not shown"
 
 
-def program_of(document, text, faults):
+def examples_of_header(text):
+    """The line and code of each example in the comments of a header."""
+    comments = [COMMENT.match(line) for line in text.split("\n")]
+    lines = [match.group(1) if match else "" for match in comments]
+    comment = "\n".join(lines) + "\n"
+    for match in BLOCK.finditer(comment):
+        yield comment.count("\n", 0, match.start()) + 2, match.group(1)
+    # A call in a sentence may run over the end of a line.
+    for match in CALL.finditer(comment):
+        yield comment.count("\n", 0, match.start()) + 1, f"(void)({match.group(1)});\n"
+
+
+def functions_of_headers(headers):
+    functions, names = [], []
+    for header, text in sorted(headers.items()):
+        for number, (line, code) in enumerate(examples_of_header(text)):
+            name = f"{header.removesuffix('.hpp')}_{line}_{number}"
+            functions.append(f'void {name}() {{\n#line {line} "{header}"\n{code}}}\n\n')
+            names.append(f"of_headers::{name}")
+    return "".join(functions), ", ".join(names)
+
+
+def program_of(document, text, faults, headers):
     blocks = [(text.count("\n", 0, m.start()) + 2, m.group(1)) for m in BLOCK.finditer(text)]
     (preamble_line, preamble), *examples = blocks
     functions = "".join(
         f'void example_{line}() {{\n#line {line} "{document}"\n{code}}}\n\n'
         for line, code in examples
     )
+    header_functions, header_table = functions_of_headers(headers)
     return PROGRAM.format(
+        header_names=HEADER_NAMES,
+        header_functions=header_functions,
+        header_table=header_table,
         document=document,
         preamble_line=preamble_line,
         preamble=preamble,
@@ -135,6 +182,16 @@ struct S {
 """
 
 
+EXAMPLES_OF_A_HEADER = """// The first line.
+/// `q` is no call, `causal(1,
+/// 2).g()` is one.
+/// ```cpp
+/// f({p, {2, 8}});
+/// ```
+int x = f(`not(a)comment`);
+"""
+
+
 def self_test():
     fields = fields_of(HEADER, "S")
     if fields != ["kind", "bias", "cap", "fast", "slow", "mask"]:
@@ -152,8 +209,11 @@ def self_test():
     if len(list(faults_of("", headers))) != len(REQUIRED):
         wrong.append("an empty document passes")
     line = shown[: shown.index("f({")].count("\n") + 1
-    if f'#line {line} "D"\nf({{' not in program_of("D", shown, []):
+    if f'#line {line} "D"\nf({{' not in program_of("D", shown, [], {}):
         wrong.append(f"the example of line {line} is not in the program under that line")
+    examples = list(examples_of_header(EXAMPLES_OF_A_HEADER))
+    if examples != [(5, "f({p, {2, 8}});\n"), (2, "(void)(causal(1,\n2).g());\n")]:
+        wrong.append(f"examples_of_header found {examples}")
     return wrong
 
 
@@ -164,8 +224,9 @@ def main():
         return 1 if wrong else 0
     document, folder, output = map(pathlib.Path, sys.argv[1:])
     text = document.read_text(encoding="utf-8")
-    headers = {h: (folder / h).read_text(encoding="utf-8") for h in REQUIRED.values()}
-    output.write_text(program_of(document.name, text, faults_of(text, headers)), encoding="utf-8")
+    headers = {h.name: h.read_text(encoding="utf-8") for h in folder.glob("*.hpp")}
+    program = program_of(document.name, text, faults_of(text, headers), headers)
+    output.write_text(program, encoding="utf-8")
     return 0
 
 

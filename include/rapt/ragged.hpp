@@ -35,8 +35,8 @@ struct RaggedRows {
 ///   bool_mask, bias               [1, heads, q_rows, keys], with the rows of the sequence that has
 ///                                 most as `keys`; the row is that of q, a key counts from its
 ///                                 sequence's first
-///   lse                           [1, heads, q_rows], any strides: memory [q_rows, heads] is the
-///                                 view {data, {1, heads, q_rows}, {0, 1, heads}}
+///   lse                           [1, heads, q_rows], any strides; for memory [q_rows, heads]
+///                                 `TensorView<float, 3>(data, {1, heads, q_rows}, {0, 1, heads})`
 ///   score_callback                is told the sequence as `batch`, and queries and keys counted
 ///                                 from its sequence's first
 ///   weights                       [1, heads, q_rows, keys], 0 behind a sequence's last key

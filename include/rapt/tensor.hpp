@@ -12,10 +12,14 @@ namespace rapt {
 /// A view of caller's memory with `Rank` dimensions.
 ///   element (i, j, ...) lies at data[i * strides[0] + j * strides[1] + ...]
 /// Strides are in elements, may be negative, and may be 0 for a dimension that is broadcast (inputs
-/// only). Functions that need a dense last dimension (stride 1) say so and throw otherwise.
+/// only). Functions that need a dense last dimension (stride 1) say so and throw otherwise. Strides
+/// of a tensor without elements mean nothing: they may be any.
 template <class T, int Rank>
 struct TensorView {
   using Index = std::array<std::int64_t, static_cast<std::size_t>(Rank)>;
+  /// For templates that take so many numbers only.
+  template <std::size_t N>
+  using IfRank = std::enable_if_t<N == static_cast<std::size_t>(Rank), int>;
 
   T* data = nullptr;
   Index shape{};
@@ -23,20 +27,41 @@ struct TensorView {
 
   constexpr TensorView() = default;
 
-  /// A dense, row-major view: the last dimension varies fastest.
-  constexpr TensorView(T* data_, const Index& shape_) : data(data_), shape(shape_) {
-    std::int64_t stride = 1;
-    for (int i = Rank - 1; i >= 0; --i) {
-      strides[static_cast<std::size_t>(i)] = stride;
-      // Unsigned, so that a shape too large to exist wraps here and is refused by the validation.
-      stride =
-          static_cast<std::int64_t>(static_cast<std::uint64_t>(stride) *
-                                    static_cast<std::uint64_t>(shape[static_cast<std::size_t>(i)]));
-    }
-  }
+  /// A dense, row-major view: the last dimension varies fastest. The extents are exactly Rank
+  /// numbers in braces, or an Index: another count does not compile, and so a call with views in
+  /// braces finds the function of its rank.
+  ///
+  /// ```cpp
+  /// const rapt::TensorView<const float, 2> rows(floats, {4, 8});
+  /// rapt::rms_norm(rows, {results, {4, 8}});
+  /// ```
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N])
+      : TensorView(data_, std::to_array(shape_)) {}
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_)
+      : data(data_), shape(shape_), strides(dense_strides(shape_)) {}
 
-  constexpr TensorView(T* data_, const Index& shape_, const Index& strides_)
+  /// With strides, given likewise.
+  ///
+  /// ```cpp
+  /// rapt::rms_norm({floats, {4, 8}}, {results, {4, 8}, {16, 1}});  // rows 16 apart
+  /// ```
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N], const std::int64_t (&strides_)[N])
+      : TensorView(data_, std::to_array(shape_), std::to_array(strides_)) {}
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_,
+                       const std::array<std::int64_t, N>& strides_)
       : data(data_), shape(shape_), strides(strides_) {}
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_,
+                       const std::int64_t (&strides_)[N])
+      : TensorView(data_, shape_, std::to_array(strides_)) {}
+  template <std::size_t N, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N],
+                       const std::array<std::int64_t, N>& strides_)
+      : TensorView(data_, std::to_array(shape_), strides_) {}
 
   /// A view of T is a view of const T.
   template <class U>
@@ -61,19 +86,33 @@ struct TensorView {
     return view;
   }
 
-  /// The part [begin, begin + count) of one dimension; unchecked.
+  /// The part [begin, begin + count) of one dimension; unchecked. One without elements keeps the
+  /// address, so that none is formed outside the memory.
   constexpr TensorView sliced(int dim, std::int64_t begin, std::int64_t count) const {
     TensorView view = *this;
-    view.data += begin * strides[static_cast<std::size_t>(dim)];
+    if (count > 0) view.data += begin * strides[static_cast<std::size_t>(dim)];
     view.shape[static_cast<std::size_t>(dim)] = count;
     return view;
   }
 
   /// The number of elements, 1 for each dimension of size 1.
   constexpr std::int64_t size() const {
-    std::int64_t n = 1;
-    for (const std::int64_t extent : shape) n *= extent;
-    return n;
+    // Unsigned: the extents beside one of 0 may be of any size.
+    std::uint64_t n = 1;
+    for (const std::int64_t extent : shape) n *= static_cast<std::uint64_t>(extent);
+    return static_cast<std::int64_t>(n);
+  }
+
+ private:
+  static constexpr Index dense_strides(const Index& shape) {
+    Index strides{};
+    // Unsigned, so that a shape too large to exist wraps here and is refused by the validation.
+    std::uint64_t stride = 1;
+    for (std::size_t i = shape.size(); i-- > 0;) {
+      strides[i] = static_cast<std::int64_t>(stride);
+      stride *= static_cast<std::uint64_t>(shape[i]);
+    }
+    return strides;
   }
 };
 

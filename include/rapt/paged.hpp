@@ -29,7 +29,8 @@ struct PagedKeyValues {
   TensorView<const float, 4> k{};
   TensorView<const float, 4> v{};  ///< [num_pages, page_size, kv_heads, value_dim], likewise
   BlockTable table{};
-  std::span<const std::int64_t> kv_lens{};  ///< [sequences]: keys at or beyond do not exist
+  /// [sequences]: keys at or beyond do not exist. At most 2^40 each.
+  std::span<const std::int64_t> kv_lens{};
 };
 
 /// attention() over a paged cache, read where it lies: the bits of the same keys in one tensor.

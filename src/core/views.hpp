@@ -36,14 +36,19 @@ struct MemoryRange {
   bool empty() const { return begin == end; }
 };
 
-/// The bytes of the view; end < begin when they are more than can be addressed.
+/// No processor has as many bytes. A view that stays below may be stepped over by one more stride
+/// in every dimension, and no sum of such steps overflows.
+inline constexpr std::int64_t kMostBytes = std::int64_t{1} << 60;
+
+/// The bytes of the view; end < begin when they are more than can be addressed; none where an
+/// extent is not above 0.
 template <class T, int Rank>
 MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
   std::int64_t first = 0;
   std::int64_t last = 0;
   bool beyond = false;
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
-    if (view.shape[i] == 0) return {};
+    if (view.shape[i] <= 0) return {};
     std::int64_t step = 0;
     beyond |= __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step);
     if (step < 0) {
@@ -52,16 +57,12 @@ MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
       beyond |= __builtin_add_overflow(last, step, &last);
     }
   }
-  std::int64_t begin_bytes = 0;
-  std::int64_t end_bytes = 0;
   constexpr auto size = static_cast<std::int64_t>(sizeof(T));
-  beyond |= __builtin_mul_overflow(first, size, &begin_bytes);
-  beyond |= __builtin_add_overflow(last, std::int64_t{1}, &last);
-  beyond |= __builtin_mul_overflow(last, size, &end_bytes);
+  beyond |= first < -kMostBytes / size || last >= kMostBytes / size;
   if (beyond) return {1, 0};
   const auto address = reinterpret_cast<std::uintptr_t>(view.data);
-  return {address + static_cast<std::uintptr_t>(begin_bytes),
-          address + static_cast<std::uintptr_t>(end_bytes)};
+  return {address + static_cast<std::uintptr_t>(first * size),
+          address + static_cast<std::uintptr_t>((last + 1) * size)};
 }
 
 /// The range of a view that was checked, or of one that attention() is going to check: what cannot
@@ -121,11 +122,11 @@ MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& vie
   return range;
 }
 
-/// As check_strided_input; and a dense last dimension.
+/// As check_strided_input; and a dense last dimension, where there are elements.
 template <class T, int Rank>
 MemoryRange check_input(const char* name, const TensorView<T, Rank>& view) {
   const MemoryRange range = check_strided_input(name, view);
-  if (view.shape.back() > 1 && view.strides.back() != 1) {
+  if (!range.empty() && view.shape.back() > 1 && view.strides.back() != 1) {
     fail(std::string(name) + ": the stride " + std::to_string(view.strides.back()) +
          " of the last dimension is not 1");
   }
@@ -167,6 +168,20 @@ MemoryRange check_output(const char* name, const TensorView<T, Rank>& view) {
     covered += step(dim) * (view.shape[dim] - 1);
   }
   return range;
+}
+
+/// Whether the view, whose extents were checked, has elements.
+template <class T, int Rank>
+constexpr bool has_elements(const TensorView<T, Rank>& view) {
+  return std::ranges::find(view.shape, 0) == view.shape.end();
+}
+
+/// The view, with strides of 0 where it has no elements: it may come with any, and no address that
+/// is formed by them must leave the memory.
+template <class T, int Rank>
+constexpr TensorView<T, Rank> without_idle_strides(TensorView<T, Rank> view) {
+  if (!has_elements(view)) view.strides = {};
+  return view;
 }
 
 }  // namespace rapt::core

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/out_of_memory.hpp"
+#include "core/views.hpp"
 #include "driver/pages.hpp"
 #include "driver/score_callback.hpp"
 #include "driver/sequences.hpp"
@@ -22,6 +23,14 @@ TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
   return {view.data,
           {1, view.shape[1], view.shape[0], view.shape[2]},
           {0, view.strides[1], view.strides[0], view.strides[2]}};
+}
+
+/// Whether the call, whose arguments are checked, has an element to write.
+inline bool has_results(const AttentionTensors& tensors, const AttentionOptions& options) {
+  const auto& [batch, heads, rows, width] = tensors.q.shape;
+  const bool has_rows = batch > 0 && heads > 0 && rows > 0;
+  return has_rows ||
+         (options.weight_sums.data != nullptr && core::has_elements(options.weight_sums));
 }
 
 /// Plans and runs the work of sequences, in which everything is checked. Throws

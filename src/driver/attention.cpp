@@ -100,6 +100,16 @@ void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) 
   for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
 }
 
+/// The sums of the keys of `item`, which no query sees.
+void clear_sums(const AttendArgs& args, std::int64_t heads, const WorkItem& item) {
+  const std::int64_t end = std::min(item.block_end * kernels::kKeyBlock, args.sums_keys);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t key = item.block_begin * kernels::kKeyBlock; key < end; ++key) {
+      args.sums[h * args.sums_head_stride + key * args.sums_key_stride] = 0.0f;
+    }
+  }
+}
+
 /// Sums of the weights, when all rows have ended: an item for each key block of each kv head.
 void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool shared) {
   const TensorView<float, 3>& sums = call.options.weight_sums;
@@ -121,6 +131,10 @@ void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool share
                         .split = -1};
     AttendArgs args = attend_args(call, item);
     set_sums(sums, call, item, args);
+    if (item.rows == 0) {
+      clear_sums(args, args.sums_head_stride == 0 ? 1 : call.group, item);
+      return;
+    }
     AttendArgs tile = args;  // the kernel holds one query tile at a time
     tile.rows = std::min<std::int64_t>(args.rows, kernels.tiles.query_rows);
     args.scratch = scratch_for(kernels, tile);
@@ -139,11 +153,56 @@ bool heads_adjoin(const AttentionTensors& tensors, const AttentionOptions& optio
          tensors.k.strides[1] == tensors.k.shape[3] && tensors.v.strides[1] == tensors.v.shape[3];
 }
 
+/// A call some of whose tensors have no elements.
+struct IdleStrides {
+  IdleStrides(const AttentionTensors& from, const AttentionOptions& options_)
+      : tensors(from), options(options_) {
+    const auto drop = [](auto& view) { view = core::without_idle_strides(view); };
+    const auto drop_state = [&drop](auto& state) { drop(state.m), drop(state.l), drop(state.o); };
+    drop(tensors.q), drop(tensors.k), drop(tensors.v), drop(tensors.out);
+    drop(options.bool_mask.values), drop(options.bias);
+    drop(options.lse), drop(options.weights), drop(options.weight_sums);
+    drop_state(options.state_in), drop_state(options.state_out);
+    drop(options.rope.table.cos), drop(options.rope.table.sin);
+    drop(options.rope.q_positions), drop(options.rope.k_positions);
+  }
+
+  AttentionTensors tensors;
+  AttentionOptions options;
+};
+
+/// Whether every tensor has elements. The extents of those that are not asked here are those of q,
+/// k and v; those of scores may have no keys where k has rows that belong to no sequence.
+bool all_have_elements(const AttentionTensors& tensors, const AttentionOptions& options) {
+  const auto has = [](const auto& view) {
+    return view.data == nullptr || core::has_elements(view);
+  };
+  return core::has_elements(tensors.q) && core::has_elements(tensors.k) &&
+         core::has_elements(tensors.v) && has(options.bool_mask.values) && has(options.bias) &&
+         has(options.weights) && has(options.weight_sums);
+}
+
 /// The call that no memory could be had for.
 [[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
   throw Error(ErrorCode::out_of_memory,
               "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
                   std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
+}
+
+/// attend_sequences() without strides that mean nothing.
+void attend_checked(const AttentionTensors& tensors, const AttentionOptions& options,
+                    const Sequences& sequences, const CallbackOfCall& callback) {
+  const bool in_pages = tensors.pages != nullptr;
+  if (in_pages) check_keys_are_ready(options);
+  validate_positions(tensors.q, tensors.k, options.rope, sequences);
+  if (!has_results(tensors, options)) return;
+  try {
+    if (!in_pages || !attend_cascade(tensors, options, sequences, callback)) {
+      plan_and_run(tensors, options, sequences, callback);
+    }
+  } catch (const std::bad_alloc&) {
+    fail_for_memory(tensors.q);
+  }
 }
 
 }  // namespace
@@ -194,18 +253,11 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
 
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences, const CallbackOfCall& callback) {
-  if (tensors.q.shape[1] == 0) return;
-  if (options.qk_norm) check_qk_norm(*options.qk_norm, tensors.q.shape[3]);
-  const bool in_pages = tensors.pages != nullptr;
-  if (in_pages) check_keys_are_ready(options);
-  validate_positions(tensors.q, tensors.k, options.rope, sequences);
-  try {
-    if (!in_pages || !attend_cascade(tensors, options, sequences, callback)) {
-      plan_and_run(tensors, options, sequences, callback);
-    }
-  } catch (const std::bad_alloc&) {
-    fail_for_memory(tensors.q);
+  if (!all_have_elements(tensors, options)) {
+    const IdleStrides idle(tensors, options);
+    return attend_checked(idle.tensors, idle.options, sequences, callback);
   }
+  attend_checked(tensors, options, sequences, callback);
 }
 
 namespace {
@@ -215,8 +267,8 @@ void attend_batch(TensorView<const float, 4> q, TensorView<const float, 4> k,
                   const AttentionOptions& options, const CallbackOfCall& callback) {
   refuse_inside_callback();
   validate_attention(q, k, v, out, options);
-  if (q.shape[0] == 0 || q.shape[1] == 0) return;
-  if (q.shape[2] == 0 && options.weight_sums.data == nullptr) return;
+  const AttentionTensors tensors{q, k, v, out};
+  if (!has_results(tensors, options)) return;
   constinit thread_local core::PerThread<Sequences> kept_sequences;
   Sequences& sequences = kept_sequences.get();
   sequences.clear();
@@ -225,7 +277,7 @@ void attend_batch(TensorView<const float, 4> q, TensorView<const float, 4> k,
   } catch (const std::bad_alloc&) {
     fail_for_memory(q);
   }
-  attend_sequences({q, k, v, out}, options, sequences, callback);
+  attend_sequences(tensors, options, sequences, callback);
 }
 
 }  // namespace

@@ -42,10 +42,18 @@ void check_all_apart(const std::array<Part, N>& merged, const std::array<Part, N
   }
 }
 
-void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float>& x,
-              const AttentionState<const float>& y, const AttentionState<float>& merged) {
+template <class T>
+AttentionState<T> without_idle_strides(const AttentionState<T>& state) {
+  return {core::without_idle_strides(state.m), core::without_idle_strides(state.l),
+          core::without_idle_strides(state.o)};
+}
+
+void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float>& x_,
+              const AttentionState<const float>& y_, const AttentionState<float>& merged_) {
+  const auto x = without_idle_strides(x_), y = without_idle_strides(y_);
+  const auto merged = without_idle_strides(merged_);
   const auto [batch, heads, q_len, value_dim] = merged.o.shape;
-  if (q_len == 0 || heads == 0) return;
+  if (batch == 0 || heads == 0 || q_len == 0) return;
   const auto items = static_cast<double>(batch) * static_cast<double>(heads);
   const double work = items * static_cast<double>(q_len) * static_cast<double>(value_dim);
   for_items(batch * heads, work >= kInlineWork, [&, heads = heads](std::int64_t item) {

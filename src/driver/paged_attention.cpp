@@ -63,6 +63,10 @@ void check_pages(const PagedKeyValues& pages, std::int64_t sequences) {
 void check_length(const PagedKeyValues& pages, std::size_t s) {
   const std::int64_t length = pages.kv_lens[s];
   const std::int64_t columns = extents(pages.table)[1], page_size = pages.k.shape[1];
+  if (length > kMostKeys) {
+    fail("pages.kv_lens: length " + std::to_string(length) + " of sequence " + std::to_string(s) +
+         " is above the limit of 2^40");
+  }
   if (length >= 0 && (length == 0 || (length - 1) / page_size < columns)) return;
   fail("pages.kv_lens: length " + std::to_string(length) + " of sequence " + std::to_string(s) +
        " is not within 0 and the " + counted(columns, "page") + " of " +
@@ -108,7 +112,8 @@ void add_sequences(const PagedKeyValues& pages, std::span<const std::int64_t> ro
   addresses.begins.clear();
   for (std::size_t s = 0; s < pages.kv_lens.size(); ++s) {
     check_length(pages, s);
-    sequences.add(mask, rows[s + 1] - rows[s], pages.kv_lens[s]).q_row = rows[s];
+    const std::int64_t q_len = rows[s + 1] - rows[s];
+    sequences.add(mask, q_len, pages.kv_lens[s]).q_row = row_of(rows[s], q_len);
     add_pages(pages, sequences.plan.back(), static_cast<std::int64_t>(s), addresses);
   }
   for (std::size_t s = 0; s < sequences.places.size(); ++s) {
@@ -126,13 +131,16 @@ PageLayout layout_of(const PagedKeyValues& pages) {
           .v_stride = pages.v.strides[1]};
 }
 
-void attend_pages(TensorView<const float, 3> q, const PagedKeyValues& pages,
+void attend_pages(TensorView<const float, 3> q, const PagedKeyValues& given,
                   std::span<const std::int64_t> rows, TensorView<float, 3> out,
                   const AttentionOptions& options, const CallbackOfCall& callback) {
   refuse_inside_callback();
   validate_row_offsets("rows", rows, q.shape[0]);
   const auto count = static_cast<std::int64_t>(rows.size()) - 1;
-  check_pages(pages, count);
+  check_pages(given, count);
+  PagedKeyValues pages = given;
+  pages.k = core::without_idle_strides(pages.k);
+  pages.v = core::without_idle_strides(pages.v);
   const std::int64_t kv_heads = pages.k.shape[2];
   const std::int64_t head_dim = pages.k.shape[3], value_dim = pages.v.shape[3];
   const PageLayout layout = layout_of(pages);
@@ -146,7 +154,8 @@ void attend_pages(TensorView<const float, 3> q, const PagedKeyValues& pages,
   }
   const std::int64_t keys =
       pages.kv_lens.empty() ? 0 : std::max<std::int64_t>(0, std::ranges::max(pages.kv_lens));
-  validate_options(options, {1, q.shape[1], q.shape[0], keys}, count, value_dim, kv_heads);
+  validate_options(options, {1, q.shape[1], q.shape[0], keys}, count,
+                   {kv_heads, head_dim, value_dim});
   const std::array inputs{NamedMemory{"q", memory.q},
                           NamedMemory{"pages.k", memory_range(pages.k)},
                           NamedMemory{"pages.v", memory_range(pages.v)},

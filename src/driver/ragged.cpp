@@ -54,7 +54,8 @@ void validate(const AttentionTensors& tensors, const RaggedRows& rows,
   const TensorMemory memory = validate_tensors(q, k, v, out);
   check_rows(rows, q.shape[2], k.shape[2]);
   validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},
-                   static_cast<std::int64_t>(rows.q.size()) - 1, v.shape[3], k.shape[1]);
+                   static_cast<std::int64_t>(rows.q.size()) - 1,
+                   {k.shape[1], q.shape[3], v.shape[3]});
   check_kv_lens(options.kv_lens, rows);
   const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
                           NamedMemory{"v", memory.v}, NamedMemory{"rows.q", memory_range(rows.q)},

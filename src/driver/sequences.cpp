@@ -60,9 +60,10 @@ void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const R
                 Sequences& sequences) {
   for (std::size_t s = 0; s + 1 < rows.q.size(); ++s) {
     const std::int64_t keys = kv_lens.empty() ? rows.kv[s + 1] - rows.kv[s] : kv_lens[s];
-    SequencePlace& place = sequences.add(mask, rows.q[s + 1] - rows.q[s], keys);
-    place.q_row = rows.q[s];
-    place.kv_row = rows.kv[s];
+    const std::int64_t q_len = rows.q[s + 1] - rows.q[s];
+    SequencePlace& place = sequences.add(mask, q_len, keys);
+    place.q_row = row_of(rows.q[s], q_len);
+    place.kv_row = row_of(rows.kv[s], keys);
   }
 }
 

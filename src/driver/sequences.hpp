@@ -26,6 +26,10 @@ struct SequencePlace {
   std::int64_t state_shift = 0;  ///< from its rows of q to those of state_in
 };
 
+/// Where `count` rows of a tensor begin: those that do not exist at row 0, since `begin` may be
+/// behind the tensor.
+inline std::int64_t row_of(std::int64_t begin, std::int64_t count) { return count > 0 ? begin : 0; }
+
 /// The sequences of a call, side by side; the vectors keep their memory from call to call.
 struct Sequences {
   std::vector<PlanSequence> plan;

@@ -8,6 +8,7 @@
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "driver/base_2.hpp"
+#include "driver/rms_norm.hpp"
 #include "driver/validate_outputs.hpp"
 #include "driver/validate_rope.hpp"
 
@@ -57,7 +58,7 @@ void check_shapes(const TensorView<const float, 4>& q, const TensorView<const fl
 /// must be countable.
 void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
                      std::int64_t value_dim) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  constexpr std::int64_t kMost = kMostKeys;
   const auto check = [](const char* name, std::int64_t value) {
     if (value > kMost) {
       fail(std::string(name) + " " + std::to_string(value) + " is above the limit of 2^40");
@@ -103,6 +104,14 @@ void check_prefix(const Mask& mask, std::int64_t sequences) {
 }
 
 void check_mask(const Mask& mask, std::int64_t sequences) {
+  if (mask.kind != Mask::Kind::none && mask.kind != Mask::Kind::causal) {
+    fail("mask: kind " + std::to_string(static_cast<int>(mask.kind)) +
+         " is neither none nor causal");
+  }
+  if (mask.align != Mask::Align::offset && mask.align != Mask::Align::bottom_right) {
+    fail("mask: align " + std::to_string(static_cast<int>(mask.align)) +
+         " is neither offset nor bottom_right");
+  }
   check_window("window_left", mask.window_left);
   check_window("window_right", mask.window_right);
   check_prefix(mask, sequences);
@@ -174,6 +183,14 @@ void check_broadcast(const char* name, const TensorView<T, 4>& view, const Shape
     fail(std::string(name) + ": " + kScoreDimensions[i] + " " + std::to_string(view.shape[i]) +
          " is neither 1 nor " + std::to_string(scores[i]));
   }
+}
+
+void check_bool_mask(const BoolMask& mask, const Shape& scores) {
+  if (mask.values.data == nullptr) return;
+  check_broadcast("bool_mask", mask.values, scores);
+  if (mask.meaning == MaskMeaning::keep || mask.meaning == MaskMeaning::drop) return;
+  fail("bool_mask: meaning " + std::to_string(static_cast<int>(mask.meaning)) +
+       " is neither keep nor drop");
 }
 
 /// The optional outputs have the shape of the scores, as far as they have dimensions.
@@ -267,24 +284,24 @@ void validate_row_offsets(const char* name, std::span<const std::int64_t> offset
 }
 
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences, std::int64_t value_dim, std::int64_t kv_heads) {
+                      std::int64_t sequences, const HeadSizes& heads) {
   check_mask(options.mask, sequences);
   check_offsets_are_used(options);
   check_soft_cap(options);
   check_per_head("alibi_slopes", options.alibi_slopes, scores[1], false);
   check_per_head("sinks", options.sinks, scores[1], true);
   check_rope_options(options.rope);
+  check_rope_table("rope", options.rope.table, heads.head_dim);
+  if (options.qk_norm) check_qk_norm(*options.qk_norm, heads.head_dim);
   if (options.softmax_scale && !std::isfinite(*options.softmax_scale)) {
     fail("softmax_scale: " + std::to_string(*options.softmax_scale) + " is not finite");
   }
-  if (options.bool_mask.values.data != nullptr) {
-    check_broadcast("bool_mask", options.bool_mask.values, scores);
-  }
+  check_bool_mask(options.bool_mask, scores);
   if (options.bias.data != nullptr) check_broadcast("bias", options.bias, scores);
   if (options.lse.data != nullptr) check_lse(options.lse, scores);
   validate_weights(options, scores);
-  validate_states(options, scores, value_dim);
-  validate_weight_sums(options, scores, sequences, kv_heads);
+  validate_states(options, scores, heads.value_dim);
+  validate_weight_sums(options, scores, sequences, heads.kv_heads);
 }
 
 void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
@@ -312,7 +329,7 @@ void validate_attention(const TensorView<const float, 4>& q, const TensorView<co
                         const AttentionOptions& options) {
   const TensorMemory memory = validate_tensors(q, k, v, out);
   validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0],
-                   v.shape[3], k.shape[1]);
+                   {k.shape[1], q.shape[3], v.shape[3]});
   check_kv_lens(options.kv_lens, q.shape[0], k.shape[2]);
   const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
                           NamedMemory{"v", memory.v}};

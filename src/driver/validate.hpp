@@ -11,6 +11,9 @@
 
 namespace rapt {
 
+/// Rows of q and keys of a sequence at most, so that a plan may multiply them.
+inline constexpr std::int64_t kMostKeys = std::int64_t{1} << 40;
+
 /// All that attention() asks of its arguments.
 void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                         const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
@@ -20,6 +23,11 @@ void validate_attention(const TensorView<const float, 4>& q, const TensorView<co
 
 /// [batch, heads, rows of q, keys], which masks and outputs of scores have.
 using ScoresShape = std::array<std::int64_t, 4>;
+
+/// What the options ask of k and v.
+struct HeadSizes {
+  std::int64_t kv_heads, head_dim, value_dim;
+};
 
 struct NamedMemory {
   const char* name;
@@ -48,7 +56,7 @@ void validate_row_offsets(const char* name, std::span<const std::int64_t> offset
 
 /// Every option but kv_lens.
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
-                      std::int64_t sequences, std::int64_t value_dim, std::int64_t kv_heads);
+                      std::int64_t sequences, const HeadSizes& heads);
 
 /// No output, of which `out` is the first, overlaps `inputs`, what the options read, or another
 /// output.

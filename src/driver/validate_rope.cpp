@@ -87,7 +87,6 @@ void check_keys_are_ready(const AttentionOptions& options) {
 
 void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
                         const RopeOptions& rope, const Sequences& sequences) {
-  check_rope_table("rope", rope.table, q.shape[3]);
   if (rope.table.cos.data == nullptr) return;
   const bool own_q = rope.q_positions.data != nullptr, own_k = rope.k_positions.data != nullptr;
   if (own_q) check_positions_shape("rope.q_positions", rope.q_positions, q.shape[0], q.shape[2]);

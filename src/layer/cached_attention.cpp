@@ -80,7 +80,7 @@ std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, co
            " is above its length " + std::to_string(cached.length));
     }
     SequencePlace& at = sequences.add(placed, q_len, cached.length);
-    at.q_row = queries.rows[s];
+    at.q_row = row_of(queries.rows[s], q_len);
     at.k_pages = at.v_pages = cached.table.data();
     check_sight(store, cached, number, sequences.plan.back());
     longest = std::max(longest, cached.length);
@@ -113,8 +113,8 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory, "workspace: no memory for " + counted(count, "sequence"));
   }
-  validate_options(options, {1, q.shape[1], q.shape[0], longest}, count, config.value_dim,
-                   config.kv_heads);
+  validate_options(options, {1, q.shape[1], q.shape[0], longest}, count,
+                   {config.kv_heads, config.head_dim, config.value_dim});
   const std::array inputs{NamedMemory{"q", memory.q},
                           NamedMemory{"queries.sequences", memory_range(queries.sequences)},
                           NamedMemory{"queries.rows", memory_range(queries.rows)}};

@@ -30,6 +30,7 @@ void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int
   core::check_disjoint("y", written, "table", read);
   core::check_disjoint("y", written, "ids", ids);
 
+  if (features == 0) return;
   for (std::int64_t i = 0; i < tokens; ++i) {
     const std::int64_t id = ids[static_cast<std::size_t>(i)];
     std::copy_n(table.data + id * table.strides[0], features, y.data + i * y.strides[0]);

@@ -42,13 +42,13 @@ struct RopeScaling {
   };
 
   Kind kind = Kind::none;
-  double factor = 1.0;                       ///< at least 1
+  double factor = 1.0;  ///< at least 1; for ntk so small that the base stays a number
   std::int64_t original_positions = 0;       ///< yarn, llama3: length of the texts of the training
-  double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn
+  double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn, at most 2^100
   /// yarn: whether the ends of the ramp are rounded outwards to whole pairs. False in gpt-oss
   /// ("truncate" in its configuration).
   bool truncate = true;
-  std::optional<double> attention_factor{};              ///< yarn; unset: 0.1 ln(factor) + 1
+  std::optional<double> attention_factor{};  ///< yarn, at most 2^100; unset: 0.1 ln(factor) + 1
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
 };
 

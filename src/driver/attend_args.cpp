@@ -33,6 +33,13 @@ std::int64_t token_stride(const TensorView<const float, 4>& view) {
   return view.shape[2] > 1 ? view.strides[2] : view.shape[3];
 }
 
+/// Floats from one index of a dimension to the next. Where there is only one it may be anything: 0
+/// then, so that kernels may multiply it.
+template <class T>
+std::int64_t step_of(const TensorView<T, 4>& view, std::size_t dim) {
+  return view.shape[dim] > 1 ? view.strides[dim] : 0;
+}
+
 template <class T>
 MaskStrides mask_strides(const TensorView<const T, 4>& view) {
   return {broadcast_stride(view, 2), broadcast_stride(view, 1), broadcast_stride(view, 3)};
@@ -138,8 +145,8 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   const std::int64_t head = item.kv_head * call.group;
   AttendArgs args{};
   args.q = rows_of(q, at.batch, head, at.q_row);
-  args.q_token_stride = q.strides[2];
-  args.q_head_stride = q.strides[1];
+  args.q_token_stride = step_of(q, 2);
+  args.q_head_stride = step_of(q, 1);
   if (pages != nullptr) {
     set_pages(*pages, at, item.kv_head, args);
   } else {
@@ -163,8 +170,8 @@ AttendArgs attend_args(const Call& call, const Item& item) {
   args.visible_prefix = sequence.visible_prefix;
   args.visible_limit = sequence.visible_limit;
   args.out = rows_of(out, at.batch, head, at.q_row);
-  args.out_token_stride = out.strides[2];
-  args.out_head_stride = out.strides[1];
+  args.out_token_stride = step_of(out, 2);
+  args.out_head_stride = step_of(out, 1);
   set_row_options(call, at, args);
   set_score_options(call, at, head, args);
   set_score_outputs(call, at, head, args);

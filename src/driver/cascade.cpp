@@ -34,6 +34,7 @@ std::int64_t shared_keys(const PageLayout& pages, const Sequences& sequences, st
   while (same < most && x.k_pages[same] == y.k_pages[same] && x.v_pages[same] == y.v_pages[same]) {
     ++same;
   }
+  if (same == 0) return 0;  // pages may then be too long to be multiplied
   const std::int64_t unit = std::lcm(pages.keys, std::int64_t{kKeyBlock});
   return same * pages.keys / unit * unit;
 }

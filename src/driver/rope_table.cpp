@@ -53,19 +53,42 @@ void check_used_fields(const RopeScaling& s) {
   }
 }
 
-void check_scaling(const RopeScaling& s, std::int64_t rotary_dims) {
-  check_used_fields(s);
-  if (s.kind == Kind::ntk && rotary_dims == 2) {
+/// The base that NTK-aware scaling puts in the place of `base`.
+double ntk_base(double base, double factor, std::int64_t rotary_dims) {
+  const auto dims = static_cast<double>(rotary_dims);
+  return base * core::exact_power(factor, dims / (dims - 2.0));
+}
+
+void check_ntk(const RopeConfig& config) {
+  if (config.rotary_dims == 2) {
     fail("config.scaling: ntk needs rotary_dims of at least 4, not 2");
   }
+  if (std::isfinite(ntk_base(config.base, config.scaling.factor, config.rotary_dims))) return;
+  fail("config.scaling.factor: " + std::to_string(config.scaling.factor) + " with base " +
+       std::to_string(config.base) + " makes a base beyond all numbers");
+}
+
+void check_kind(Kind kind) {
+  for (const Kind known : {Kind::none, Kind::linear, Kind::ntk, Kind::yarn, Kind::llama3}) {
+    if (kind == known) return;
+  }
+  fail("config.scaling.kind: " + std::to_string(static_cast<int>(kind)) + " is none of them");
+}
+
+void check_scaling(const RopeConfig& config) {
+  const RopeScaling& s = config.scaling;
+  check_kind(s.kind);
+  check_used_fields(s);
+  if (s.kind == Kind::ntk) check_ntk(config);
   if (s.kind == Kind::yarn && !(is_at_least(s.beta_slow, 0x1p-20) && s.beta_fast > s.beta_slow &&
                                 s.beta_fast <= kMostTurns)) {
     fail("config.scaling: beta_slow " + std::to_string(s.beta_slow) + " and beta_fast " +
          std::to_string(s.beta_fast) + " are not two ascending numbers of at least 2^-20 and at most 2^100");
   }
-  if (s.attention_factor && !is_at_least(*s.attention_factor, 0x1p-100)) {
+  if (s.attention_factor &&
+      !(is_at_least(*s.attention_factor, 0x1p-100) && *s.attention_factor <= 0x1p100)) {
     fail("config.scaling.attention_factor: " + std::to_string(*s.attention_factor) +
-         " is not a number above 0");
+         " is not a number above 0 and at most 2^100");
   }
   if (s.kind == Kind::llama3 &&
       !(is_at_least(s.low_freq_factor, 0x1p-20) && s.high_freq_factor > s.low_freq_factor &&
@@ -87,7 +110,7 @@ void check_config(const RopeConfig& config) {
   if (!is_at_least(config.base, 1.0) || config.base == 1.0) {
     fail("config.base: " + std::to_string(config.base) + " is not a number above 1");
   }
-  check_scaling(config.scaling, config.rotary_dims);
+  check_scaling(config);
 }
 
 double frequency(double base, std::int64_t d, std::int64_t rotary_dims) {
@@ -126,10 +149,8 @@ double llama3_share(const RopeConfig& config, double plain) {
 /// What position p is multiplied by for the angle of pair d.
 double scaled_frequency(const RopeConfig& config, std::int64_t d) {
   const RopeScaling& s = config.scaling;
-  const auto dims = static_cast<double>(config.rotary_dims);
   if (s.kind == Kind::ntk) {
-    const double base = config.base * core::exact_power(s.factor, dims / (dims - 2.0));
-    return frequency(base, d, config.rotary_dims);
+    return frequency(ntk_base(config.base, s.factor, config.rotary_dims), d, config.rotary_dims);
   }
   const double plain = frequency(config.base, d, config.rotary_dims);
   double share = s.kind == Kind::linear ? 0.0 : 1.0;
@@ -150,6 +171,9 @@ struct RopeTable::Rows {
 };
 
 RopeTable::RopeTable(Rope style, const RopeConfig& config) try : style_(style), config_(config) {
+  if (style != Rope::half && style != Rope::interleaved) {
+    fail("style: " + std::to_string(static_cast<int>(style)) + " is neither half nor interleaved");
+  }
   check_config(config);
   const std::int64_t pairs = config.rotary_dims / 2;
   const double length = magnitude(config.scaling);

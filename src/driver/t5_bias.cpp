@@ -38,11 +38,14 @@ std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) try {
   const double x = std::fabs(static_cast<double>(distance));
   const auto e = static_cast<double>(exact);
   if (x < e) return first + static_cast<std::int64_t>(x);
+  if (x == e) return first + exact;
   // A border that is a whole number is met in exact arithmetic; 1e-9 is beyond the error of any
   // library's logarithm, so that it is met everywhere.
   const double place = std::log(x / e) / std::log(static_cast<double>(config.max_distance) / e) *
                            static_cast<double>(n - exact) +
                        1e-9;
+  // Infinite where so many buckets are so near to each other that their logarithms are alike.
+  if (!(place < static_cast<double>(n - exact))) return first + n - 1;
   return first + std::min(n - 1, exact + static_cast<std::int64_t>(place));
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
@@ -60,6 +63,7 @@ void t5_bias(TensorView<const float, 2> table, const T5Buckets& config, std::int
          core::counted(by_distance.shape[1], "distance") + " of by_distance");
   }
   core::check_disjoint("by_distance", written, "table", read);
+  if (by_distance.shape[0] == 0) return;
   for (std::int64_t i = 0; i < by_distance.shape[1]; ++i) {
     const std::int64_t bucket = t5_bucket(i - (q_len - 1), config);
     for (std::int64_t h = 0; h < by_distance.shape[0]; ++h) {

@@ -54,6 +54,9 @@ TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorV
 void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
                           std::int64_t rows);
 
+/// The range mask, whose numbers are read to place the sequences.
+void validate_mask(const Mask& mask, std::int64_t sequences);
+
 /// Every option but kv_lens.
 void validate_options(const AttentionOptions& options, const ScoresShape& scores,
                       std::int64_t sequences, const HeadSizes& heads);

@@ -104,6 +104,7 @@ void attend(TensorView<const float, 3> q, const CacheStore& store, const CacheQu
   if (place == Place::at_end) check_positions(options);
   check_per_sequence("mask.query_offsets: offsets", options.mask.query_offsets, count);
   check_per_sequence("mask.prefix_lens: lengths", options.mask.prefix_lens, count);
+  validate_mask(options.mask, count);
   constinit thread_local core::PerThread<Sequences> kept_sequences;
   Sequences& sequences = kept_sequences.get();
   sequences.clear();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "core/out_of_memory.hpp"
@@ -54,8 +55,9 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
   if (open_tail && store.pool.references(*sequence.pages.back()) > 1) {
     growth.shared_tail = sequence.pages.back();
   }
-  growth.new_pages =
-      ceil_div(sequence.length + count, tokens) - have + (growth.shared_tail != nullptr ? 1 : 0);
+  // The tokens of whole pages apart: their sum with the length may be more than can be counted.
+  growth.new_pages = count / tokens + ceil_div(sequence.length + count % tokens, tokens) - have +
+                     (growth.shared_tail != nullptr ? 1 : 0);
   if (store.config.window != kNoWindow) {
     const std::int64_t out_of_reach = (sequence.length - store.config.window) / tokens;
     growth.first_page = std::max(growth.first_page, std::min(out_of_reach, have));
@@ -173,10 +175,9 @@ void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* co
           TensorView<const float, 3> k, TensorView<const float, 3> v) {
   try {
     std::int64_t needed = 0;
-    for (const Growth& growth : growths) {
-      needed += growth.new_pages;
-      make_room(*growth.sequence, growth.new_pages);
-    }
+    for (const Growth& growth : growths) needed += growth.new_pages;
+    store.pool.check_room(needed, released);
+    for (const Growth& growth : growths) make_room(*growth.sequence, growth.new_pages);
     const std::vector<Page*> taken = store.pool.exchange(needed, released);
     std::span<Page* const> left = taken;
     for (const Growth& growth : growths) {
@@ -185,6 +186,8 @@ void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* co
       left = left.subspan(count);
     }
   } catch (const std::bad_alloc&) {
+    fail_for_tables();
+  } catch (const std::length_error&) {  // a table longer than any can be
     fail_for_tables();
   }
 }

@@ -12,7 +12,7 @@ namespace rapt {
 
 void PagePool::check_budget(std::int64_t count, std::int64_t available) const {
   if (max_pages_ == 0) return;
-  const std::int64_t possible = available + max_pages_ - static_cast<std::int64_t>(pages_.size());
+  const std::int64_t possible = max_pages_ - static_cast<std::int64_t>(pages_.size()) + available;
   if (count <= possible) return;
   throw Error(ErrorCode::cache_full, "cache: no room for " + core::counted(count, "page") +
                                          ": max_pages " + std::to_string(max_pages_) + " leaves " +
@@ -62,10 +62,20 @@ std::int64_t PagePool::freed_by(std::span<Page* const> released) noexcept {
   return freed;
 }
 
+/// Free pages, with those that become free when `released` are given back.
+std::int64_t PagePool::available(std::span<Page* const> released) const {
+  return static_cast<std::int64_t>(free_.size()) + freed_by(released);
+}
+
+void PagePool::check_room(std::int64_t count, std::span<Page* const> released) const {
+  const std::scoped_lock lock(mutex_);
+  check_budget(count, available(released));
+}
+
 std::vector<Page*> PagePool::exchange(std::int64_t count, std::span<Page* const> released) {
   std::vector<Page*> taken(static_cast<std::size_t>(count));
   const std::scoped_lock lock(mutex_);
-  const std::int64_t available = static_cast<std::int64_t>(free_.size()) + freed_by(released);
+  const std::int64_t available = this->available(released);
   check_budget(count, available);
   if (count > available) grow(count - available);
   release_locked(released);

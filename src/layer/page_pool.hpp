@@ -29,6 +29,9 @@ class PagePool {
   /// Takes `count` pages, each with one reference, and gives back the references to `released`,
   /// whose pages may be among those taken. Throws Error{cache_full} or Error{out_of_memory}.
   std::vector<Page*> exchange(std::int64_t count, std::span<Page* const> released);
+  /// Throws what exchange() would for want of room in the budget, so that nothing larger than the
+  /// budget is prepared for.
+  void check_room(std::int64_t count, std::span<Page* const> released) const;
   void share(std::span<Page* const> pages);
   void release(std::span<Page* const> pages);
   std::int64_t references(const Page& page) const;
@@ -41,6 +44,7 @@ class PagePool {
 
  private:
   void check_budget(std::int64_t count, std::int64_t available) const;
+  std::int64_t available(std::span<Page* const> released) const;
   void grow(std::int64_t count);
   void release_locked(std::span<Page* const> pages) noexcept;
   static std::int64_t freed_by(std::span<Page* const> released) noexcept;

@@ -1,0 +1,124 @@
+// Random descriptors: numbers and views that are mostly right and sometimes at the ends of their
+// types. A view that a function may accept lies within memory that is really there.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/random.hpp"
+#include "rapt/tensor.hpp"
+
+namespace rapt::test {
+
+inline constexpr std::int64_t kMostInt = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t kLeastInt = std::numeric_limits<std::int64_t>::min();
+
+/// Draws of one call. Whatever is drawn is wrong with a probability that is the call's own.
+class Draws {
+ public:
+  explicit Draws(std::uint64_t seed);
+
+  bool one_in(std::int64_t n) { return random_.below(n) == 0; }
+  std::int64_t below(std::int64_t bound) { return random_.below(bound); }
+  /// Whether this one is to be wrong.
+  bool wrong() { return random_.below(1000) < wrong_per_mille_; }
+
+  /// Ends of the type, borders of other types, 0, 1, -1, small numbers.
+  std::int64_t extreme();
+  /// As extreme(), without counts that are valid and take hours to compute over.
+  std::int64_t extreme_count();
+  float extreme_float();
+
+  std::int64_t number(std::int64_t right) { return wrong() ? extreme() : right; }
+  std::int64_t count(std::int64_t right) { return wrong() ? extreme_count() : right; }
+  float real(float right) { return wrong() ? extreme_float() : right; }
+  double wide_real(double right);
+
+  template <class E>
+  E one_of(std::initializer_list<E> values) {
+    if (wrong()) return static_cast<E>(below(20) - 4);
+    return values.begin()[below(static_cast<std::int64_t>(values.size()))];
+  }
+
+  /// A tensor of these extents, in any layout, in memory of its element type: inputs anywhere,
+  /// outputs mostly at places of their own.
+  template <class T, std::size_t N>
+  TensorView<T, static_cast<int>(N)> view(const std::array<std::int64_t, N>& extents);
+
+  /// `length` elements of memory.
+  template <class T>
+  std::span<const T> span(std::int64_t length);
+  /// `length` numbers of the caller's.
+  template <class Next>
+  std::span<const std::int64_t> numbers(std::int64_t length, Next next);
+  /// Ascending offsets of n sequences into `rows` rows.
+  std::span<const std::int64_t> offsets(std::int64_t sequences, std::int64_t rows);
+
+ private:
+  void step(std::span<const std::int64_t> shape, std::span<std::int64_t> strides);
+
+  Random random_;
+  std::int64_t wrong_per_mille_;
+  std::int64_t outputs_ = 0;
+  std::vector<std::vector<std::int64_t>> numbers_;
+};
+
+/// Where the views of a shape can lie: bytes before and behind their address, and whether it has
+/// elements.
+struct Reach {
+  bool elements = true;
+  double first = 0, last = 0;  ///< in elements
+  double count = 1;
+};
+Reach reach_of(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides);
+
+/// Elements of the memory of each type.
+inline constexpr std::int64_t kMemory = 1 << 17;
+
+template <class T>
+T* memory_of();
+
+template <class T, std::size_t N>
+TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>& extents) {
+  TensorView<T, static_cast<int>(N)> view(memory_of<std::remove_const_t<T>>(), extents);
+  for (std::int64_t& extent : view.shape) extent = number(extent);
+  step(view.shape, view.strides);
+  const std::int64_t place =
+      std::is_const_v<T> ? kMemory / 4 + below(64) : outputs_++ % 8 * (kMemory / 8) + below(64);
+  view.data += place;
+  if (wrong()) view.data = nullptr;
+  const Reach reach = reach_of(view.shape, view.strides);
+  if (!reach.elements) return view;
+  const double bytes = sizeof(T);
+  // What reaches beyond all memory must be refused; so must a tensor without memory, and that is
+  // what becomes of others that this program has no memory or no time for.
+  const bool beyond = reach.last * bytes >= 0x1p60 || reach.first * bytes < -0x1p60;
+  const bool inside = reach.first + static_cast<double>(place) >= 0 &&
+                      reach.last + static_cast<double>(place) < static_cast<double>(kMemory);
+  const bool endless = reach.count > 0x1p17 && reach.count <= 0x1p44;
+  if (!beyond && (!inside || endless)) view.data = nullptr;
+  return view;
+}
+
+template <class T>
+std::span<const T> Draws::span(std::int64_t length) {
+  const std::int64_t drawn = wrong() ? below(12) : length;
+  if (drawn < 0 || drawn > kMemory / 2) return {};
+  return {memory_of<T>() + below(64), static_cast<std::size_t>(drawn)};
+}
+
+template <class Next>
+std::span<const std::int64_t> Draws::numbers(std::int64_t length, Next next) {
+  const std::int64_t drawn = wrong() ? below(6) : length;
+  std::vector<std::int64_t>& values = numbers_.emplace_back();
+  for (std::int64_t i = 0; i < drawn && i < 4096; ++i) values.push_back(next());
+  return values;
+}
+
+}  // namespace rapt::test

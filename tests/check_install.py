@@ -2,7 +2,7 @@
 
 Installs the build into a scratch folder and builds examples/consumer against what lies there.
 
-usage: check_install.py SOURCE_ROOT BUILD_ROOT COMPILER...
+usage: check_install.py [--cmake] SOURCE_ROOT BUILD_ROOT COMPILER...    --cmake: that one alone
 """
 import os
 import pathlib
@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+from absent import skip
 
 
 def run(*command, **environment):
@@ -51,6 +53,9 @@ class Installed:
         """Flags for the compiler; the .pc file finds its own prefix, wherever it was moved."""
         flags = run("pkg-config", *options, "rapt", PKG_CONFIG_PATH=self.pc_file.parent)
         return flags.split()
+
+    def environment(self):
+        return {"PKG_CONFIG_PATH": self.pc_file.parent, "CXX": " ".join(self.compiler)}
 
     def check_run(self, how, program):
         output = run(program, LD_LIBRARY_PATH=self.library.parent)
@@ -95,21 +100,21 @@ def check_static(installed):
     installed.check_run("static", program)
 
 
-def check_build_systems(installed):
-    """The consumer's own meson.build and CMakeLists.txt find the installed library."""
-    environment = {"PKG_CONFIG_PATH": installed.pc_file.parent, "CXX": " ".join(installed.compiler)}
-    for name, tool in (("meson", "meson"), ("cmake", "cmake")):
-        folder = installed.scratch / name
-        if shutil.which(tool) is None:
-            print(f"{name}: not installed, not checked")
-            continue
-        if name == "meson":
-            run("meson", "setup", "--wrap-mode=nofallback", folder, installed.consumer, **environment)
-            run("ninja", "-C", folder)
-        else:
-            run("cmake", "-S", installed.consumer, "-B", folder, **environment)
-            run("cmake", "--build", folder)
-        installed.check_run(name, folder / "consumer")
+def check_meson(installed):
+    """The consumer's own meson.build finds the installed library."""
+    folder = installed.scratch / "meson"
+    run("meson", "setup", "--wrap-mode=nofallback", folder, installed.consumer,
+        **installed.environment())
+    run("ninja", "-C", folder)
+    installed.check_run("meson", folder / "consumer")
+
+
+def check_cmake(installed):
+    """The consumer's own CMakeLists.txt finds the installed library."""
+    folder = installed.scratch / "cmake"
+    run("cmake", "-S", installed.consumer, "-B", folder, **installed.environment())
+    run("cmake", "--build", folder)
+    installed.check_run("cmake", folder / "consumer")
 
 
 def check_subproject(installed, source):
@@ -126,13 +131,20 @@ def check_subproject(installed, source):
 
 
 def main():
-    source, build = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    cmake = sys.argv[1] == "--cmake"
+    source, build, *compiler = sys.argv[1 + cmake:]
+    source, build = pathlib.Path(source), pathlib.Path(build)
+    if cmake and shutil.which("cmake") is None:
+        skip("cmake is not installed")
     with tempfile.TemporaryDirectory(dir=build) as scratch:
-        installed = Installed(source, build, sys.argv[3:], pathlib.Path(scratch))
+        installed = Installed(source, build, compiler, pathlib.Path(scratch))
+        if cmake:
+            check_cmake(installed)
+            return
         check_headers(installed)
         check_shared(installed)
         check_static(installed)
-        check_build_systems(installed)
+        check_meson(installed)
         check_subproject(installed, source)
 
 

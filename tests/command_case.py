@@ -9,6 +9,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from absent import skip
+
 COMMAND = []
 
 
@@ -58,4 +60,8 @@ class CommandCase(unittest.TestCase):
 def main():
     """Runs the test cases of the script; its first argument is the command."""
     COMMAND[:] = shlex.split(os.environ.get("MESON_EXE_WRAPPER", "")) + [sys.argv.pop(1)]
-    unittest.main(verbosity=1)
+    result = unittest.main(verbosity=1, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    if result.skipped:
+        skip("; ".join(f"{case}: {reason}" for case, reason in result.skipped))

@@ -15,6 +15,7 @@ if [ "${1:-}" = ci ]; then
   packages+=(
     clang libclang-rt-14-dev clang-format              # a second compiler, fuzzing, the layout
     qemu-user g++-aarch64-linux-gnu llvm-19            # other processors, and predicting them
+    cmake                                              # a user of the installed library
     xz-utils                                           # TBB from its source, for ThreadSanitizer
     python3-pip ca-certificates                        # the trained model of the MiniLM test
   )

@@ -15,7 +15,6 @@
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
-#include "rapt/multi_head_attention.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {
@@ -119,32 +118,6 @@ TEST_CASE("a linear layer gives the same bits on one thread and on many") {
   };
   const std::vector<float> want = forward(1);
   for (const int threads : {2, 5, 16}) CHECK(same_bits(forward(threads), want));
-}
-
-TEST_CASE("64 threads with 1000 calls each of one layer get the bits of a call alone") {
-  const std::vector<float> weight = normal_floats(32 * 32, 5), x = normal_floats(7 * 32, 6);
-  const Linear projection(TensorView<const float, 2>(weight.data(), {32, 32}));
-  const MultiHeadAttention layer({.model_dim = 32, .num_heads = 4},
-                                 {projection, projection, projection, projection});
-  const auto forward = [&](std::vector<float>& y) {
-    layer.forward({x.data(), {1, 7, 32}}, {y.data(), {1, 7, 32}}, {.mask = causal()});
-  };
-  std::vector<float> want(x.size());
-  forward(want);
-  std::atomic<int> wrong{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 64; ++t) {
-    threads.emplace_back([&] {
-      std::vector<float> y(x.size());
-      for (int n = 0; n < (quick() ? 50 : 1000); ++n) {
-        std::fill(y.begin(), y.end(), -1.0f);
-        forward(y);
-        if (!same_bits(y, want)) ++wrong;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  CHECK(wrong == 0);
 }
 
 TEST_CASE("a child of fork after a parallel call computes the same bits within 5 seconds" *

@@ -3,7 +3,7 @@
 The linker keeps one copy of a weak function for the whole program. If that copy was compiled for
 AVX-512, the program dies on an AVX2 machine, and no test on an AVX-512 machine sees it. So in every
 archive: weak symbols bear its own ISA in their names, the only strong one is its KernelSet, nothing
-runs before main, and no instruction is of a wider ISA.
+runs before main, and no instruction is of a wider ISA, though some are of its own.
 
 usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ISA=ARCHIVE...
        check_symbols.py --nm NM --objdump OBJDUMP --self-test COMPILER...
@@ -27,6 +27,11 @@ KERNEL_SET = {
     "avx2": "rapt::kernels::kAvx2Kernels",
     "avx512": "rapt::kernels::kAvx512Kernels",
     "neon": "rapt::kernels::kNeonKernels",
+}
+# What an archive must hold: proof that its kernels are of the ISA whose name they bear.
+REQUIRED_CODE = {
+    "x86_64": {"avx2": r"%ymm\d+", "avx512": r"%zmm\d+"},
+    "aarch64": {"neon": r"\bv\d+\.4s\b"},
 }
 # x86 operands and mnemonics that an archive must not hold: the first group of a match is shown.
 FORBIDDEN_CODE = {
@@ -80,9 +85,13 @@ def code_faults(isa, code_text):
 def faults_of(isa, archive, arguments):
     yield from symbol_faults(isa, output_of(arguments.nm, "--demangle", "--format=posix", archive))
     yield from section_faults(output_of(arguments.objdump, "--section-headers", archive))
+    disassemble = ["--disassemble", "--demangle", "--no-show-raw-insn"]
+    code = output_of(arguments.objdump, *disassemble, archive)
     if arguments.cpu == "x86_64" and not (isa == "scalar" and arguments.baseline_avx):
-        disassemble = ["--disassemble", "--demangle", "--no-show-raw-insn"]
-        yield from code_faults(isa, output_of(arguments.objdump, *disassemble, archive))
+        yield from code_faults(isa, code)
+    required = REQUIRED_CODE.get(arguments.cpu, {}).get(isa)
+    if required and not re.search(required, code):
+        yield f"no instruction of {isa}: nothing like {required}"
 
 
 TABLE = "namespace rapt::kernels {{ extern const int {0}[]; const int {0}[] = {{1}}; }}\n"
@@ -97,6 +106,9 @@ SELF_TESTS = [
         TABLE.format("kAvx2Kernels") + "inline void shared() {} void (*volatile use)() = shared;",
         "weak symbol that another object may share: shared()",
     ),
+    ("avx2", TABLE.format("kAvx2Kernels"), "no instruction of avx2"),
+    ("avx512", TABLE.format("kAvx512Kernels"), "no instruction of avx512"),
+    ("neon", TABLE.format("kNeonKernels"), "no instruction of neon"),
     (
         "scalar",
         TABLE.format("kScalarKernels") + "int f(); static volatile int at_start = f();",
@@ -122,7 +134,9 @@ def self_test(arguments):
         source = pathlib.Path(folder, "case.cpp")
         object_file = str(pathlib.Path(folder, "case.o"))
         for isa, text, word in SELF_TESTS:
-            if "asm(" in text and arguments.cpu != "x86_64":
+            foreign = (word or "").startswith("no instruction of") and isa not in REQUIRED_CODE.get(
+                arguments.cpu, {})
+            if foreign or ("asm(" in text and arguments.cpu != "x86_64"):
                 continue
             source.write_text(text + "\n", encoding="utf-8")
             compiler = [*arguments.self_test, "-std=c++20", "-O1", "-c"]

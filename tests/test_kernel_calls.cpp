@@ -23,7 +23,7 @@ constexpr std::int64_t kTokens = 40, kHeads = 4, kDim = 16;
 
 /// A call, and the kernels that it must reach.
 struct Door {
-  const char* name;
+  std::string name;
   std::vector<std::string_view> kernels;
   std::function<void()> call;
 };

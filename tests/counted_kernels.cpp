@@ -48,27 +48,34 @@ struct Counted<kIsa, kIndex, kMember> {
   }
 };
 
-template <Isa kIsa, auto... kMembers>
-const KernelSet* counted() {
-  static_assert(sizeof...(kMembers) == kKernelNames.size());
-  static const KernelSet set = [] {
-    KernelSet made = *kReal<kIsa>;
-    [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
-      ((made.*kMembers = Counted<kIsa, kIndex, kMembers>::call), ...);
-    }
-    (std::make_index_sequence<sizeof...(kMembers)>());
-    return made;
-  }();
-  return &set;
+template <Isa kIsa, std::size_t kIndex, auto kMember>
+void replace(KernelSet& set) {
+  set.*kMember = Counted<kIsa, kIndex, kMember>::call;
 }
 
-/// In the order of kKernelNames.
+template <Isa kIsa>
+KernelSet make_counted() {
+  using K = KernelSet;
+  KernelSet set = *kReal<kIsa>;
+  // In the order of kKernelNames.
+  replace<kIsa, 0, &K::few_rows>(set);
+  replace<kIsa, 1, &K::attend_scratch>(set);
+  replace<kIsa, 2, &K::attend>(set);
+  replace<kIsa, 3, &K::fold>(set);
+  replace<kIsa, 4, &K::sum_weights>(set);
+  replace<kIsa, 5, &K::merge_states>(set);
+  replace<kIsa, 6, &K::merge_results>(set);
+  replace<kIsa, 7, &K::linear_scratch>(set);
+  replace<kIsa, 8, &K::linear>(set);
+  replace<kIsa, 9, &K::normalize>(set);
+  replace<kIsa, 10, &K::rotate>(set);
+  return set;
+}
+
 template <Isa kIsa>
 const KernelSet* counted_set() {
-  using K = KernelSet;
-  return counted<kIsa, &K::few_rows, &K::attend_scratch, &K::attend, &K::fold, &K::sum_weights,
-                 &K::merge_states, &K::merge_results, &K::linear_scratch, &K::linear, &K::normalize,
-                 &K::rotate>();
+  static const KernelSet set = make_counted<kIsa>();
+  return &set;
 }
 
 }  // namespace

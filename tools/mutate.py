@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Puts one plausible fault after the other into a copy of the code and asks whether the suite notices.
+
+The faults are in tests/mutations/*.toml, each an exact replacement of text:
+
+    [[mutation]]
+    what = "a window is held one key short"         what is wrong then, in a few words
+    file = "src/layer/cached_attention.cpp"
+    old = 'of the file, exactly once'
+    new = 'what stands there instead'
+    likely = "cache cascade"                        optional: words of the names of the test files that
+                                                    are run first; by default by the fault's folder
+    tests = ["rapt_isa"]                            optional: meson tests beside the quick suite
+    equivalent = "why no test can notice"           optional: it is not tried
+
+    tools/mutate.py                                 all of them, and docs/notes/mutations.md
+    tools/mutate.py --only window                   those whose words or file contain "window"
+    tools/mutate.py --alive                         those that were alive or did not fit last time
+    tools/mutate.py --texts                         only whether every old text occurs exactly once
+
+The checkout is never changed: the tree is copied to a scratch folder that keeps its build from run to
+run, together with the outcomes, from which the table is written.
+"""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FAULTS = ROOT / "tests/mutations"
+TABLE = ROOT / "docs/notes/mutations.md"
+FIELDS = {"what", "file", "old", "new", "likely", "tests", "equivalent"}
+
+# Kernels as quickly compiled as the rest.
+QUICK_KERNELS = ("src/meson.build", "? '1' : '3'", "? '1' : '1'")
+SETUP = ["-Doptimization=1", "-Dtests=enabled", "-Dtools=enabled", "-Dbenchmarks=disabled",
+         "-Dexamples=disabled"]
+TARGETS = ["tests/rapt_tests", "tests/rapt_allocation_tests", "tests/fuzz_differential", "tools/rapt",
+           "tests/print_active_isa"]
+
+# The test files that notice most of a folder's faults, by words of their names.
+LIKELY = {
+    "src/core": "errors aligned",
+    "src/dispatch": "isa",
+    "src/driver": "plan attention threads ragged paged",
+    "src/io": "npy safetensors file",
+    "src/kernels": "kernels few_rows attention_bits attention_rows",
+    "src/layer": "cache cached context layer embedding",
+}
+
+
+class WrongText(Exception):
+    """An old text that does not occur exactly once."""
+
+
+def faults():
+    """All of the list, in order."""
+    found = []
+    for path in sorted(FAULTS.glob("*.toml")):
+        for fault in tomllib.loads(path.read_text())["mutation"]:
+            if unknown := fault.keys() - FIELDS:
+                sys.exit(f"{path.name}: {fault.get('what')}: unknown {', '.join(unknown)}")
+            found.append(fault)
+    names = [fault["what"] for fault in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        sys.exit(f"twice in the list: {', '.join(twice)}")
+    return found
+
+
+def replaced(tree, name, old, new):
+    """The text of a file with the one occurrence of `old` replaced."""
+    path = tree / name
+    text = path.read_text() if path.exists() else ""
+    if text.count(old) != 1 or old == new:
+        raise WrongText(f"{name}: the old text occurs {text.count(old)} times, not once: {old!r}")
+    return text.replace(old, new)
+
+
+def copy_tree(tree):
+    """Brings the copy up to date; files that did not change keep their times, and so their builds."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    for path in [path for path in tree.rglob("*") if path.is_file()]:
+        name = str(path.relative_to(tree))
+        if not name.startswith("build/") and name not in names:
+            path.unlink()
+    for name in names:
+        there = tree / name
+        wanted = (ROOT / name).read_bytes()
+        if name == QUICK_KERNELS[0]:
+            wanted = replaced(ROOT, *QUICK_KERNELS).encode()
+        if not there.exists() or there.read_bytes() != wanted:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(wanted)
+            shutil.copymode(ROOT / name, there)
+
+
+class Build:
+    """The copy, its build, and its checks."""
+
+    def __init__(self, scratch, jobs, seconds):
+        self.tree, self.jobs, self.seconds = scratch / "tree", jobs, seconds
+        self.environment = {k: v for k, v in os.environ.items() if k != "RAPT_ISA"}
+        self.environment["RAPT_TEST_LEVEL"] = "quick"
+        self.tree.mkdir(parents=True, exist_ok=True)
+        copy_tree(self.tree)
+        if not (self.tree / "build/build.ninja").exists():
+            self.run(["meson", "setup", "build", *SETUP], 600, check=True)
+
+    def run(self, command, seconds, check=False):
+        """The exit status, or "time", and the output. What runs too long ends with its children."""
+        process = subprocess.Popen(command, cwd=self.tree, env=self.environment, text=True,
+                                   errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            return "time", output
+        if check and process.returncode != 0:
+            sys.exit(f"{' '.join(command)}\n{output}")
+        return process.returncode, output
+
+    def compile(self):
+        """The compiler's words when the build fails."""
+        status, output = self.run(["ninja", "-C", "build", f"-j{self.jobs}", *TARGETS], 1800)
+        return "" if status == 0 else output
+
+    def checks(self, likely, tests):
+        """(name, command) of each, those that probably notice first."""
+        near = ",".join(f"*test_*{word}*" for word in likely.split())
+        doctest = ["build/tests/rapt_tests", "--abort-after=1", "--no-version"]
+        if near:
+            yield "rapt_tests", [*doctest, f"--source-file={near}"]
+        for test in tests:
+            yield test, ["meson", "test", "-C", "build", "--no-rebuild", test]
+        yield "rapt_tests", [*doctest, f"--source-file-exclude={near}"]
+        yield "allocations", ["build/tests/rapt_allocation_tests", "--abort-after=1", "--no-version"]
+        yield "fuzz_differential", ["build/tests/fuzz_differential", "1", "300"]
+
+    def first_failure(self, likely, tests):
+        """Which check fails and how, or nothing."""
+        for name, command in self.checks(likely, tests):
+            status, output = self.run(command, self.seconds)
+            if status != 0:
+                return f"{name}: {told_by(status, output)}"
+        return ""
+
+
+def told_by(status, output):
+    """The test case that failed, or how the process ended."""
+    end = "too slow" if status == "time" else ""
+    if isinstance(status, int) and status < 0:
+        end = signal.Signals(-status).name
+    case = re.search(r"^TEST CASE: +(.*(?:\n  \S.*)*)", output, re.MULTILINE)
+    if case:
+        words = " ".join(case.group(1).split())
+        return f"{words} ({end})" if end else words
+    return end or f"exit {status}"
+
+
+def outcome_of(build, fault):
+    """killed by what, alive, or what is wrong with the list."""
+    try:
+        changed = replaced(build.tree, fault["file"], fault["old"], fault["new"])
+    except WrongText as wrong:
+        return {"outcome": "does not fit", "by": str(wrong)}
+    path = build.tree / fault["file"]
+    original = path.read_text()
+    path.write_text(changed)
+    try:
+        if build.compile():
+            return {"outcome": "does not build", "by": ""}
+        folder = "/".join(fault["file"].split("/")[:2])
+        by = build.first_failure(fault.get("likely", LIKELY[folder]), fault.get("tests", []))
+        return {"outcome": "killed" if by else "alive", "by": by}
+    finally:
+        path.write_text(original)
+
+
+def commit():
+    """The commit that the checkout is at, and whether it holds more than that."""
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True,
+                              check=True).stdout.strip()
+    changed = git("status", "--porcelain", "--", "src", "tests")
+    return git("rev-parse", "--short", "HEAD") + (" and changes" if changed else "")
+
+
+def write_table(outcomes, list_of_faults):
+    """docs/notes/mutations.md."""
+    rows, counts = [], {"killed": 0, "alive": 0, "equivalent": 0, "not tried": 0}
+    for fault in list_of_faults:
+        result = outcomes.get(key_of(fault), {"outcome": "not tried", "by": ""})
+        if "equivalent" in fault:
+            result = {"outcome": "equivalent", "by": fault["equivalent"]}
+        counts[result["outcome"]] = counts.get(result["outcome"], 0) + 1
+        place = fault["file"].removeprefix("src/")
+        by = result["by"].replace("|", "\\|")
+        rows.append(f"| {fault['what']} | {place} | {result['outcome']} | {by} |")
+    real = counts["killed"] + counts["alive"]
+    share = 100.0 * counts["killed"] / real if real else 0.0
+    last = max((result["at"] for result in outcomes.values()), default="never")
+    when, at = last.split(" ", 1) if " " in last else (last, "")
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text(f"""# Faults that the suite was given
+
+Written by [`tools/mutate.py`](../../tools/mutate.py) on {when} at {at}: one fault of
+[`tests/mutations/`](../../tests/mutations) at a time, against the quick suite (`RAPT_TEST_LEVEL=quick`: `rapt_tests`,
+`rapt_allocation_tests`, `fuzz_differential 1 300`, and the tests that a fault names) until its first failure.
+
+{len(list_of_faults)} faults: {", ".join(f"{count} {name}" for name, count in counts.items() if count)}.
+Of those that are not equivalent and were tried, {share:.1f} % are killed.
+
+| fault | file | outcome | by, or why not |
+|---|---|---|---|
+""" + "\n".join(rows) + "\n")
+
+
+def key_of(fault):
+    """What an outcome is of."""
+    return "\n".join([fault["what"], fault["file"], fault["old"], fault["new"]])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="faults whose words or file contain this")
+    parser.add_argument("--alive", action="store_true", help="faults that were not killed last time")
+    parser.add_argument("--texts", action="store_true", help="only hold the texts against the files")
+    parser.add_argument("--scratch", type=pathlib.Path,
+                        default=pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "rapt-mutations")
+    parser.add_argument("--jobs", type=int, default=2, help="of the build")
+    parser.add_argument("--seconds", type=int, default=300, help="that one check may take")
+    options = parser.parse_args()
+
+    everything = faults()
+    wrong = 0
+    for fault in everything:
+        try:
+            replaced(ROOT, fault["file"], fault["old"], fault["new"])
+        except WrongText as error:
+            print(f"{fault['what']}: {error}")
+            wrong += 1
+    if options.texts or wrong:
+        print(f"{len(everything)} faults, {wrong} do not fit")
+        return 1 if wrong else 0
+
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    kept = options.scratch / "outcomes.json"
+    outcomes = json.loads(kept.read_text()) if kept.exists() else {}
+    chosen = [fault for fault in everything
+              if "equivalent" not in fault and options.only in f"{fault['what']} {fault['file']}"
+              and not (options.alive and outcomes.get(key_of(fault), {}).get("outcome") == "killed")]
+    build = Build(options.scratch, options.jobs, options.seconds)
+    if words := build.compile():
+        sys.exit(words)
+    stamp = f"{datetime.date.today()} commit {commit()}"
+    for fault in chosen:
+        began = time.monotonic()
+        result = outcome_of(build, fault)
+        outcomes[key_of(fault)] = {**result, "at": stamp}
+        kept.write_text(json.dumps(outcomes, indent=1))
+        print(f"{time.monotonic() - began:5.0f} s  {result['outcome']:12s} {fault['what']}"
+              f"{'  <- ' if result['by'] else ''}{result['by'][:90]}", flush=True)
+    write_table(outcomes, everything)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,7 @@ The faults are in tests/mutations/*.toml, each an exact replacement of text:
     likely = "cache cascade"                        optional: words of the names of the test files that
                                                     are run first; by default by the fault's folder
     tests = ["rapt_isa"]                            optional: meson tests beside the quick suite
+    race = true                                     optional: rapt_race_tests under ThreadSanitizer
     equivalent = "why no test can notice"           optional: it is not tried
 
     tools/mutate.py                                 all of them, and docs/notes/mutations.md
@@ -37,14 +38,16 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FAULTS = ROOT / "tests/mutations"
 TABLE = ROOT / "docs/notes/mutations.md"
-FIELDS = {"what", "file", "old", "new", "likely", "tests", "equivalent"}
+FIELDS = {"what", "file", "old", "new", "likely", "tests", "race", "equivalent"}
 
 # Kernels as quickly compiled as the rest.
 QUICK_KERNELS = ("src/meson.build", "? '1' : '3'", "? '1' : '1'")
 SETUP = ["-Doptimization=1", "-Dtests=enabled", "-Dtools=enabled", "-Dbenchmarks=disabled",
          "-Dexamples=disabled"]
-TARGETS = ["tests/rapt_tests", "tests/rapt_allocation_tests", "tests/fuzz_differential", "tools/rapt",
-           "tests/print_active_isa"]
+TSAN = ["-Db_sanitize=thread", "-Db_lundef=false"]
+RACES = "tests/rapt_race_tests"
+# What the meson tests that a fault may name need.
+TESTED = ["tools/rapt", "tests/print_active_isa"]
 
 # The test files that notice most of a folder's faults, by words of their names.
 LIKELY = {
@@ -91,7 +94,7 @@ def copy_tree(tree):
     names = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
     for path in [path for path in tree.rglob("*") if path.is_file()]:
         name = str(path.relative_to(tree))
-        if not name.startswith("build/") and name not in names:
+        if not name.startswith(("build/", "build-tsan/")) and name not in names:
             path.unlink()
     for name in names:
         there = tree / name
@@ -104,17 +107,24 @@ def copy_tree(tree):
             shutil.copymode(ROOT / name, there)
 
 
+class DoesNotBuild(Exception):
+    """With the compiler's words."""
+
+
 class Build:
     """The copy, its build, and its checks."""
 
-    def __init__(self, scratch, jobs, seconds):
-        self.tree, self.jobs, self.seconds = scratch / "tree", jobs, seconds
+    def __init__(self, scratch, options):
+        self.tree, self.jobs, self.seconds = scratch / "tree", options.jobs, options.seconds
+        self.near = options.near
         self.environment = {k: v for k, v in os.environ.items() if k != "RAPT_ISA"}
         self.environment["RAPT_TEST_LEVEL"] = "quick"
         self.tree.mkdir(parents=True, exist_ok=True)
         copy_tree(self.tree)
         if not (self.tree / "build/build.ninja").exists():
             self.run(["meson", "setup", "build", *SETUP], 600, check=True)
+        if not (self.tree / "build-tsan/build.ninja").exists():
+            self.run(["meson", "setup", "build-tsan", *SETUP, *TSAN], 600, check=True)
 
     def run(self, command, seconds, check=False):
         """The exit status, or "time", and the output. What runs too long ends with its children."""
@@ -131,27 +141,35 @@ class Build:
             sys.exit(f"{' '.join(command)}\n{output}")
         return process.returncode, output
 
-    def compile(self):
-        """The compiler's words when the build fails."""
-        status, output = self.run(["ninja", "-C", "build", f"-j{self.jobs}", *TARGETS], 1800)
+    def compile(self, *targets, folder="build"):
+        """The compiler's words when the build of targets fails."""
+        status, output = self.run(["ninja", "-C", folder, f"-j{self.jobs}", *targets], 1800)
         return "" if status == 0 else output
 
-    def checks(self, likely, tests):
-        """(name, command) of each, those that probably notice first."""
+    def checks(self, likely, tests, race):
+        """(targets, command) of each, those that probably notice first."""
         near = ",".join(f"*test_*{word}*" for word in likely.split())
-        doctest = ["build/tests/rapt_tests", "--abort-after=1", "--no-version"]
-        if near:
-            yield "rapt_tests", [*doctest, f"--source-file={near}"]
+        doctest = ["--abort-after=1", "--no-version"]
+        suite, allocations = "tests/rapt_tests", "tests/rapt_allocation_tests"
+        fuzz = "tests/fuzz_differential"
+        if race:
+            yield [RACES], [f"build-tsan/{RACES}", *doctest]
+        yield [suite], [f"build/{suite}", *doctest, f"--source-file={near}"]
         for test in tests:
-            yield test, ["meson", "test", "-C", "build", "--no-rebuild", test]
-        yield "rapt_tests", [*doctest, f"--source-file-exclude={near}"]
-        yield "allocations", ["build/tests/rapt_allocation_tests", "--abort-after=1", "--no-version"]
-        yield "fuzz_differential", ["build/tests/fuzz_differential", "1", "300"]
+            yield TESTED, ["meson", "test", "-C", "build", "--no-rebuild", test]
+        if self.near:
+            return
+        yield [suite], [f"build/{suite}", *doctest, f"--source-file-exclude={near}"]
+        yield [allocations], [f"build/{allocations}", *doctest]
+        yield [fuzz], [f"build/{fuzz}", "1", "300"]
 
-    def first_failure(self, likely, tests):
-        """Which check fails and how, or nothing."""
-        for name, command in self.checks(likely, tests):
+    def first_failure(self, likely, tests, race):
+        """Which check fails and how, or nothing. Throws DoesNotBuild."""
+        for targets, command in self.checks(likely, tests, race):
+            if words := self.compile(*targets, folder="build-tsan" if targets == [RACES] else "build"):
+                raise DoesNotBuild(words)
             status, output = self.run(command, self.seconds)
+            name = command[-1] if command[0] == "meson" else pathlib.Path(command[0]).name
             if status != 0:
                 return f"{name}: {told_by(status, output)}"
         return ""
@@ -160,6 +178,8 @@ class Build:
 def told_by(status, output):
     """The test case that failed, or how the process ended."""
     end = "too slow" if status == "time" else ""
+    if "WARNING: ThreadSanitizer: data race" in output:
+        return "ThreadSanitizer: data race"
     if isinstance(status, int) and status < 0:
         end = signal.Signals(-status).name
     case = re.search(r"^TEST CASE: +(.*(?:\n  \S.*)*)", output, re.MULTILINE)
@@ -179,11 +199,12 @@ def outcome_of(build, fault):
     original = path.read_text()
     path.write_text(changed)
     try:
-        if build.compile():
-            return {"outcome": "does not build", "by": ""}
         folder = "/".join(fault["file"].split("/")[:2])
-        by = build.first_failure(fault.get("likely", LIKELY[folder]), fault.get("tests", []))
+        by = build.first_failure(fault.get("likely", LIKELY[folder]), fault.get("tests", []),
+                                 fault.get("race", False))
         return {"outcome": "killed" if by else "alive", "by": by}
+    except DoesNotBuild as words:
+        return {"outcome": "does not build", "by": str(words)[-300:]}
     finally:
         path.write_text(original)
 
@@ -238,6 +259,7 @@ def main():
     parser.add_argument("--only", default="", help="faults whose words or file contain this")
     parser.add_argument("--alive", action="store_true", help="faults that were not killed last time")
     parser.add_argument("--texts", action="store_true", help="only hold the texts against the files")
+    parser.add_argument("--near", action="store_true", help="only run the tests that probably notice")
     parser.add_argument("--scratch", type=pathlib.Path,
                         default=pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "rapt-mutations")
     parser.add_argument("--jobs", type=int, default=2, help="of the build")
@@ -262,8 +284,8 @@ def main():
     chosen = [fault for fault in everything
               if "equivalent" not in fault and options.only in f"{fault['what']} {fault['file']}"
               and not (options.alive and outcomes.get(key_of(fault), {}).get("outcome") == "killed")]
-    build = Build(options.scratch, options.jobs, options.seconds)
-    if words := build.compile():
+    build = Build(options.scratch, options)
+    if words := build.compile("tests/rapt_tests"):
         sys.exit(words)
     stamp = f"{datetime.date.today()} commit {commit()}"
     for fault in chosen:

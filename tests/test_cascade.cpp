@@ -207,6 +207,33 @@ TEST_CASE("the caller's pages that sequences share give the bits of pages of the
   }
 }
 
+TEST_CASE("pages with the same keys and values of their own are not shared") {
+  constexpr std::int64_t kPages = 20, kPageSize = 64, kLength = 600;
+  const std::vector<float> q = normal_floats(3 * kHeads * kDim, 41);
+  const std::vector<float> k = normal_floats(kPageSize * 2 * kDim, 42);  // of every page
+  const std::vector<float> v = normal_floats(kPages * kPageSize * 2 * kValueDim, 43);
+  std::vector<std::int32_t> table;
+  for (std::int32_t s = 0; s < 3; ++s) {
+    for (std::int32_t p = 0; p < 10; ++p) table.push_back((7 * s + p) % kPages);
+  }
+  const std::vector<std::int64_t> lens(3, kLength), rows{0, 1, 2, 3};
+  PagedKeyValues pages{.k = {k.data(), {kPages, kPageSize, 2, kDim}, {0, 2 * kDim, kDim, 1}},
+                       .v = {v.data(), {kPages, kPageSize, 2, kValueDim}},
+                       .table = TensorView<const std::int32_t, 2>(table.data(), {3, 10})};
+  std::vector<float> want(3 * kHeads * kValueDim), got(want.size());
+  const std::int64_t own[] = {0, 1};
+  for (std::int64_t s = 0; s < 3; ++s) {  // each in a call of its own
+    PagedKeyValues alone = pages;
+    alone.table.narrow = pages.table.narrow.sliced(0, s, 1);
+    alone.kv_lens = {&lens[0], 1};
+    attention({q.data() + s * kHeads * kDim, {1, kHeads, kDim}}, alone, own,
+              {want.data() + s * kHeads * kValueDim, {1, kHeads, kValueDim}}, {});
+  }
+  pages.kv_lens = lens;
+  attention({q.data(), {3, kHeads, kDim}}, pages, rows, {got.data(), {3, kHeads, kValueDim}}, {});
+  CHECK(same_bits(got, want));
+}
+
 TEST_CASE("sequences with the same pages are a group over whole key blocks") {
   const Made two({{1, 700, 600}, {3, 650, 600}, {1, 700, 0}});
   REQUIRE(two.found);

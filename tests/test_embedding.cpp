@@ -96,6 +96,8 @@ TEST_CASE("a table or result that does not fit is refused") {
   CHECK(spoilt([](Lookup& l) { l.y.strides[0] = 15; }) ==
         "y: the stride 15 of dimension 0 makes elements share memory");
   CHECK(spoilt([](Lookup& l) { l.y.data = l.memory.data() + 150; }) == "y: overlaps table");
+  CHECK(spoilt([](Lookup& l) { l.y.data = reinterpret_cast<float*>(l.ids.data()); }) ==
+        "y: overlaps ids");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // .npy: what is written comes back, every type is widened, every malformed file is an error.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -177,6 +178,19 @@ TEST_CASE("a written npy file has the bytes that NumPy writes") {
   check({3}, "(3,)");
   check({1, 3}, "(1, 3)");
   check({3, 1, 1}, "(3, 1, 1)");
+}
+
+TEST_CASE("an npy header that ends where data may begin is written without a line of spaces") {
+  const TemporaryDirectory directory;
+  const std::vector<float> values(100, 1.0f);
+  std::vector<std::int64_t> shape(21, 1);  // a header of 127 bytes
+  for (const std::size_t line : {std::size_t{128}, std::size_t{128}, std::size_t{192}}) {
+    write_npy(directory.path("a.npy"), values.data(), shape);
+    std::size_t count = 1;
+    for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
+    CHECK(read_file(directory.path("a.npy")).size() == line + 4 * count);
+    *std::find(shape.begin(), shape.end(), 1) = 10;  // a byte more
+  }
 }
 
 TEST_CASE("npy versions 1 to 3, both quotes and any order of keys are read") {

@@ -208,7 +208,8 @@ TEST_CASE("a safetensors header length beyond the file or the limit is an error 
 TEST_CASE("names from a safetensors file are escaped in errors") {
   const std::string name = R"(\u001b[31m\u202e\"\\)" + repeated("x", 1000);
   check_malformed({{"{\"" + name + "\":1}", "1", R"("\x1b[31m\xe2\x80\xae\"\\xxx)"},
-                   {"{\"" + name + "\":{}}", "\"\\u001b", R"(xxx...": has no)"}});
+                   {"{\"" + name + "\":{}}", "\"\\u001b", R"(xxx...": has no)"},
+                   {"{\"~\x7f\":1}", "1", R"("~\x7f" must be an object)"}});
 }
 
 TEST_CASE("safetensors tensors of every float type are widened exactly, in the order of the data") {

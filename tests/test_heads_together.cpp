@@ -194,6 +194,9 @@ TEST_CASE("heads of tokens together: score options and outputs beside out") {
   check_tokens(spec);
   spec.qk_norm_keys = true;
   check_tokens(spec);
+  spec.qk_norm_keys = false;
+  spec.rope_rotate_keys = true;
+  check_tokens(spec);
   spec = decoding_tokens(2, 32, 32);
   spec.weights = true;
   spec.weight_sums = WeightSums::per_kv_head;

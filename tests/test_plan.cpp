@@ -162,6 +162,30 @@ bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
 
 }  // namespace
 
+TEST_CASE("an item that ends inside of a query's heads has the last key of that query") {
+  for (const std::int64_t group : {2, 3, 5, 7}) {
+    for (std::int64_t q_len = 257; q_len < 560; ++q_len) {
+      const std::vector<PlanSequence> causal{{q_len, q_len, -kUnlimited, 1}};
+      const PlanProblem problem{.kv_heads = 1,
+                                .group = group,
+                                .head_dim = 64,
+                                .value_dim = 64,
+                                .can_split_keys = false,
+                                .sequences = causal};
+      for (const int threads : {5, 40}) {
+        Plan plan;
+        make_plan(problem, {.rows = 8, .columns = 32, .query_rows = 64}, threads, plan);
+        REQUIRE(!plan.items.empty());
+        for (const WorkItem& item : plan.items) {
+          const std::int64_t last = item.row_begin + item.rows - 1;
+          CHECK_MESSAGE(item.block_end == blocks_of(problem, 0, last).last, "group ", group,
+                        " q_len ", q_len, " threads ", threads);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
   Plan plan;  // One for all: what an earlier problem left in it must not matter.
   for (std::uint64_t seed = 0; seed < (quick() ? 300u : 2000u); ++seed) {

@@ -69,6 +69,9 @@ std::vector<Spec> specs_to_share() {
   decode.alibi_slope = 0.001f;
   decode.sink = 2.0f;
   specs.push_back(decode);
+  // Weights of keys that no thread has a block of.
+  decode.weights = true;
+  specs.push_back(decode);
   return specs;
 }
 

@@ -1,0 +1,79 @@
+"""The CPU is asked for exactly the features that an ISA's kernels are compiled with.
+
+usage: check_cpu_features.py PROJECT_ROOT
+       check_cpu_features.py --self-test
+
+A predicate that asks for less lets kernels run where they are illegal instructions, on processors that
+no machine of the project's is. It may ask by __builtin_cpu_supports() alone, which also looks at whether
+the operating system saves a feature's registers.
+"""
+import pathlib
+import re
+import sys
+
+SUPPORTS = r'__builtin_cpu_supports\("(\w+)"\) != 0'
+
+
+def flags_of(meson_build):
+    """{isa: features} of x86-64, from the table of compiler flags."""
+    table = re.search(r"'x86_64': \{(.*?)\n  \}", meson_build, re.DOTALL).group(1)
+    entries = re.findall(r"'(\w+)': \[([^\]]*)\]", table)
+    return {isa: set(re.findall(r"'-m(\w+)'", flags)) for isa, flags in entries if "-m" in flags}
+
+
+def predicates_of(source):
+    """{isa: what its predicate returns}, of the part for x86-64."""
+    part = source.split("#if defined(__x86_64__)")[1].split("#endif")[0]
+    return dict(re.findall(r"bool cpu_has_(\w+)\(\) noexcept \{(.*?)\n\}", part, re.DOTALL))
+
+
+def features_of(isa, predicates):
+    """What a predicate asks for, by others too; None when it asks in any other way."""
+    body = predicates[isa]
+    features = set(re.findall(SUPPORTS, body))
+    for other in re.findall(r"cpu_has_(\w+)\(\)", body):
+        features |= features_of(other, predicates) or set()
+    terms = re.fullmatch(r"\s*return (.*);", body, re.DOTALL)
+    asks = terms and all(re.fullmatch(SUPPORTS + r"|cpu_has_\w+\(\)", term.strip())
+                         for term in terms.group(1).split("&&"))
+    return features if asks else None
+
+
+def failures(meson_build, source):
+    """A line for each ISA whose predicate is not its flags."""
+    predicates = predicates_of(source)
+    for isa, flags in flags_of(meson_build).items():
+        features = features_of(isa, predicates) if isa in predicates else set()
+        if features is None:
+            yield f"{isa}: its predicate is more than __builtin_cpu_supports() of features"
+        elif features != flags:
+            yield f"{isa}: flags {sorted(flags)}, asked for {sorted(features)}"
+
+
+def self_test():
+    """Each kind of mistake is told from what is right."""
+    build = "  'x86_64': {\n    'scalar': [],\n    'wide': ['-mwide', '-mfma'],\n  },\n"
+    right = ('#if defined(__x86_64__)\nbool cpu_has_wide() noexcept {\n  return '
+             '__builtin_cpu_supports("wide") != 0 &&\n         __builtin_cpu_supports("fma") != 0;\n}\n#endif')
+    assert not list(failures(build, right)), "what is right is refused"
+    wrong = [right.replace(' &&\n         __builtin_cpu_supports("fma") != 0', ""),
+             right.replace(' &&\n', ' ||\n'),
+             right.replace("  return ", '  asm("cpuid");\n  return '),
+             right.replace("cpu_has_wide", "cpu_has_narrow")]
+    for text in wrong:
+        assert text != right and list(failures(build, text)), f"accepted:\n{text}"
+
+
+def main():
+    if sys.argv[1] == "--self-test":
+        self_test()
+        return 0
+    root = pathlib.Path(sys.argv[1])
+    found = list(failures((root / "src/meson.build").read_text(),
+                          (root / "src/dispatch/cpu_features.cpp").read_text()))
+    print("\n".join(found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -137,6 +137,18 @@ TEST_CASE("forks in one call have the bits of sequences with pages of their own"
   AttentionOptions rotated{.mask = causal(), .softmax_scale = 2.0f};
   rotated.rope.table = table;
   rotated.rope.rotate_keys = false;
+  const std::int64_t q_rows = row_offsets().back();
+  const auto count = static_cast<std::size_t>(q_rows * kHeads);
+  const std::vector<float> m = normal_floats(count, 60), l(count, 3.0f);
+  const std::vector<float> o = normal_floats(count * kValueDim, 61);
+  AttentionOptions going_on{.mask = causal()};
+  going_on.state_in = {{m.data(), {1, kHeads, q_rows}},
+                       {l.data(), {1, kHeads, q_rows}},
+                       {o.data(), {1, kHeads, q_rows, kValueDim}}};
+  constexpr std::int64_t kLongest = 730;
+  const std::vector<float> bias = normal_floats(static_cast<std::size_t>(q_rows * kLongest), 62);
+  AttentionOptions biased{.mask = causal()};
+  biased.bias = {bias.data(), {1, 1, q_rows, kLongest}};
   const std::vector<AttentionOptions> all{
       {.mask = causal()},
       {.mask = causal(), .soft_cap = 20.0f, .sinks = sinks},
@@ -145,6 +157,8 @@ TEST_CASE("forks in one call have the bits of sequences with pages of their own"
       {.mask = causal().with_prefix(300)},
       {.mask = causal().windowed(650, 40).with_prefix(900)},
       {.mask = causal(), .alibi_slopes = slopes},
+      going_on,
+      biased,
   };
   for (const bool poisoned : {false, true}) {
     if (poisoned) {

@@ -185,6 +185,10 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
   CHECK(contains(sentence_of([&] { Linear({p.weight.data(), {5, -1}}); }), "weight"));
   CHECK(contains(sentence_of([&] { Linear({nullptr, {5, 8}}); }), "weight"));
   CHECK(contains(sentence_of([&] { Linear(p.weight_view(), p.x); }), "bias"));
+  CHECK(contains(sentence_of([&] {
+                   Linear::from_heads({p.weight.data(), {1, 8, 5}}, p.x);
+                 }),
+                 "bias: length 24"));
   CHECK(contains(sentence_of([&] { Linear::from_heads({p.weight.data(), {1, 0, 5}}); }), "weight"));
 
   CHECK(contains(sentence_of([&] { Linear().forward(p.x_view(), y_view); }), "empty"));

@@ -98,6 +98,30 @@ TEST_CASE("apply_rope in place has the bits of apply_rope into another buffer") 
   }
 }
 
+TEST_CASE("positions of one sequence hold for all of a batch, up to the table's last row") {
+  const RopeTable table(Rope::half, {.rotary_dims = 8, .positions = 5});
+  Rows rows(2, 2, 3, 10);
+  // Those of a second sequence are there, and are nobody's.
+  const std::vector<std::int64_t> positions{2, 3, 4, 0, 0, 0}, of_both{2, 3, 4, 2, 3, 4};
+  const std::vector<float> want = plainly_rotated(rows, table, of_both);
+  std::vector<float> first(rows.x.size(), kUntouched), each(first);
+  apply_rope(rows.view(rows.x), rows.view(first), table, 2);
+  CHECK(same_bits(first, want));
+  apply_rope(rows.view(rows.x), rows.view(each), table,
+             TensorView<const std::int64_t, 2>(positions.data(), {1, 3}, {3, 1}));
+  CHECK(same_bits(each, want));
+
+  Spec spec;
+  spec.shape = {.batch = 2, .q_len = 3, .kv_len = 3};
+  spec.rope = Rope::half;
+  Problem one(spec), both(spec);
+  one.options.rope.q_positions = {positions.data(), {1, 3}, {3, 1}};
+  one.options.rope.k_positions = one.options.rope.q_positions;
+  both.options.rope.q_positions = {of_both.data(), {2, 3}};
+  both.options.rope.k_positions = both.options.rope.q_positions;
+  CHECK(same_bits(run(attention, one), run(attention, both)));
+}
+
 TEST_CASE("rotating on the way has the bits of rotating q and k before") {
   for (const Rope style : {Rope::half, Rope::interleaved}) {
     Spec spec;
@@ -225,6 +249,8 @@ TEST_CASE("wrong rope options of attention are errors that name them") {
   };
   check("query position -2 of sequence 0", [](Problem& p) { p.options.mask = causal(-2); });
   check("query position 2000 of sequence 0", [](Problem& p) { p.options.mask = causal(2000); });
+  // The last of three.
+  check("query position 1008 of sequence 0", [](Problem& p) { p.options.mask = causal(1006); });
   check("key position 4", [](Problem& p) {
     p.options.rope.table.cos.shape[0] = 4;
     p.options.rope.table.sin.shape[0] = 4;

@@ -60,6 +60,20 @@ TEST_CASE("the buckets of T5 are those of its published code") {
   CHECK(t5_bucket(std::numeric_limits<std::int64_t>::max(), {}) == 31);
 }
 
+TEST_CASE("a border of T5's buckets that is a whole number is met exactly") {
+  // Distances exact * 2^i of a largest one of exact * 2^doublings; of each its place in integers.
+  for (std::int64_t exact = 1; exact < 40; ++exact) {
+    for (int doublings = 1; doublings < 12; ++doublings) {
+      const T5Buckets config{
+          .buckets = 2 * exact, .max_distance = exact << doublings, .bidirectional = false};
+      for (int i = 0; i < doublings; ++i) {
+        CHECK_MESSAGE(t5_bucket(-(exact << i), config) == exact + i * exact / doublings, "exact ",
+                      exact, " doublings ", doublings, " i ", i);
+      }
+    }
+  }
+}
+
 TEST_CASE("T5's bias by distance gives the bits of the whole matrix") {
   constexpr std::int64_t kHeads = 3, kQLen = 37, kKvLen = 290, kDim = 16;
   const std::vector<float> table = normal_floats(32 * kHeads, 5);

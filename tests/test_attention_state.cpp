@@ -81,6 +81,28 @@ Outputs run_in_parts(const Problem& problem, std::vector<std::int64_t> borders) 
 
 }  // namespace
 
+TEST_CASE("the maximum in a state leaves out scores that are NaN, wherever they stand") {
+  for (const std::int64_t q_len : {1, 5, 40}) {
+    for (const std::int64_t place : {0, 3, 17, 40, 255, 299}) {
+      Spec spec;
+      spec.shape = {.q_len = q_len, .kv_len = 300, .head_dim = 16, .value_dim = 16};
+      spec.state_out = true;
+      spec.lse = true;
+      for (const bool mask : {false, true}) {
+        if (mask) spec.bool_mask = MaskMeaning::keep;
+        Problem problem(spec);
+        problem.k(0, 0, place, 3) = kNaN;
+        const Outputs want = run(reference::attention, problem);
+        for (const Isa isa : available_isas()) {
+          const ForcedIsa forced(isa);
+          CHECK_MESSAGE(same_bits(run(attention, problem), want), isa_name(isa), ": q_len ", q_len,
+                        " NaN at ", place, " mask ", mask);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("going on from a state at the border of a key block gives the bits of one call") {
   std::vector<Spec> specs(5, state_spec());
   specs[0].mask = causal(690);

@@ -162,6 +162,8 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
       {[&] { attend(q, a, 11, {}); }, {"queries.rows: offset 11 at 1", "10 rows"}},
       {[&] { attend(tokens.queries(0, 60), a, 60, {}); },
        {"q: q_len 60 of sequence 0", "its length 50"}},
+      {[&] { attend(tokens.queries(0, 51), a, 51, {}); },
+       {"q: q_len 51 of sequence 0", "its length 50"}},
       {[&] { attend(q, a, 10, {.mask = causal(3)}); }, {"mask: query_offset 3"}},
       {[&] { attend(q, a, 10, {.mask = causal(offsets)}); },
        {"mask.query_offsets: 1 offset cannot"}},

@@ -9,7 +9,7 @@
 
 namespace rapt::test {
 
-TEST_CASE("a fork at any place of a page leaves its parent's keys and values alone") {
+TEST_CASE("a fork at any place of a page and its parent leave each other's keys and values alone") {
   const StreamTokens tokens({.tokens = 200, .seed = 3}), others({.tokens = 200, .seed = 4});
   const AttentionOptions options{.mask = causal()};
   for (const std::int64_t length : {1, 2, 63, 64, 65, 66, 127, 128, 129}) {
@@ -24,7 +24,11 @@ TEST_CASE("a fork at any place of a page leaves its parent's keys and values alo
     const std::int64_t pages = cache.usage().pages_used;
 
     cache.append(child, others.keys(0, 70), others.values_of(0, 70));
+    StreamOutputs child_before(others.stream), child_after(others.stream);
+    attend_last(cache, child, others, 0, 70, options, child_before);
     feed(cache, parent, tokens, length, length + 1, 1, options, got);
+    attend_last(cache, child, others, 0, 70, options, child_after);
+    CHECK(child_before == child_after);
     for (std::int64_t h = 0; h < tokens.stream.heads; ++h) {
       const auto at = static_cast<std::size_t>(h * tokens.stream.tokens + length);
       CHECK(got.lse[at] == want.lse[at]);

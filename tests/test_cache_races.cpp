@@ -30,7 +30,7 @@ TEST_CASE("sequences that threads fork, grow, roll back and remove leave no page
   std::vector<std::thread> threads;
   for (int t = 0; t < 6; ++t) {
     threads.emplace_back([&, t] {
-      for (int n = 0; n < (quick() ? 200 : 3000); ++n) {
+      for (int n = 0; n < (quick() ? 1000 : 10000); ++n) {
         const std::int64_t own = n % 5 == 0 ? cache.add() : cache.fork(parent);
         const std::int64_t had = cache.length(own), count = 1 + (n * 7 + t) % kTokens;
         cache.append(own, tokens(floats, count), tokens(floats, count));

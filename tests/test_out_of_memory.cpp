@@ -155,4 +155,34 @@ TEST_CASE("an allocation that fails in a layer over a cache leaves the cache as 
   CHECK(unchanged);
 }
 
+TEST_CASE("an allocation that fails in append leaves sequences and pages as they were") {
+  const std::vector<float> floats(32 * 8, 1.0f);
+  const TensorView<const float, 3> page(floats.data(), {1, 32, 8});
+  for (const std::int64_t pages : {0, 1, 2, 5}) {
+    CAPTURE(pages);
+    KvCache cache({.kv_heads = 1, .head_dim = 8, .page_tokens = 32});
+    const std::int64_t parent = cache.add();
+    for (std::int64_t p = 0; p < pages; ++p) cache.append(parent, page, page);
+    bool unchanged = true;
+    // The tables of a fork are full.
+    const auto append_to_fork = [&] {
+      const std::int64_t fork = cache.fork(parent);
+      try {
+        cache.append(fork, page, page);
+      } catch (...) {
+        unchanged = unchanged && cache.length(fork) == 32 * pages;
+        cache.remove(fork);
+        unchanged = unchanged && cache.usage().pages_used == pages;
+        throw;
+      }
+      cache.remove(fork);
+    };
+    fail_each_allocation(append_to_fork, [&] {
+      append_to_fork();
+      return cache.usage().pages_used == pages && cache.usage().sequences == 1;
+    });
+    CHECK(unchanged);
+  }
+}
+
 }  // namespace rapt::test

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -27,10 +28,13 @@ TEST_CASE("sequences that threads fork, grow, roll back and remove leave no page
   const std::int64_t parent = cache.add();
   cache.append(parent, tokens(floats, 40), tokens(floats, 40));
   std::atomic<int> wrong{0};
+  constexpr int kThreads = 6;
+  std::latch start(kThreads);  // none has ended before the last has begun
   std::vector<std::thread> threads;
-  for (int t = 0; t < 6; ++t) {
+  for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
-      for (int n = 0; n < (quick() ? 1000 : 10000); ++n) {
+      start.arrive_and_wait();
+      for (int n = 0; n < (quick() ? 8000 : 100000); ++n) {
         const std::int64_t own = n % 5 == 0 ? cache.add() : cache.fork(parent);
         const std::int64_t had = cache.length(own), count = 1 + (n * 7 + t) % kTokens;
         cache.append(own, tokens(floats, count), tokens(floats, count));

@@ -241,7 +241,7 @@ def write_table(outcomes, list_of_faults):
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text(f"""# Faults that the suite was given
 
-Written by [`tools/mutate.py`](../../tools/mutate.py) on {when} at {at}: one fault of
+Written by [`tools/mutate.py`](../../tools/mutate.py), last on {when} at {at}: one fault of
 [`tests/mutations/`](../../tests/mutations) at a time, against the quick suite (`RAPT_TEST_LEVEL=quick`: `rapt_tests`,
 `rapt_allocation_tests`, `fuzz_differential 1 300`, and the tests that a fault names) until its first failure.
 

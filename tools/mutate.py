@@ -47,7 +47,7 @@ SETUP = ["-Doptimization=1", "-Dtests=enabled", "-Dtools=enabled", "-Dbenchmarks
 TSAN = ["-Db_sanitize=thread", "-Db_lundef=false"]
 RACES = "tests/rapt_race_tests"
 # What the meson tests that a fault may name need.
-TESTED = ["tools/rapt", "tests/print_active_isa"]
+TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests"]
 
 # The test files that notice most of a folder's faults, by words of their names.
 LIKELY = {

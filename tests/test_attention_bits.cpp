@@ -177,7 +177,7 @@ TEST_CASE("a few tokens keep their bits with every option, and numbers that are 
   }
 }
 
-TEST_CASE("a zero in the output is +0 where a fold underflows to -0") {
+TEST_CASE("a zero in the output and in a state is +0 where a fold underflows to -0") {
   constexpr std::int64_t kDim = 35;
   constexpr std::int64_t kKeys = kernels::kKeyBlock + 1;
   const std::vector<float> q{1.0f};
@@ -194,6 +194,12 @@ TEST_CASE("a zero in the output is +0 where a fold underflows to -0") {
     attention({q.data(), {1, 1, 1, 1}}, {k.data(), {1, 1, kKeys, 1}},
               {v.data(), {1, 1, kKeys, kDim}}, {out.data(), {1, 1, 1, kDim}});
     CHECK(same_bits(out, std::vector<float>(kDim, 0.0f)));
+    std::vector<float> m(1), l(1), o(kDim, 1.0f);
+    attention(
+        {q.data(), {1, 1, 1, 1}}, {k.data(), {1, 1, kKeys, 1}}, {v.data(), {1, 1, kKeys, kDim}},
+        {out.data(), {1, 1, 1, kDim}},
+        {.state_out = {{m.data(), {1, 1, 1}}, {l.data(), {1, 1, 1}}, {o.data(), {1, 1, 1, kDim}}}});
+    CHECK(same_bits(o, std::vector<float>(kDim, 0.0f)));
   }
 }
 

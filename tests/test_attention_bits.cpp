@@ -215,6 +215,25 @@ TEST_CASE("the scores of values of dimension 0 are right for any number of rows"
   }
 }
 
+TEST_CASE("a NaN reaches the weights of its row though there are no values to show it") {
+  for (const std::int64_t q_len : {1, 5, 40}) {
+    for (const std::int64_t kv_len : {17, 300}) {
+      Spec spec;
+      spec.shape = {.q_len = q_len, .kv_len = kv_len, .head_dim = 32, .value_dim = 0};
+      spec.lse = true;
+      spec.weights = true;
+      Problem problem(spec);
+      problem.q(0, 0, q_len / 2, 3) = std::numeric_limits<float>::quiet_NaN();
+      const Outputs want = run(reference::attention, problem);
+      for (const Isa isa : available_isas()) {
+        const ForcedIsa forced(isa);
+        CHECK_MESSAGE(same_bits(run(attention, problem), want), isa_name(isa), ": q_len ", q_len,
+                      " kv_len ", kv_len);
+      }
+    }
+  }
+}
+
 TEST_CASE("causal offsets at the ends of the integers see every key or none") {
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   for (const std::int64_t offset : {kMost, kMost - 1, -kMost, -kMost - 1}) {

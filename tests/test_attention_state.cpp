@@ -81,6 +81,27 @@ Outputs run_in_parts(const Problem& problem, std::vector<std::int64_t> borders) 
 
 }  // namespace
 
+TEST_CASE("results whose lse is saturated merge as values, and give way to any other") {
+  constexpr float kLowest = std::numeric_limits<float>::lowest();
+  constexpr std::int64_t kDim = 3;
+  const auto merged = [](float x_lse, float y_lse) {
+    const std::vector<float> x(kDim, 1.0f), y(kDim, 3.0f);
+    std::vector<float> out(kDim, -1.0f), lse(1, -1.0f);
+    merge(AttentionResult<const float>{{x.data(), {1, 1, 1, kDim}}, {&x_lse, {1, 1, 1}}},
+          AttentionResult<const float>{{y.data(), {1, 1, 1, kDim}}, {&y_lse, {1, 1, 1}}},
+          AttentionResult<float>{{out.data(), {1, 1, 1, kDim}}, {lse.data(), {1, 1, 1}}});
+    out.push_back(lse[0]);
+    return out;
+  };
+  for (const Isa isa : available_isas()) {
+    CAPTURE(isa_name(isa));
+    const ForcedIsa forced(isa);
+    CHECK(merged(kLowest, kLowest) == std::vector<float>{2.0f, 2.0f, 2.0f, kLowest});
+    CHECK(merged(kLowest, 0.0f) == std::vector<float>{3.0f, 3.0f, 3.0f, 0.0f});
+    CHECK(merged(0.0f, kLowest) == std::vector<float>{1.0f, 1.0f, 1.0f, 0.0f});
+  }
+}
+
 TEST_CASE("the maximum in a state leaves out scores that are NaN, wherever they stand") {
   for (const std::int64_t q_len : {1, 5, 40}) {
     for (const std::int64_t place : {0, 3, 17, 40, 255, 299}) {

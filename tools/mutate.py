@@ -223,6 +223,11 @@ def commit():
     return git("rev-parse", "--short", "HEAD") + (" and changes" if changed else "")
 
 
+def stamp():
+    """When and of what an outcome is."""
+    return f"{datetime.date.today()} at commit {commit()}"
+
+
 def write_table(outcomes, list_of_faults):
     """docs/notes/mutations.md."""
     rows, counts = [], {"killed": 0, "alive": 0, "equivalent": 0, "not tried": 0}
@@ -236,12 +241,10 @@ def write_table(outcomes, list_of_faults):
         rows.append(f"| {fault['what']} | {place} | {result['outcome']} | {by} |")
     real = counts["killed"] + counts["alive"]
     share = 100.0 * counts["killed"] / real if real else 0.0
-    last = max((result["at"] for result in outcomes.values()), default="never")
-    when, at = last.split(" ", 1) if " " in last else (last, "")
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text(f"""# Faults that the suite was given
 
-Written by [`tools/mutate.py`](../../tools/mutate.py), last on {when} at {at}: one fault of
+Written by [`tools/mutate.py`](../../tools/mutate.py), last on {stamp()}: one fault of
 [`tests/mutations/`](../../tests/mutations) at a time, against the quick suite (`RAPT_TEST_LEVEL=quick`: `rapt_tests`,
 `rapt_allocation_tests`, `fuzz_differential 1 300`, and the tests that a fault names) until its first failure.
 
@@ -298,11 +301,11 @@ def main():
     if not options.near and (by := build.failure_without_fault(chosen)):
         sys.exit(f"without any fault: {by}")
     left = 0
-    stamp = f"{datetime.date.today()} commit {commit()}"
+    now = stamp()
     for fault in chosen:
         began = time.monotonic()
         result = outcome_of(build, fault)
-        outcomes[key_of(fault)] = {**result, "at": stamp}
+        outcomes[key_of(fault)] = {**result, "at": now}
         kept.write_text(json.dumps(outcomes, indent=1))
         left += result["outcome"] != "killed"
         print(f"{time.monotonic() - began:5.0f} s  {result['outcome']:12s} {fault['what']}"

@@ -118,4 +118,17 @@ TEST_CASE("an output over what a call of packed rows reads is an error") {
   CHECK(over([](Call& c) { return c.sinks.data(); }) == "out: overlaps sinks");
 }
 
+TEST_CASE("an output may begin where an input ends, and end where one begins") {
+  constexpr std::int64_t kQ = kHeads * kDim, kK = kHeads * kKeys * kDim;
+  std::vector<float> memory = normal_floats(2 * kQ + 2 * kK, 4);
+  float* const q = memory.data();
+  float* const out = q + kQ;  // between q and k
+  CHECK(sentence_of([&] {
+          attention(TensorView<const float, 4>(q, {1, kHeads, 1, kDim}),
+                    TensorView<const float, 4>(out + kQ, {1, kHeads, kKeys, kDim}),
+                    TensorView<const float, 4>(out + kQ + kK, {1, kHeads, kKeys, kDim}),
+                    TensorView<float, 4>(out, {1, kHeads, 1, kDim}));
+        }) == "");
+}
+
 }  // namespace rapt::test

@@ -236,16 +236,20 @@ TEST_CASE("each allocation of a file's reader or writer that fails is an Error")
   write_npy(npy, data, shape);
   fail_every_allocation("NpyFile", plain([&] { NpyFile{npy}; }));
   fail_every_allocation("NpyFile, missing", plain([&] { NpyFile{missing}; }));
+  const std::string cut_npy = folder.write("cut.npy", "\x93NUMPY");
+  fail_every_allocation("NpyFile, cut", plain([&] { NpyFile{cut_npy}; }));
   const NpyFile file(npy);
   fail_every_allocation("copy_as_float", plain([&] { (void)file.tensor().copy_as_float(); }));
   fail_every_allocation("view", plain([&] { (void)file.tensor().view<2>(); }));
   fail_every_allocation("view, wrong", plain([&] { (void)file.tensor().view<3>(); }));
-  std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  std::string header = R"({"__metadata__":{"a key of some length":"a value of some length"},)"
+                       R"("x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   header = std::string(1, static_cast<char>(header.size())) + std::string(7, '\0') + header;
   const std::string good = folder.write("good.safetensors", header + std::string(4, '\0'));
   const std::string cut = folder.write("cut.safetensors", header + std::string(3, '\0'));
   fail_every_allocation("SafetensorsFile", plain([&] { SafetensorsFile{good}; }));
   fail_every_allocation("SafetensorsFile, cut", plain([&] { SafetensorsFile{cut}; }));
+  fail_every_allocation("SafetensorsFile, missing", plain([&] { SafetensorsFile{missing}; }));
   const SafetensorsFile tensors(good);
   fail_every_allocation("at", plain([&] { (void)tensors.at("x"); }));
   fail_every_allocation("at, wrong", plain([&] { (void)tensors.at("y"); }));

@@ -14,6 +14,8 @@ RAPT_INLINE Vec exp2(Vec x) {
   // bits, from where a shift makes 2^(n - 1): cheaper than a rounding instruction and a conversion.
   // The polynomial is 2 p, which is exact. A product, not an addition to the exponent: a NaN's
   // payload must not count.
+  // One lane by itself need not compute what is multiplied by 0: hidden keys are many.
+  if (kVecLanes == 1 && all_below(x, Vec(kExp2Zero))) return Vec(0.0f);
   const Exp2Parts parts = exp2_parts(x, Vec(0x1.8p+23f + 126.0f), Vec(kExp2Zero));
   Vec p(2.0f * kExp2Coefficients[5]);
   RAPT_UNROLL for (int i = 4; i >= 0; --i) {

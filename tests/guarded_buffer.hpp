@@ -21,10 +21,12 @@ class GuardedBuffer {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     const std::size_t inner =
         std::max((count * sizeof(T) + page - 1) / page, std::size_t{1}) * page;
-    bytes_ = inner + 2 * page;
+    // Views may name more than they read, as the last page of a cache does: nothing else is there.
+    const std::size_t forbidden = std::max(page, std::size_t{64} << 10);
+    bytes_ = inner + 2 * forbidden;
     base_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base_ == MAP_FAILED) throw std::bad_alloc();
-    char* const first = static_cast<char*>(base_) + page;
+    char* const first = static_cast<char*>(base_) + forbidden;
     if (mprotect(first, inner, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
     data_ = reinterpret_cast<T*>(at == At::end ? first + inner - count * sizeof(T) : first);
   }

@@ -38,6 +38,7 @@ struct ScoreTile {
 ///     the result do not depend on tiles either.
 ///   - Nothing about scores of keys that the query does not see: those outside its range are -inf,
 ///     the others whatever memory makes of them. What becomes of them is ignored.
+/// It runs in the default floating-point mode, whatever the caller of attention() has set.
 /// An exception that it throws reaches the caller of attention(): no further tile is computed, and
 /// the outputs are unspecified. It must not call Rapt's attention on the thread that called it:
 /// that is an Error{invalid_argument}.

@@ -1,6 +1,7 @@
 // Running a call of attention() whose arguments are checked and whose sequences are known.
 #pragma once
 
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "driver/pages.hpp"
@@ -48,6 +49,7 @@ void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& o
 /// callback threw, a std::bad_alloc too, reaches the caller as it is.
 template <class Attend>
 void with_callback(const AttentionOptions& options, const Attend& attend) {
+  const core::DefaultArithmetic mode;
   const CallbackOfCall callback(options.score_callback);
   core::or_out_of_memory([&] { attend(callback); });
   callback.rethrow();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/aligned_buffer.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/per_thread.hpp"
 #include "core/sizes.hpp"
@@ -146,6 +147,7 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
   core::check_extent("y: rows", y.shape[0], "x's rows", x.shape[0]);
   core::check_disjoint("y", written, "x", read);
 
+  const core::DefaultArithmetic mode;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const std::int64_t rows = x.shape[0];
   if (rows == 0) return;

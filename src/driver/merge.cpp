@@ -2,6 +2,7 @@
 #include <array>
 #include <string>
 
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
@@ -54,6 +55,7 @@ void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float
   const auto merged = without_idle_strides(merged_);
   const auto [batch, heads, q_len, value_dim] = merged.o.shape;
   if (batch == 0 || heads == 0 || q_len == 0) return;
+  const core::DefaultArithmetic mode;
   const auto items = static_cast<double>(batch) * static_cast<double>(heads);
   const double work = items * static_cast<double>(q_len) * static_cast<double>(value_dim);
   for_items(batch * heads, work >= kInlineWork, [&, heads = heads](std::int64_t item) {

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <exception>
 
+#include "core/default_arithmetic.hpp"
+
 namespace rapt {
 
 namespace {
@@ -49,6 +51,7 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, items, 1),
         [&](const tbb::blocked_range<std::int64_t>& range) {
+          const core::DefaultArithmetic mode;  // of this thread, which may be a worker
           for (std::int64_t i = range.begin(); i != range.end(); ++i) {
             first.keep_of([&] { run(i); });
           }

@@ -1,5 +1,6 @@
 // rms_norm(): validate, then normalise the rows in parallel.
 #include "driver/rms_norm.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 
 #include "dispatch/dispatch.hpp"
@@ -32,6 +33,7 @@ void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<co
   check_tensors(x, y, weight, epsilon);
   if (x.size() == 0) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const core::DefaultArithmetic mode;
   for_row_parts(x.shape, [&](const RowPart& part) {
     const auto first = [&part](const auto& view) {
       return view.data + part.batch * view.strides[0] + part.head * view.strides[1] +

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
@@ -38,6 +39,7 @@ void check_tensors(const TensorView<const float, 4>& x, const TensorView<float, 
 void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
             const RopeView& table, const Positions& positions, std::int64_t first_position) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const core::DefaultArithmetic mode;
   for_row_parts(x.shape, [&](const RowPart& part) {
     const std::int64_t b = part.batch, h = part.head;
     kernels.rotate({.x = x.data + b * x.strides[0] + h * x.strides[1],

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/counted.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/exact_math.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
@@ -83,7 +84,8 @@ void check_scaling(const RopeConfig& config) {
   if (s.kind == Kind::yarn && !(is_at_least(s.beta_slow, 0x1p-20) && s.beta_fast > s.beta_slow &&
                                 s.beta_fast <= kMostTurns)) {
     fail("config.scaling: beta_slow " + std::to_string(s.beta_slow) + " and beta_fast " +
-         std::to_string(s.beta_fast) + " are not two ascending numbers of at least 2^-20 and at most 2^100");
+         std::to_string(s.beta_fast) +
+         " are not two ascending numbers of at least 2^-20 and at most 2^100");
   }
   if (s.attention_factor &&
       !(is_at_least(*s.attention_factor, 0x1p-100) && *s.attention_factor <= 0x1p100)) {
@@ -174,6 +176,7 @@ RopeTable::RopeTable(Rope style, const RopeConfig& config) try : style_(style), 
   if (style != Rope::half && style != Rope::interleaved) {
     fail("style: " + std::to_string(static_cast<int>(style)) + " is neither half nor interleaved");
   }
+  const core::DefaultArithmetic mode;
   check_config(config);
   const std::int64_t pairs = config.rotary_dims / 2;
   const double length = magnitude(config.scaling);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/counted.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 
@@ -34,6 +35,7 @@ std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) try {
   const std::int64_t exact = n / 2;
   const std::int64_t first = config.bidirectional && distance > 0 ? n : 0;
   if (!config.bidirectional) distance = std::min<std::int64_t>(distance, 0);
+  const core::DefaultArithmetic mode;
   // As a double at once: the least integer has no opposite.
   const double x = std::fabs(static_cast<double>(distance));
   const auto e = static_cast<double>(exact);

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "core/counted.hpp"
+#include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "io/malformed.hpp"
 #include "rapt/error.hpp"
@@ -181,6 +182,7 @@ template TensorView<const float, 4> FileTensor::view<4>() const;
 template TensorView<const float, 5> FileTensor::view<5>() const;
 
 std::vector<float> FileTensor::copy_as_float() const try {
+  const core::DefaultArithmetic mode;
   switch (dtype) {
     case DType::f64:
       return widened<double>(*this);
@@ -207,6 +209,7 @@ std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const 
                       ": one for all or one for each index of the first "
                       "dimension was expected");
   }
+  const core::DefaultArithmetic mode;
   std::vector<float> floats = integers(*this);
   // A scale per row of a tensor without rows is no scale at all.
   const std::size_t per_scale = floats.empty() ? 0 : floats.size() / scales.size();

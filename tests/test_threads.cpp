@@ -127,16 +127,20 @@ TEST_CASE("a child of fork after a parallel call computes the same bits within 5
           doctest::skip(kThreadSanitizer)) {
   const Problem problem(specs_to_share().front());
   const Outputs want = run(attention, problem);
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(5);
-    _exit(same_bits(run(attention, problem), want) ? 0 : 1);
+  // The threads that helped are somewhere on their way to sleep, with or without a lock.
+  for (int times = quick() ? 5 : 50; times > 0; --times) {
+    run_with(8, problem);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(5);
+      _exit(same_bits(run(attention, problem), want) ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) == 0);
   }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("calls from many threads at once, and from inside tasks, give the bits of a call alone") {

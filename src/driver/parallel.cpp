@@ -4,6 +4,8 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <exception>
@@ -36,12 +38,22 @@ class FirstException {
   std::exception_ptr exception_;
 };
 
+/// Whether this process is a child of fork() by the one that shared work first: the workers of
+/// oneTBB are not in it, and what they had locked stays locked.
+bool workers_are_gone() {
+  static std::atomic<pid_t> owner{0};
+  const pid_t self = getpid();
+  pid_t found = owner.load(std::memory_order_relaxed);
+  if (found == 0 && owner.compare_exchange_strong(found, self)) return false;
+  return found != self;
+}
+
 }  // namespace
 
 int available_threads() { return tbb::this_task_arena::max_concurrency(); }
 
 void for_items(std::int64_t items, bool shared, ItemFunction run) {
-  if (!shared || items <= 1) {
+  if (!shared || items <= 1 || workers_are_gone()) {
     for (std::int64_t i = 0; i < items; ++i) run(i);
     return;
   }

@@ -25,9 +25,9 @@ class ItemFunction {
 int available_threads();
 
 /// Calls run(i) for i in [0, items): when `shared`, in any order and in parallel in the caller's
-/// task arena; else in ascending order on this thread. While a thread waits in here it takes no
-/// task from elsewhere, so what it keeps in thread_local memory stays its own. An exception of an
-/// item reaches the caller.
+/// task arena; else, and in a child of fork(), in ascending order on this thread. While a thread
+/// waits in here it takes no task from elsewhere, so what it keeps in thread_local memory stays its
+/// own. An exception of an item reaches the caller.
 void for_items(std::int64_t items, bool shared, ItemFunction run);
 
 /// Calls run(item) so that, while this thread waits for tasks of run's own, it takes none from

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <optional>
 #include <string>
-#include <tuple>
 
 #include "temporary_directory.hpp"
 
@@ -139,16 +138,20 @@ TEST_CASE("control groups that say nothing sensible leave every core") {
 }
 
 TEST_CASE("a part of a processor's time is for a thread of its own") {
-  for (const auto& [quota, cores, threads] : {std::tuple{0.01, 8, 1},
-                                              {1.0, 8, 1},
-                                              {1.2, 8, 2},
-                                              {2.0, 8, 2},
-                                              {7.5, 8, 8},
-                                              {9.0, 8, 8},
-                                              {1e300, 8, 8},
-                                              {0.5, 1, 1}}) {
-    CAPTURE(quota);
-    CHECK(threads_within(quota, cores) == threads);
+  struct Case {
+    double quota;
+    int cores, threads;
+  };
+  for (const Case& one : {Case{0.01, 8, 1},
+                          {1.0, 8, 1},
+                          {1.2, 8, 2},
+                          {2.0, 8, 2},
+                          {7.5, 8, 8},
+                          {9.0, 8, 8},
+                          {1e300, 8, 8},
+                          {0.5, 1, 1}}) {
+    CAPTURE(one.quota);
+    CHECK(threads_within(one.quota, one.cores) == one.threads);
   }
   CHECK(threads_within(std::nullopt, 8) == 8);
 }

@@ -167,7 +167,9 @@ TEST_CASE("YaRN without truncation has the frequencies of the published code") {
     config.scaling.truncate = true;
     return config;
   }());
-  for (const auto& [d, frequency] : pairs) {
+  for (const auto& pair : pairs) {
+    const auto d = pair.d;
+    const double frequency = pair.frequency;
     CAPTURE(d);
     for (const std::int64_t p : {std::int64_t{1}, std::int64_t{100}, positions - 1}) {
       const double angle = static_cast<double>(p) * frequency;

@@ -33,7 +33,8 @@ REGISTER_LISTENER("count", 1, Count);
 
 /// LeakSanitizer asks for it. oneTBB frees what stands for an observer with the last arena that
 /// knows it, which may be kept by a worker to the end.
-extern "C" const char* __lsan_default_suppressions();  // NOLINT: the sanitizer's name
+extern "C" __attribute__((visibility("default"))) const char*
+__lsan_default_suppressions();  // NOLINT
 extern "C" const char* __lsan_default_suppressions() { return "leak:tbb::detail::r1::observe"; }
 
 int main(int argc, char** argv) {

@@ -3,7 +3,6 @@
 //   is printed
 // A million calls under AddressSanitizer and UndefinedBehaviorSanitizer found nothing on
 // 2026-11-30.
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +15,7 @@
 #include <string_view>
 
 #include "descriptor_calls.hpp"
+#include "seeded_run.hpp"
 
 namespace {
 
@@ -56,11 +56,6 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { rel
 namespace rapt::test {
 namespace {
 
-bool read_number(std::string_view text, std::uint64_t& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 struct Tally {
   std::uint64_t calls = 0, successes = 0;
 };
@@ -91,9 +86,7 @@ int fuzz(std::uint64_t first, std::uint64_t count) {
   bool mixed = true;
   for (const auto& [function, tally] : tallies) mixed &= is_mixed(function, tally);
   if (count >= 2000 && !mixed) std::puts("a function nearly always succeeds or never does");
-  std::printf("seeds %llu to %llu: %llu failed\n", static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(first + count - 1),
-              static_cast<unsigned long long>(failed));
+  print_failures(first, count, failed);
   return failed == 0 && (mixed || count < 2000) ? 0 : 1;
 }
 
@@ -101,16 +94,5 @@ int fuzz(std::uint64_t first, std::uint64_t count) {
 }  // namespace rapt::test
 
 int main(int argc, char** argv) {
-  std::uint64_t first = 0, count = 0;
-  if (argc != 3 || !rapt::test::read_number(argv[1], first) ||
-      !rapt::test::read_number(argv[2], count)) {
-    std::fprintf(stderr, "usage: fuzz_descriptors FIRST_SEED COUNT\n");
-    return 2;
-  }
-  try {
-    return rapt::test::fuzz(first, count);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  return rapt::test::seeded_run("fuzz_descriptors", argc, argv, rapt::test::fuzz);
 }

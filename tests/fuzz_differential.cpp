@@ -4,12 +4,10 @@
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "fuzz_problem.hpp"
@@ -19,6 +17,7 @@
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"
+#include "seeded_run.hpp"
 
 namespace rapt::test {
 namespace {
@@ -103,11 +102,6 @@ class Fuzzer {
   std::vector<Isa> isas_ = available_isas();
 };
 
-bool read_number(std::string_view text, std::uint64_t& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 int fuzz(std::uint64_t first, std::uint64_t count) {
   Fuzzer fuzzer;
   std::uint64_t failed = 0;
@@ -118,9 +112,7 @@ int fuzz(std::uint64_t first, std::uint64_t count) {
       std::fflush(stdout);
     }
   }
-  std::printf("seeds %llu to %llu: %llu failed\n", static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(first + count - 1),
-              static_cast<unsigned long long>(failed));
+  print_failures(first, count, failed);
   return failed == 0 ? 0 : 1;
 }
 
@@ -128,16 +120,5 @@ int fuzz(std::uint64_t first, std::uint64_t count) {
 }  // namespace rapt::test
 
 int main(int argc, char** argv) {
-  std::uint64_t first = 0, count = 0;
-  if (argc != 3 || !rapt::test::read_number(argv[1], first) ||
-      !rapt::test::read_number(argv[2], count)) {
-    std::fprintf(stderr, "usage: fuzz_differential FIRST_SEED COUNT\n");
-    return 2;
-  }
-  try {
-    return rapt::test::fuzz(first, count);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  return rapt::test::seeded_run("fuzz_differential", argc, argv, rapt::test::fuzz);
 }

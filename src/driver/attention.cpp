@@ -158,11 +158,11 @@ struct IdleStrides {
   IdleStrides(const AttentionTensors& from, const AttentionOptions& options_)
       : tensors(from), options(options_) {
     const auto drop = [](auto& view) { view = core::without_idle_strides(view); };
-    const auto drop_state = [&drop](auto& state) { drop(state.m), drop(state.l), drop(state.o); };
     drop(tensors.q), drop(tensors.k), drop(tensors.v), drop(tensors.out);
     drop(options.bool_mask.values), drop(options.bias);
     drop(options.lse), drop(options.weights), drop(options.weight_sums);
-    drop_state(options.state_in), drop_state(options.state_out);
+    options.state_in = without_idle_strides(options.state_in);
+    options.state_out = without_idle_strides(options.state_out);
     drop(options.rope.table.cos), drop(options.rope.table.sin);
     drop(options.rope.q_positions), drop(options.rope.k_positions);
   }

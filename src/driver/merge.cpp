@@ -43,12 +43,6 @@ void check_all_apart(const std::array<Part, N>& merged, const std::array<Part, N
   }
 }
 
-template <class T>
-AttentionState<T> without_idle_strides(const AttentionState<T>& state) {
-  return {core::without_idle_strides(state.m), core::without_idle_strides(state.l),
-          core::without_idle_strides(state.o)};
-}
-
 void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float>& x_,
               const AttentionState<const float>& y_, const AttentionState<float>& merged_) {
   const auto x = without_idle_strides(x_), y = without_idle_strides(y_);

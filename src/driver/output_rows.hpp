@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/views.hpp"
 #include "driver/sequences.hpp"
 #include "kernels/kernel_set.hpp"
 #include "rapt/attention_state.hpp"
@@ -20,6 +21,13 @@ inline void find_weights_rows(std::span<const std::int64_t> queries, std::int64_
   for (std::size_t row = 0; row < queries.size(); ++row) {
     rows[static_cast<std::size_t>(queries[row])] = static_cast<std::int64_t>(row);
   }
+}
+
+/// The state, with strides of 0 in those of its parts that have no elements.
+template <class T>
+AttentionState<T> without_idle_strides(const AttentionState<T>& state) {
+  return {core::without_idle_strides(state.m), core::without_idle_strides(state.l),
+          core::without_idle_strides(state.o)};
 }
 
 /// The states of query head `head` and the heads after it, from a sequence's query 0 on, which lies

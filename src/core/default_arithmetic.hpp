@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
@@ -24,7 +24,7 @@ class DefaultArithmetic {
   DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;
 
  private:
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
   using Control = std::uint32_t;
   // Flush to zero, the direction of rounding, subnormal operands as zeros.
   static constexpr Control kModes = 0x8000u | 0x6000u | 0x0040u;

@@ -1,8 +1,8 @@
 // rms_norm(): validate, then normalise the rows in parallel.
 #include "driver/rms_norm.hpp"
+
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
-
 #include "dispatch/dispatch.hpp"
 #include "driver/row_parts.hpp"
 

@@ -42,7 +42,7 @@ class LayerTensors {
  public:
   explicit LayerTensors(const SafetensorsFile& file) : file_(file) {}
 
-  const FileTensor* find(std::string_view name) const noexcept { return file_.find(name); }
+  const FileTensor* find(std::string_view name) const { return file_.find(name); }
   const FileTensor& at(std::string_view name) const { return file_.at(name); }
 
   /// The weight `weight_name`, with the bias `bias_name` where the file has one. A weight of int8

@@ -14,6 +14,9 @@ import tempfile
 
 from absent import skip
 
+# The one that built: another version of it would build everything anew before it installs.
+NINJA = os.environ.get("NINJA", "ninja")
+
 
 def run(*command, **environment):
     """The output of a command that must succeed; its whole output is shown when it does not."""
@@ -38,7 +41,7 @@ class Installed:
         self.consumer = source / "examples" / "consumer"
         self.compiler = compiler
         self.scratch = scratch
-        run("ninja", "-C", build, "install", DESTDIR=scratch / "root")
+        run(NINJA, "-C", build, "install", DESTDIR=scratch / "root")
         self.pc_file = self.only("rapt.pc")
         self.library = self.only("librapt.so")
         self.headers = self.only("attention.hpp").parent.parent
@@ -105,7 +108,7 @@ def check_meson(installed):
     folder = installed.scratch / "meson"
     run("meson", "setup", "--wrap-mode=nofallback", folder, installed.consumer,
         **installed.environment())
-    run("ninja", "-C", folder)
+    run(NINJA, "-C", folder)
     installed.check_run("meson", folder / "consumer")
 
 
@@ -126,7 +129,7 @@ def check_subproject(installed, source):
     folder = installed.scratch / "subproject"
     environment = {"CXX": " ".join(installed.compiler)}
     run("meson", "setup", "--force-fallback-for=rapt", folder, project, **environment)
-    run("ninja", "-C", folder, "consumer")
+    run(NINJA, "-C", folder, "consumer")
     installed.check_run("subproject", folder / "consumer")
 
 

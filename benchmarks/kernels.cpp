@@ -3,7 +3,7 @@
 
 #include "dispatch/dispatch.hpp"
 #include "float_buffer.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 
 #include <cmath>
 #include <cstdint>

@@ -6,7 +6,7 @@
 #include "driver/plan.hpp"
 #include "driver/sequences.hpp"
 #include "float_buffer.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 
 #include <array>
 #include <cstdint>

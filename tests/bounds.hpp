@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 
 namespace rapt::test {
 

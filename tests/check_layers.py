@@ -8,13 +8,29 @@ import re
 import sys
 import tempfile
 
-KERNEL_SET = ("kernels/kernel_set.hpp", "kernels/arithmetic.hpp")
+KERNEL_SET = ("kernels/abi/kernel_set.hpp", "kernels/abi/arithmetic.hpp")
+TILE = ("kernels/abi/", "kernels/vec/", "kernels/tile/")
 
-# Folder -> the quoted includes that its files may have: folders ("x/") or single headers.
+# Folder -> the quoted includes that its files may have: folders ("x/") or single headers. What is
+# said of a folder holds in those inside it that are not listed themselves.
 ALLOWED = {
     "include/rapt": ("rapt/",),
     "src/core": ("rapt/", "core/"),
-    "src/reference": ("rapt/", "core/", "reference/", "kernels/arithmetic.hpp"),
+    "src/reference": ("rapt/", "core/", "reference/", "kernels/abi/arithmetic.hpp"),
+    "src/kernels/abi": ("kernels/abi/",),
+    "src/kernels/vec": ("kernels/abi/", "kernels/vec/"),
+    "src/kernels/tile": ("kernels/abi/", "kernels/vec/", "kernels/tile/"),
+    "src/kernels/linear": (*TILE, "kernels/linear/"),
+    "src/kernels/state": (*TILE, "kernels/state/"),
+    "src/kernels/rows": (*TILE, "kernels/state/", "kernels/rows/"),
+    "src/kernels/prefill": (*TILE, "kernels/state/", "kernels/rows/", "kernels/prefill/"),
+    "src/kernels/decode": (
+        *TILE, "kernels/state/", "kernels/rows/", "kernels/prefill/", "kernels/decode/"
+    ),
+    "src/kernels/attend": (
+        *TILE, "kernels/state/", "kernels/rows/", "kernels/prefill/", "kernels/decode/",
+        "kernels/attend/"
+    ),
     "src/kernels": ("kernels/",),
     "src/dispatch": ("rapt/", "core/", "dispatch/", *KERNEL_SET),
     "src/driver": ("rapt/", "core/", "dispatch/", "driver/", *KERNEL_SET),
@@ -24,7 +40,7 @@ ALLOWED = {
 # Package (by how its headers begin) -> the only place of the library that includes it.
 PACKAGE_PLACES = {
     ("tbb/", "oneapi/"): "src/driver/parallel.cpp",
-    ("xsimd/",): "src/kernels/vec.hpp",
+    ("xsimd/",): "src/kernels/vec/vec.hpp",
     ("nlohmann/",): "src/io/",
 }
 # Headers of the standard library that have no inline functions to leak from a kernel archive.
@@ -53,10 +69,15 @@ def faults_of_include(file, folder, quoted, header):
     elif folder == "include/rapt":
         if "/" in header or "." in header:
             yield f"includes <{header}>; a public header includes rapt and the standard library"
-    elif folder == "src/kernels":
-        extra = KERNEL_VEC_HEADERS if file == "src/kernels/vec.hpp" else ()
+    elif folder.startswith("src/kernels"):
+        extra = KERNEL_VEC_HEADERS if file == "src/kernels/vec/vec.hpp" else ()
         if header not in KERNEL_STD_HEADERS + extra:
             yield f"includes <{header}>; kernels may include {', '.join(KERNEL_STD_HEADERS)}"
+
+
+def folder_of(file):
+    """The innermost folder of the table that holds `file`."""
+    return max((f for f in ALLOWED if file.startswith(f + "/")), key=len)
 
 
 def faults_of(root):
@@ -64,6 +85,8 @@ def faults_of(root):
     for folder in ALLOWED:
         for path in sorted(pathlib.Path(root, folder).rglob("*.[ch]pp")):
             file = path.relative_to(root).as_posix()
+            if folder != folder_of(file):
+                continue
             text = path.read_text(encoding="utf-8")
             for mark, header in INCLUDE.findall(text):
                 if header.startswith(("tbb/", "oneapi/")):
@@ -82,10 +105,10 @@ def faults_of(root):
 GOOD_TREE = {
     "include/rapt/a.hpp": '#include <span>\n#include "rapt/b.hpp"\n#if defined(__cplusplus)\n#endif\n',
     "src/core/a.hpp": '#include <sys/mman.h>\n#include "rapt/a.hpp"\n#include "core/b.hpp"\n',
-    "src/reference/a.cpp": '#include "kernels/arithmetic.hpp"\n',
-    "src/kernels/vec.hpp": "#include <cstdint>\n#include <immintrin.h>\n#include <xsimd/xsimd.hpp>\n",
-    "src/kernels/a.inl.hpp": '#include "kernels/vec.hpp"\n#if defined(RAPT_KERNEL_ISA_AVX2)\n#endif\n',
-    "src/dispatch/a.cpp": '#include "kernels/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
+    "src/reference/a.cpp": '#include "kernels/abi/arithmetic.hpp"\n',
+    "src/kernels/vec/vec.hpp": "#include <cstdint>\n#include <immintrin.h>\n#include <xsimd/xsimd.hpp>\n",
+    "src/kernels/tile/a.inl.hpp": '#include "kernels/vec/vec.hpp"\n#if defined(RAPT_KERNEL_ISA_AVX2)\n#endif\n',
+    "src/dispatch/a.cpp": '#include "kernels/abi/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
     "src/driver/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "driver/a.hpp"\n',
     "src/layer/a.cpp": '#include "driver/a.hpp"\n',
     "src/io/a.cpp": '#include <nlohmann/json.hpp>\n#include "rapt/a.hpp"\n',
@@ -96,13 +119,16 @@ BAD_LINES = [
     ("include/rapt/a.hpp", "#include <tbb/task_arena.h>", "only src/driver/parallel.cpp"),
     ("include/rapt/a.hpp", "#ifdef __AVX2__", "#if on __AVX2__"),
     ("src/core/a.hpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
-    ("src/reference/a.cpp", '#include "kernels/vec.hpp"', "includes kernels/vec.hpp"),
-    ("src/kernels/a.inl.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
-    ("src/kernels/a.inl.hpp", "#include <algorithm>", "includes <algorithm>"),
-    ("src/kernels/a.inl.hpp", "#include <xsimd/xsimd.hpp>", "only src/kernels/vec.hpp"),
+    ("src/reference/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
+    ("src/kernels/abi/a.hpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
+    ("src/kernels/tile/a.inl.hpp", '#include "kernels/state/a.inl.hpp"', "includes kernels/state"),
+    ("src/kernels/decode/a.inl.hpp", '#include "kernels/attend/a.inl.hpp"', "includes kernels/attend"),
+    ("src/kernels/tile/a.inl.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
+    ("src/kernels/tile/a.inl.hpp", "#include <algorithm>", "includes <algorithm>"),
+    ("src/kernels/tile/a.inl.hpp", "#include <xsimd/xsimd.hpp>", "only src/kernels/vec/vec.hpp"),
     ("src/dispatch/a.cpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
     ("src/driver/a.cpp", '#include "layer/a.hpp"', "includes layer/a.hpp"),
-    ("src/driver/a.cpp", '#include "kernels/vec.hpp"', "includes kernels/vec.hpp"),
+    ("src/driver/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
     ("src/driver/a.cpp", "#include <tbb/tbb.h>", "only src/driver/parallel.cpp"),
     ("src/driver/a.cpp", "#if FOO && \\\n    defined(__ARM_NEON)", "#if on __ARM_NEON"),
     ("src/layer/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),

@@ -15,7 +15,7 @@
 #include "bounds.hpp"
 #include "core/random.hpp"
 #include "dispatch/dispatch.hpp"
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 #include "problems.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "dispatch/dispatch.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "problems.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"

@@ -10,7 +10,7 @@
 
 #include "bounds.hpp"
 #include "dispatch/dispatch.hpp"
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 #include "problems.hpp"
 #include "rapt/error.hpp"
 #include "rapt/linear.hpp"

@@ -10,7 +10,7 @@
 
 #include "bounds.hpp"
 #include "check_every_isa.hpp"
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 #include "problems.hpp"
 #include "reference/scalar.hpp"
 #include "test_level.hpp"

@@ -1,7 +1,7 @@
 // The kernels that calls use. A driver asks once per call and never asks which ISA it got.
 #pragma once
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
 
 namespace rapt::dispatch {

@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
 
 namespace rapt::dispatch {

@@ -9,7 +9,7 @@
 #include "driver/plan.hpp"
 #include "driver/score_callback.hpp"
 #include "driver/sequences.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/attention.hpp"
 
 namespace rapt {

@@ -2,7 +2,7 @@
 // over from exp.
 #pragma once
 
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 
 namespace rapt {
 

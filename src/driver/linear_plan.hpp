@@ -8,7 +8,7 @@
 
 #include "driver/balance.hpp"
 #include "driver/plan.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 
 namespace rapt {
 

@@ -8,7 +8,7 @@
 
 #include "core/views.hpp"
 #include "driver/sequences.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/attention_state.hpp"
 
 namespace rapt {

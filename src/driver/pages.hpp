@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 
 namespace rapt {
 

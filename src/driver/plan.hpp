@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 
 namespace rapt {
 

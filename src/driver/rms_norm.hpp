@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/views.hpp"
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/rms_norm.hpp"
 
 namespace rapt {

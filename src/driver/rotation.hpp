@@ -1,7 +1,7 @@
 // A table of angles and positions as the kernels take them.
 #pragma once
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/rope.hpp"
 
 namespace rapt {

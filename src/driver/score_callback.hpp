@@ -5,7 +5,7 @@
 #include <atomic>
 #include <exception>
 
-#include "kernels/kernel_set.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/score_callback.hpp"
 
 namespace rapt {

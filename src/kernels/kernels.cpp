@@ -1,12 +1,12 @@
 // The kernels of one ISA. This file is compiled once per ISA, with that ISA's flags and
 // RAPT_KERNEL_ISA set to its name; the table at the end is all that the archive exports.
-#include "kernels/attend.inl.hpp"
-#include "kernels/kernel_set.hpp"
-#include "kernels/linear.inl.hpp"
-#include "kernels/rms_norm.inl.hpp"
-#include "kernels/rope.inl.hpp"
-#include "kernels/state.inl.hpp"
-#include "kernels/weight_sums.inl.hpp"
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/attend/attend.inl.hpp"
+#include "kernels/attend/weight_sums.inl.hpp"
+#include "kernels/linear/linear.inl.hpp"
+#include "kernels/rows/rms_norm.inl.hpp"
+#include "kernels/rows/rope.inl.hpp"
+#include "kernels/state/state.inl.hpp"
 
 namespace rapt::kernels {
 namespace RAPT_KERNEL_ISA {

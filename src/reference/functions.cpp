@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 #include "reference/scalar.hpp"
 
 namespace rapt::reference {

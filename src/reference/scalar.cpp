@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/arithmetic.hpp"
+#include "kernels/abi/arithmetic.hpp"
 #include "reference/rows.hpp"
 #include "reference/visibility.hpp"
 

@@ -1,0 +1,131 @@
+// A work item of a few rows and keys, and nothing but a range mask: a call of a few tokens. Its
+// cost is steps, not arithmetic: there are no tiles, no panels and no running state here, and a
+// row's scores stay in registers from the first product to the weights.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/prefill/query_tile.inl.hpp"
+#include "kernels/state/attend_scratch.inl.hpp"
+#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/state/finish.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Beyond these the tiles repay their steps (Zen 4, AVX-512 and AVX2: 8 keys 0.8 of their time, 16
+/// keys 1.0 to 1.5; 64 rows 1.1).
+constexpr std::int64_t kTinyKeys = 8, kTinyRows = 16;
+/// Longer rows for fewer of them: floats of K, laid out one by one, and steps of all rows, each of
+/// which waits for the one before.
+constexpr std::int64_t kTinyKeyFloats = 256, kTinySteps = 512;
+/// Vectors of a line of keys that can hold one.
+constexpr int kTinyVectors = kVecLanes < kTinyKeys ? kTinyKeys / kVecLanes : 1;
+constexpr std::int64_t kTinyLanes = kTinyVectors * kVecLanes;
+static_assert(kTinyKeys <= kTinyLanes && kTinyLanes <= kLanes);
+/// Keys side by side, weights and an output are in the scratch of any item.
+static_assert((kTinyKeyFloats + 1) * kTinyLanes + kTinyKeyFloats <= kQueryRows * kKeyBlock);
+
+/// Two jumps for all that is asked: it is asked of every item.
+RAPT_INLINE bool is_tiny(const AttendArgs& args) {
+  const std::int64_t dim = args.head_dim > args.value_dim ? args.head_dim : args.value_dim;
+  const bool small = (args.kv_len <= kTinyKeys) & (args.rows <= kTinyRows) &
+                     (dim <= kTinyKeyFloats) & (args.pages.k == nullptr);
+  if (!small) return false;
+  const bool fits = (args.kv_len * dim <= kTinyKeyFloats) & (args.rows * dim <= kTinySteps);
+  const bool ends_here = (args.states == nullptr) & (args.weights == nullptr) &
+                         (args.state_in.o == nullptr) & (args.state_out.o == nullptr);
+  const bool plain = (args.bias == nullptr) & (args.mask == nullptr) &
+                     (args.alibi_slopes == nullptr) & (args.soft_cap == 0.0f) &
+                     (args.callback == nullptr) & (args.norm_q.on == 0) & (args.norm_k.on == 0) &
+                     (args.rotate_q.cos == nullptr) & (args.rotate_k.cos == nullptr);
+  return fits & ends_here & plain;
+}
+
+/// Keys side by side, to[d * kTinyLanes + j] = k[j * stride + d], and 0 where there is none.
+RAPT_INLINE void lay_keys(const AttendArgs& args, KeyRange keys, float* to) {
+  const std::int64_t head_dim = args.head_dim;
+  for (std::int64_t i = 0; i < head_dim * kTinyLanes; i += kVecLanes) store(to + i, Vec(0.0f));
+  for (std::int64_t j = keys.begin; j < keys.end; ++j) {
+    const float* k = args.k + j * args.k_stride;
+    for (std::int64_t d = 0; d < head_dim; ++d) to[d * kTinyLanes + j] = k[d];
+  }
+}
+
+/// The weights of a query for the keys `seen`, not none, in p; m and l of the row.
+RAPT_INLINE void tiny_weights(const float* q, const float* k, std::int64_t head_dim, float scale,
+                              KeyRange seen, float* p, float& m, float& l) {
+  Vec s[kLaneVectors], top[kLaneVectors];
+  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+    s[i] = Vec(0.0f);
+    top[i] = Vec(-kInfinity);
+  }
+  for (std::int64_t d = 0; d < head_dim; ++d) {
+    const Vec scaled(q[d] * scale);
+    RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
+      s[i] = fma(scaled, load(k + d * kTinyLanes + i * kVecLanes), s[i]);
+    }
+  }
+  const Vec first(static_cast<float>(seen.begin)), end(static_cast<float>(seen.end));
+  const Vec hidden(-kInfinity);
+  RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
+    const Vec lane = lane_numbers(i * kVecLanes);
+    s[i] = select_less(lane, first, hidden, select_less(lane, end, s[i], hidden));
+    top[i] = s[i];
+  }
+  m = reduce_max(top);
+  // The vectors that hold no key have weights of 0 to add: x + 0 is x.
+  RAPT_UNROLL for (int i = 0; i < kTinyVectors; ++i) {
+    s[i] = exp2(s[i] - Vec(m));
+    store(p + i * kVecLanes, s[i]);
+  }
+  l = reduce_sum(s);
+}
+
+/// o = the sum of p_j v_j over the keys `seen`, in whole vectors. v: of key 0.
+RAPT_INLINE void tiny_values(const float* p, const float* v, std::int64_t v_stride,
+                             std::int64_t value_dim, KeyRange seen, float* o) {
+  for (std::int64_t c = 0; c < value_dim; c += kVecLanes) {
+    const std::int64_t left = value_dim - c;
+    Vec sum(0.0f);
+    if (left >= kVecLanes) {
+      for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+        sum = fma(Vec(p[j]), load(v + j * v_stride + c), sum);
+      }
+    } else {
+      for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+        sum = fma(Vec(p[j]), load_first(v + j * v_stride + c, left), sum);
+      }
+    }
+    store(o + c, sum);
+  }
+}
+
+/// Calls again(r) for the rows that must be computed exactly. A row without a finite maximum is one
+/// of them: its weights are NaN. Out of line: beside the tiles the compiler takes it for cold code
+/// and saves bytes.
+template <class Again>
+__attribute__((noinline)) void attend_tiny(const AttendArgs& args, const Again& again) {
+  float* const k = args.scratch;
+  float* const p = k + args.head_dim * kTinyLanes;
+  float* const o = p + kTinyLanes;
+  const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, 0);
+  const std::int64_t end = args.row_begin + args.rows;
+  const KeyRange first = visible_to_rows(args, args.row_begin, 1, 0);
+  const KeyRange last = visible_to_rows(args, end - 1, 1, 0);
+  const bool uniform = first.begin == last.begin && first.end == last.end;
+  lay_keys(args, keys, k);
+  for (std::int64_t row = args.row_begin; row < end; ++row) {
+    const RowPosition at = position_of(args, row);
+    const KeyRange seen = uniform ? keys : visible_keys(args, at.query, at.query, 0);
+    const float* q = args.q + at.query * args.q_token_stride + at.head * args.q_head_stride;
+    float m = -kInfinity, l = 0.0f;
+    if (seen.begin < seen.end) {
+      tiny_weights(q, k, args.head_dim, args.scale, seen, p, m, l);
+    }
+    tiny_values(p, args.v, args.v_stride, args.value_dim, seen, o);
+    if (!finish_outputs(args, row, o, m, l, false)) again(row - args.row_begin);
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,0 +1,81 @@
+// The caller's score callback on the scores of a query tile: one dense tile of natural scores for
+// each query head of the group.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/state/attend_scratch.inl.hpp"
+#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/state/finish.inl.hpp"
+#include "kernels/vec/vec.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// natural[j] = s_j * ln 2 for the scores `seen`, -inf for the others of `keys`; some number in the
+/// rest of their lines.
+inline void to_natural(const float* row, KeyRange seen, KeyRange keys, float* natural) {
+  const LineRange lines(seen);
+  const Vec ln2(static_cast<float>(kLn2));
+  for (std::int64_t line = lines.first; line < lines.last; ++line) {
+    RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {
+      const std::int64_t key = line * kLanes + i;
+      const Vec s = load(row + line * kTileChunk + i);
+      store(natural + key, keep_lanes(s, key, seen.begin, seen.end, Vec(0.0f)) * ln2);
+    }
+  }
+  for (std::int64_t j = keys.begin; j < seen.begin; ++j) natural[j] = -kInfinity;
+  for (std::int64_t j = seen.end; j < keys.end; ++j) natural[j] = -kInfinity;
+}
+
+/// The least x whose product with float(log2 e) is a float.
+constexpr float kLeastNatural = -0x1.62e42ep+127f;
+
+/// s_j = natural[j] * log2 e. A natural score as low as -FLT_MAX is a value, as a bias is
+/// (score_options.inl.hpp); only -inf hides the key.
+inline void from_natural(const float* natural, KeyRange seen, float* row) {
+  const LineRange lines(seen);
+  const Vec log2_e(static_cast<float>(kLog2E)), lowest(kLowest), least(kLeastNatural), zero(0.0f);
+  for (std::int64_t line = lines.first; line < lines.last; ++line) {
+    RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {
+      const Vec x = load(natural + line * kLanes + i);
+      const Vec s = select_less(x, least, zero, x) * log2_e;
+      const Vec saturated = select_less(x, lowest, x, lowest);
+      store(row + line * kTileChunk + i, select_less(x, least, saturated, s));
+    }
+  }
+}
+
+/// Gives the scores of rows [first_row, first_row + rows) of the kv head, whose block begins at
+/// `key`, to the callback and takes them back. seen_by(r): what row r of them sees of `keys`;
+/// scores_of(r): its scores.
+template <class SeenBy, class ScoresOf>
+inline void call_back(const AttendArgs& args, const AttendScratch& scratch, std::int64_t first_row,
+                      std::int64_t rows, std::int64_t key, KeyRange keys, const SeenBy& seen_by,
+                      const ScoresOf& scores_of) {
+  for (std::int64_t head = 0; head < args.group; ++head) {
+    // Rows of one head lie a group apart.
+    const std::int64_t first = (head + args.group - first_row % args.group) % args.group;
+    std::int64_t count = 0;
+    for (std::int64_t r = first; r < rows; r += args.group, ++count) {
+      to_natural(scores_of(r), seen_by(r), keys, scratch.natural + count * kKeyBlock);
+    }
+    if (count == 0) continue;
+    const std::int64_t query = (first_row + first) / args.group;
+    args.callback(args.callback_context, {.scores = scratch.natural + keys.begin,
+                                          .row_stride = kKeyBlock,
+                                          .rows = count,
+                                          .columns = keys.end - keys.begin,
+                                          .first_query = query,
+                                          .first_position = query + args.query_offset,
+                                          .first_key = key + keys.begin,
+                                          .head = args.first_head + head,
+                                          .batch = args.sequence});
+    count = 0;
+    for (std::int64_t r = first; r < rows; r += args.group, ++count) {
+      from_natural(scratch.natural + count * kKeyBlock, seen_by(r), scores_of(r));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

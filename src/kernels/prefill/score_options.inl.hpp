@@ -1,0 +1,216 @@
+// What options do to one row of scores of one key block: soft cap, bias, ALiBi; then, after a score
+// callback, the element mask. A key that they hide gets -inf, whatever its score holds.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/state/finish.inl.hpp"
+#include "kernels/vec/vec.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// A row of a bias or element mask, from key 0 of a block on. Only the elements of the keys `seen`
+/// are read.
+template <class T>
+struct ElementRow {
+  const T* first;
+  std::int64_t stride;
+  KeyRange seen;
+
+  ElementRow(const T* elements, const MaskStrides& strides, RowPosition at, std::int64_t key,
+             KeyRange seen_)
+      : first(elements + at.query * strides.query + at.head * strides.head + key * strides.key),
+        stride(strides.key),
+        seen(seen_) {}
+
+  /// Those of the keys [j, j + kVecLanes), 0 for what is not seen.
+  RAPT_INLINE Vec at(std::int64_t j) const {
+    const bool whole = stride == 1 && seen.begin <= j && j + kVecLanes <= seen.end;
+    return whole ? load(first + j) : one_by_one(j);
+  }
+
+ private:
+  // Out of line: it is rare, and unrolled it fills the loop of the scores.
+  RAPT_NOINLINE Vec one_by_one(std::int64_t j) const {
+    float part[kVecLanes];
+    for (int i = 0; i < kVecLanes; ++i) {
+      const bool is_seen = seen.begin <= j + i && j + i < seen.end;
+      part[i] = is_seen ? static_cast<float>(first[(j + i) * stride]) : 0.0f;
+    }
+    return load(part);
+  }
+};
+
+/// Calls line(scores, first key, keys) for each line of the scores `seen`.
+template <class F>
+RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
+  for (std::int64_t j = seen.begin; j < seen.end;) {
+    const std::int64_t stop = (j / kLanes + 1) * kLanes;
+    const std::int64_t end = stop < seen.end ? stop : seen.end;
+    line(score_of(row, j), j, end - j);
+    j = end;
+  }
+}
+
+/// s = cap2 * tanh(s / cap2).
+struct SoftCap {
+  Vec cap;
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t) const { return cap * tanh(divide(s, cap)); }
+};
+
+/// s = fma(bias, log2 e, s); -inf where the bias is -inf. A bias as low as -FLT_MAX is a value: its
+/// product with log2 e stops at the lowest float, instead of hiding the key. A NaN stays.
+struct Bias {
+  ElementRow<float> row;
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
+    const Vec x = row.at(key), lowest(kLowest);
+    if (!all_below(Vec(kLow), x)) return with_low_bias(s, x);
+    const Vec sum = fma(x, Vec(kFactor), s);
+    return select_less(sum, lowest, lowest, sum);
+  }
+
+ private:
+  static constexpr float kFactor = static_cast<float>(kLog2E);
+  static constexpr float kLow = -0x1p+127f;
+
+  /// The same where a bias is so low that its product may overflow: the sum of quarters, which
+  /// rounds as the sum does.
+  static RAPT_INLINE Vec with_low_bias(Vec s, Vec x) {
+    const Vec lowest(kLowest), low(kLow), zero(0.0f), least(0.25f * kLowest);
+    const Vec sum = fma(select_less(x, low, zero, x), Vec(kFactor), s);
+    const Vec part = fma(select_less(x, low, x, zero), Vec(0.25f * kFactor), s * Vec(0.25f));
+    const Vec low_sum = select_less(part, least, least, part) * Vec(4.0f);
+    const Vec whole = select_less(x, low, low_sum, select_less(sum, lowest, lowest, sum));
+    return select_less(x, lowest, x, whole);
+  }
+};
+
+/// s = -inf where the mask does not keep the key.
+struct ElementMask {
+  ElementRow<unsigned char> row;
+  bool keep;
+  RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
+    const Vec x = row.at(key), zero(0.0f), hidden(-kInfinity);
+    return keep ? select_less(zero, x, s, hidden) : select_less(zero, x, hidden, s);
+  }
+};
+
+/// s = fma(-slope, |distance - j|, s) for key j of a block that begins `distance` before the query.
+struct Alibi {
+  Vec minus_slope, distance;
+  RAPT_INLINE Vec operator()(Vec s, Vec j, std::int64_t) const {
+    return fma(minus_slope, absolute(distance - j), s);
+  }
+};
+
+/// Whether the distances of a block's keys are floats without rounding.
+RAPT_INLINE bool is_exact(std::int64_t distance) {
+  constexpr std::int64_t kMost = (std::int64_t{1} << 24) - kKeyBlock;
+  return -kMost < distance && distance < kMost;
+}
+
+/// From the first key of a block to a query.
+RAPT_INLINE std::int64_t distance_of(const AttendArgs& args, RowPosition at, std::int64_t key) {
+  return at.query + args.query_offset - key;
+}
+
+/// The same for any distance, on one line of scores whose first key is `distance` before the query.
+RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::int64_t count) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::int64_t d = distance - j;
+    s[j] = __builtin_fmaf(-slope, static_cast<float>(d < 0 ? -d : d), s[j]);
+  }
+}
+
+/// s_j = change(s_j, j, key of lane 0) for the scores `seen`, -inf for the others of their lines.
+/// Returns the maximum, NaNs ignored: in the same pass, since a score that is loaded again costs as
+/// much as ALiBi.
+template <class Change>
+RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change) {
+  const LineRange lines(seen);
+  Vec number[kLaneVectors], top[kLaneVectors];
+  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+    number[i] = lane_numbers(i * kVecLanes) + Vec(static_cast<float>(lines.first * kLanes));
+    top[i] = Vec(-kInfinity);
+  }
+  for (std::int64_t line = lines.first; line < lines.last; ++line) {
+    const std::int64_t key = line * kLanes;
+    const bool whole = seen.begin <= key && key + kLanes <= seen.end;
+    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+      float* at = row + line * kTileChunk + i * kVecLanes;
+      const std::int64_t first = key + i * kVecLanes;
+      Vec s = load(at);  // outside `seen` it may be anything
+      if (!whole) s = keep_lanes(s, first, seen.begin, seen.end, Vec(0.0f));
+      s = change(s, number[i], first);
+      if (!whole) s = keep_lanes(s, first, seen.begin, seen.end, Vec(-kInfinity));
+      store(at, s);
+      top[i] = max_ignoring_nan(s, top[i]);
+      number[i] = number[i] + Vec(static_cast<float>(kLanes));
+    }
+  }
+  return reduce_max(top);
+}
+
+RAPT_INLINE bool has_score_options(const AttendArgs& args) {
+  return args.bias != nullptr || args.alibi_slopes != nullptr || args.soft_cap != 0.0f;
+}
+
+RAPT_INLINE bool changes_scores(const AttendArgs& args) {
+  return has_score_options(args) || args.mask != nullptr || args.callback != nullptr;
+}
+
+/// Soft cap and ALiBi on the scores `seen`, not none, of one row of the block whose first key is
+/// `key`, at an exact distance. Returns their maximum, NaNs ignored.
+template <bool kCapped, bool kSloped>
+struct CapAndSlope {
+  const AttendArgs& args;
+  std::int64_t key;
+  SoftCap cap;
+
+  RAPT_INLINE float operator()(float* row, RowPosition at, KeyRange seen) const {
+    const float slope = kSloped ? args.alibi_slopes[at.head] : 0.0f;
+    const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance_of(args, at, key)))};
+    return change_scores(row, seen, [&](Vec s, Vec j, std::int64_t first) {
+      if constexpr (kCapped) s = cap(s, j, first);
+      if constexpr (kSloped) s = alibi(s, j, first);
+      return s;
+    });
+  }
+};
+
+/// The same with a bias between the two, or with ALiBi at any distance.
+inline float apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
+                                 KeyRange seen, float* row) {
+  const SoftCap cap{Vec(args.soft_cap)};
+  if (args.soft_cap != 0.0f) change_scores(row, seen, cap);
+  if (args.bias != nullptr) {
+    const Bias bias{{args.bias, args.bias_strides, at, key, seen}};
+    const float top = change_scores(row, seen, bias);
+    if (args.alibi_slopes == nullptr) return top;
+  }
+  const std::int64_t distance = distance_of(args, at, key);
+  if (is_exact(distance)) return CapAndSlope<false, true>{args, key, cap}(row, at, seen);
+  const float slope = args.alibi_slopes[at.head];
+  for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
+    add_alibi(s, slope, distance - j, count);
+  });
+  return block_max(row, seen);
+}
+
+/// Hides what the element mask does not keep; and again, after a callback, what the bias hides.
+/// Returns the maximum of what is left, NaNs ignored.
+inline float hide_keys(const AttendArgs& args, RowPosition at, std::int64_t key, KeyRange seen,
+                       float* row) {
+  if (args.callback != nullptr && args.bias != nullptr) {
+    const ElementRow<float> bias(args.bias, args.bias_strides, at, key, seen);
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+      if (bias.first[j * bias.stride] == -kInfinity) *score_of(row, j) = -kInfinity;
+    }
+  }
+  if (args.mask == nullptr) return block_max(row, seen);
+  const ElementRow<unsigned char> mask(args.mask, args.mask_strides, at, key, seen);
+  return change_scores(row, seen, ElementMask{mask, args.mask_keep != 0});
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

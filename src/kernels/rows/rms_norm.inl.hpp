@@ -1,0 +1,57 @@
+// RMS normalisation of a row: its squares in sixteen lanes, then one factor for all components.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/vec/vec.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Lane t adds the squares of x_d with d mod 16 = t, ascending, each with one rounding; then pairs.
+RAPT_INLINE float sum_of_squares(const float* x, std::int64_t width) {
+  Vec lanes[kLaneVectors];
+  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) lanes[i] = Vec(0.0f);
+  std::int64_t d = 0;
+  for (; d + kLanes <= width; d += kLanes) {
+    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+      const Vec v = load(x + d + i * kVecLanes);
+      lanes[i] = fma(v, v, lanes[i]);
+    }
+  }
+  if (d < width) {
+    alignas(64) float rest[kLanes] = {};  // a lane without a component adds +0
+    for (std::int64_t t = 0; d + t < width; ++t) rest[t] = x[d + t];
+    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
+      const Vec v = load(rest + i * kVecLanes);
+      lanes[i] = fma(v, v, lanes[i]);
+    }
+  }
+  return reduce_sum(lanes);
+}
+
+/// y_d = (x_d * r) * weight_d with r = 1 / sqrt(sum / width + epsilon). y may be x.
+inline void normalize_row(const float* x, float* y, std::int64_t width, const RowNorm& norm) {
+  const float mean = sum_of_squares(x, width) / static_cast<float>(width);
+  const float r = 1.0f / __builtin_sqrtf(mean + norm.epsilon);
+  std::int64_t d = 0;
+  for (; d + kVecLanes <= width; d += kVecLanes) {
+    Vec v = load(x + d) * Vec(r);
+    if (norm.weight != nullptr) v = v * load(norm.weight + d);
+    store(y + d, canonical(v));
+  }
+  for (; d < width; ++d) {
+    const float v = x[d] * r;
+    y[d] = canonical(norm.weight != nullptr ? v * norm.weight[d] : v);
+  }
+}
+
+inline void normalize_rows(const NormArgs& args) {
+  for (std::int64_t row = 0; row < args.rows; ++row) {
+    normalize_row(args.x + row * args.x_stride, args.y + row * args.y_stride, args.width,
+                  args.norm);
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

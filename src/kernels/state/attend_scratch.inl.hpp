@@ -1,0 +1,128 @@
+// How an attention work item divides its scratch memory.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/tile/multiply_tile.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Rows from which copying V into panels pays, and floats from one row of V to the next up to which
+/// it does not (docs/kernels.md).
+constexpr std::int64_t kPackValuesRows = 96;
+constexpr std::int64_t kNearValuesStride = kColumns == kPanel ? 128 : 32;
+
+/// multiple: a power of 2.
+RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return (n + multiple - 1) & -multiple;
+}
+
+RAPT_INLINE std::int64_t blocks_of(const AttendArgs& args) {
+  return (args.kv_len + kKeyBlock - 1) / kKeyBlock;
+}
+
+RAPT_INLINE bool changes_queries(const AttendArgs& args) {
+  return args.norm_q.on != 0 || args.rotate_q.cos != nullptr;
+}
+
+RAPT_INLINE bool changes_keys(const AttendArgs& args) {
+  return args.norm_k.on != 0 || args.rotate_k.cos != nullptr;
+}
+
+/// Everything is a multiple of 16 floats, so that every part starts on a cache line.
+struct AttendScratch {
+  std::int64_t rows, blocks;
+  std::int64_t q_tile;      // floats of a row tile of queries
+  std::int64_t q_floats;    // of all row tiles
+  std::int64_t o_stride;    // value_dim in whole panels
+  std::int64_t key_stride;  // of changed keys
+  float* row;               // [head_dim] when queries are normalised or rotated
+  float* keys;              // [kKeyBlock][key_stride] when keys are
+  float* q;                 // row tiles of depth head_dim
+  float* k;                 // panels of one block
+  float* v;                 // panels of one block
+  float* s;                 // row tiles of depth kKeyBlock, for kQueryRows rows
+  float* top;               // [kQueryRows][kLanes]: maxima collected while the scores are computed
+  float* o;                 // [rows][o_stride], with m and l the running state
+  float* m;
+  float* l;
+  float* block_m;  // [kQueryRows], the block's own state and its fold coefficients
+  float* block_l;
+  float* a;
+  float* b;
+  float* inverse;  // [kQueryRows] and a vector of magnitudes when outputs are written directly
+  float* largest;
+  float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
+  float* sums;       // [group][kKeyBlock] when sums of weights are computed
+  float* block_max;  // [rows][blocks] when the weights are wanted
+  std::int64_t floats;
+
+  /// For one item.
+  explicit AttendScratch(const AttendArgs& args) : AttendScratch(args, args.rows, args.scratch) {}
+
+  /// The same for another number of rows. memory: null to know how many floats it takes.
+  AttendScratch(const AttendArgs& args, std::int64_t item_rows, float* memory) {
+    rows = round_up(item_rows, 16);
+    blocks = args.weights != nullptr ? blocks_of(args) : 0;
+    q_tile = tile_floats(args.head_dim);
+    o_stride = round_up(args.value_dim, kPanel);
+    floats = 0;
+    key_stride = round_up(args.head_dim, kLanes);
+    row = take(memory, changes_queries(args) ? key_stride : 0);
+    keys = take(memory, changes_keys(args) ? kKeyBlock * key_stride : 0);
+    q_floats = (item_rows + kRows - 1) / kRows * q_tile;
+    q = take(memory, q_floats);
+    k = take(memory, kKeyBlock * args.head_dim);
+    v = take(memory, kKeyBlock * o_stride);
+    s = take(memory, kQueryRows * kKeyBlock);
+    top = take(memory, kQueryRows * kLanes);
+    o = take(memory, rows * o_stride);
+    m = take(memory, rows);
+    l = take(memory, rows);
+    block_m = take(memory, round_up(kQueryRows, 16));
+    block_l = take(memory, round_up(kQueryRows, 16));
+    a = take(memory, round_up(kQueryRows, 16));
+    b = take(memory, round_up(kQueryRows, 16));
+    inverse = take(memory, round_up(kQueryRows, 16));
+    largest = take(memory, kLanes);
+    natural = take(memory, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
+    sums = take(memory, args.sums != nullptr ? args.group * kKeyBlock : 0);
+    block_max = take(memory, round_up(rows * blocks, 16));
+  }
+
+  /// Floats of what a head keeps from block to block: its queries and its running state.
+  std::int64_t kept_floats() const {
+    return q_floats + rows * (o_stride + 2) + round_up(rows * blocks, 16);
+  }
+
+  /// The same scratch for another head, which keeps what it keeps at `memory`.
+  AttendScratch of_other_head(float* memory) const {
+    AttendScratch other = *this;
+    other.q = memory;
+    other.o = other.q + q_floats;
+    other.m = other.o + rows * o_stride;
+    other.l = other.m + rows;
+    other.block_max = other.l + rows;
+    return other;
+  }
+
+ private:
+  /// The next `count` floats. Addresses as integers: null + n is undefined, and twenty questions
+  /// whether it is null are a part of a small call.
+  float* take(float* scratch, std::int64_t count) {
+    const auto at = reinterpret_cast<std::uintptr_t>(scratch) +
+                    static_cast<std::uintptr_t>(floats) * sizeof(float);
+    floats += count;
+    return reinterpret_cast<float*>(at);
+  }
+};
+
+/// For the item itself, behind it for one of its rows again (attend_row_exactly), and behind that
+/// for what further heads keep.
+inline std::int64_t attend_scratch(const AttendArgs& args, std::int64_t heads) {
+  const AttendScratch item(args, args.rows, nullptr);
+  return item.floats + AttendScratch(args, 1, nullptr).floats + (heads - 1) * item.kept_floats();
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

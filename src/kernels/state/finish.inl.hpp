@@ -1,0 +1,276 @@
+// The running state (m, l, o) of a row: folding blocks into it, saving it, and turning it into
+// outputs.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/state/attend_scratch.inl.hpp"
+#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/vec/exp2.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Row r of a kv head's group: query r / group, head r % group.
+struct RowPosition {
+  std::int64_t query, head;
+};
+
+RAPT_INLINE RowPosition position_of(const AttendArgs& args, std::int64_t row) {
+  if (args.group == 1) return {row, 0};  // a division is dear beside a short row
+  return {row / args.group, row % args.group};
+}
+
+inline void clear_rows(const AttendScratch& scratch) {
+  for (std::int64_t r = 0; r < scratch.rows; ++r) {
+    scratch.m[r] = -kInfinity;
+    scratch.l[r] = 0.0f;
+  }
+}
+
+inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t i = 0; i < args.rows * scratch.o_stride; i += kVecLanes) {
+    store(scratch.o + i, Vec(0.0f));
+  }
+  clear_rows(scratch);
+}
+
+RAPT_INLINE float* output_row(const AttendArgs& args, RowPosition at) {
+  return args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
+}
+
+/// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
+/// and l become the new ones. From the state of no block at all (-inf, 0) this copies: a = 0, b
+/// = 1.
+inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l, std::int64_t rows,
+                              float* a, float* b) {
+  // Rows up to the next multiple of a vector are scratch of nobody: they are folded too, into
+  // states without a block.
+  for (std::int64_t r = 0; r < rows; r += kVecLanes) {
+    const Vec mv = load(m + r);
+    Vec bm = load(block_m + r);
+    if (r + kVecLanes > rows) bm = keep_lanes(bm, r, 0, rows, Vec(-kInfinity));
+    // (-inf) - (-inf) is invalid.
+    const Vec top = max_ignoring_nan(max_ignoring_nan(mv, bm), Vec(kLowest));
+    const Vec av = exp2(mv - top), bv = exp2(bm - top);
+    store(a + r, av);
+    store(b + r, bv);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    // A block without a finite maximum leaves the state as it is, unless it holds a NaN, which then
+    // is in block_l and in the weights.
+    if (block_m[r] == -kInfinity) {
+      a[r] = 1.0f;
+      b[r] = block_l[r] == 0.0f ? 0.0f : 1.0f;
+    }
+    l[r] = __builtin_fmaf(l[r], a[r], block_l[r] * b[r]);
+    m[r] = block_m[r] > m[r] ? block_m[r] : m[r];
+  }
+}
+
+inline float* state_of(const AttendArgs& args, std::int64_t block, std::int64_t r) {
+  return args.states + (block * args.rows + r) * args.state_stride;
+}
+
+inline void save_state(const AttendArgs& args, const AttendScratch& scratch, std::int64_t block) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* to = state_of(args, block, r);
+    const float* o = scratch.o + r * scratch.o_stride;
+    for (std::int64_t c = 0; c < scratch.o_stride; c += kVecLanes) store(to + c, load(o + c));
+    to[scratch.o_stride] = scratch.m[r];
+    to[scratch.o_stride + 1] = scratch.l[r];
+  }
+}
+
+inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* o = scratch.o + r * scratch.o_stride;
+    for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
+      const float* from = state_of(args, block, r);
+      // The row saw no key of the block: no part, whatever hidden values left in its o.
+      if (from[scratch.o_stride] == -kInfinity && from[scratch.o_stride + 1] == 0.0f) continue;
+      float block_m[kVecLanes] = {from[scratch.o_stride]};
+      float block_l[kVecLanes] = {from[scratch.o_stride + 1]};
+      float m[kVecLanes] = {scratch.m[r]}, l[kVecLanes] = {scratch.l[r]};
+      float a[kVecLanes], b[kVecLanes];
+      fold_coefficients(m, l, block_m, block_l, 1, a, b);
+      scratch.m[r] = m[0];
+      scratch.l[r] = l[0];
+      for (std::int64_t c = 0; c < scratch.o_stride; c += kVecLanes) {
+        store(o + c, fma(load(o + c), Vec(a[0]), load(from + c) * Vec(b[0])));
+      }
+    }
+  }
+}
+
+/// Where the row's weights are wanted; null where they are not.
+RAPT_INLINE float* weights_row(const AttendArgs& args, std::int64_t row) {
+  const RowPosition at = position_of(args, row);
+  const std::int64_t i = args.weights_rows == nullptr ? at.query : args.weights_rows[at.query];
+  if (i < 0) return nullptr;
+  return args.weights + i * args.weights_token_stride + at.head * args.weights_head_stride;
+}
+
+/// Row r's weights of one block, to be scaled when the row's final state is known.
+inline void keep_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                         std::int64_t block, KeyRange seen, float* row) {
+  float* w = weights_row(args, args.row_begin + r);
+  if (w == nullptr) return;
+  w += block * kKeyBlock;
+  for (std::int64_t j = seen.begin; j < seen.end; ++j) w[j] = *score_of(row, j);
+  scratch.block_max[r * scratch.blocks + block] = scratch.block_m[r % kQueryRows];
+}
+
+/// Before the first block: no key exists (-0 says so, see finish_weights).
+inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) {
+  if (args.weights == nullptr) return;
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    float* w = weights_row(args, args.row_begin + r);
+    if (w == nullptr) continue;
+    for (std::int64_t j = 0; j < args.weights_keys; ++j) w[j] = -0.0f;
+    for (std::int64_t b = 0; b < scratch.blocks; ++b) {
+      scratch.block_max[r * scratch.blocks + b] = -kInfinity;
+    }
+  }
+}
+
+/// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 for a weight of -0: a key that does not
+/// exist. Without NaNs (`exact` unset) a block whose maximum is -inf is empty.
+inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                           float m, float inverse, bool exact) {
+  float* w = weights_row(args, args.row_begin + r);
+  if (w == nullptr) return;
+  for (std::int64_t block = 0; block < scratch.blocks; ++block) {
+    const float block_max = scratch.block_max[r * scratch.blocks + block];
+    const bool nothing = block_max == -kInfinity, empty = !exact && nothing;  // or only NaNs
+    const float factor = nothing ? 0.0f : exp2_scalar(block_max - m) * inverse;
+    const std::int64_t begin = block * kKeyBlock;
+    const std::int64_t end = begin + kKeyBlock < args.kv_len ? begin + kKeyBlock : args.kv_len;
+    for (std::int64_t j = begin; j < end; ++j) {
+      const bool exists = !empty && __builtin_bit_cast(std::uint32_t, w[j]) != 0x80000000u;
+      w[j] = exists ? canonical(w[j] * factor) : 0.0f;
+    }
+  }
+  for (std::int64_t j = args.kv_len; j < args.weights_keys; ++j) w[j] = 0.0f;
+}
+
+/// The sink joins the row's state last, as a key without a value: o = fma(o, a, 0) is left to
+/// finish_out. Returns a.
+RAPT_INLINE float join_sink(const AttendArgs& args, std::int64_t head, float& m, float& l) {
+  if (args.sinks == nullptr || args.sinks[head] == -kInfinity) return 1.0f;
+  const float sink = args.sinks[head];
+  const bool empty = m == -kInfinity && l == 0.0f;
+  const float top = sink > m ? sink : m;
+  const float a = empty ? 0.0f : exp2_scalar(m - top);
+  l = __builtin_fmaf(l, a, exp2_scalar(sink - top));
+  m = top;
+  return a;
+}
+
+/// What a row's sums are scaled by; 0 without an attended key.
+RAPT_INLINE float inverse_of(float m, float l) {
+  const bool empty = m == -kInfinity && l == 0.0f;
+  return empty ? 0.0f : 1.0f / l;
+}
+
+/// 1 / l of rows side by side; 1 of an l of 0, whose row has no key and an o of 0.
+RAPT_INLINE Vec inverses_of(Vec l) {
+  return divide(Vec(1.0f), select_less(Vec(0.0f), l, l, Vec(1.0f)));
+}
+
+/// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
+/// exist. o is 0 up to a whole vector. `largest` collects magnitudes, to tell whether all are
+/// finite: by their bits, since a chain of multiply-adds would wait for each of them.
+RAPT_INLINE void finish_out(const float* o, float a, float inverse, std::int64_t value_dim,
+                            float* out, Vec& largest) {
+  const Vec keep(a), scale(inverse);
+  std::int64_t c = 0;
+  for (; c + kVecLanes <= value_dim; c += kVecLanes) {
+    const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
+    store(out + c, y);
+    largest = max_magnitude(absolute(y), largest);
+  }
+  if (c < value_dim) {  // what lies behind o is 0
+    const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
+    store_first(out + c, y, value_dim - c);
+    largest = max_magnitude(absolute(y), largest);
+  }
+}
+
+/// The row's state for the caller, before a sink joins it. Adding +0 keeps -0 out, as in out; the
+/// maximum of -0 and +0 is either.
+inline void write_state(const AttendArgs& args, RowPosition at, const float* o, float m, float l) {
+  const StateRows<float>& to = args.state_out;
+  if (to.o == nullptr) return;
+  const auto [i, h] = at;
+  to.m[i * to.m_token_stride + h * to.m_head_stride] = m + 0.0f;
+  to.l[i * to.l_token_stride + h * to.l_head_stride] = canonical(l);
+  float* row = to.o + i * to.o_token_stride + h * to.o_head_stride;
+  for (std::int64_t c = 0; c < args.value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
+}
+
+RAPT_INLINE void write_lse(const AttendArgs& args, RowPosition at, float m, float l) {
+  args.lse[at.query * args.lse_token_stride + at.head * args.lse_head_stride] = log_sum_exp(m, l);
+}
+
+/// Writes out, lse and row end of a row whose state is (m, l, o); m and l then hold its sink as
+/// well. Returns false when the row is not finite and `exact` is false: it must then be computed
+/// again, exactly.
+RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const float* o, float& m,
+                                float& l, bool exact) {
+  const RowPosition at = position_of(args, row);
+  const float a = join_sink(args, at.head, m, l);
+  float* out = output_row(args, at);
+  Vec largest(0.0f);
+  finish_out(o, a, inverse_of(m, l), args.value_dim, out, largest);
+  const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
+  if (!finite && !exact) return false;
+  if (exact) {
+    for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
+  }
+  if (args.lse != nullptr) write_lse(args, at, m, l);
+  if (args.row_ends != nullptr) {
+    args.row_ends[2 * row] = m;
+    args.row_ends[2 * row + 1] = inverse_of(m, l);
+  }
+  return true;
+}
+
+/// The same of row r of the item, and its state and weights.
+inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+                       bool exact) {
+  const std::int64_t row = args.row_begin + r;
+  const float* o = scratch.o + r * scratch.o_stride;
+  float m = scratch.m[r], l = scratch.l[r];
+  write_state(args, position_of(args, row), o, m, l);
+  if (!finish_outputs(args, row, o, m, l, exact)) return false;
+  if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse_of(m, l), exact);
+  return true;
+}
+
+/// Whether rows end in out and lse alone.
+RAPT_INLINE bool ends_plainly(const AttendArgs& args) {
+  return args.sinks == nullptr && args.state_out.o == nullptr && args.row_ends == nullptr &&
+         args.weights == nullptr;
+}
+
+/// The outputs of all rows where there are no others than out and lse. Returns false when some row
+/// is not finite: one look at the end instead of one per row, on which it would wait.
+inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scratch) {
+  Vec largest(0.0f);
+  for (std::int64_t first = 0; first < args.rows; first += kVecLanes) {
+    float inverse[kVecLanes];
+    store(inverse, inverses_of(load(scratch.l + first)));
+    const std::int64_t end = first + kVecLanes < args.rows ? first + kVecLanes : args.rows;
+    for (std::int64_t r = first; r < end; ++r) {
+      const RowPosition at = position_of(args, args.row_begin + r);
+      finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], args.value_dim,
+                 output_row(args, at), largest);
+      largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
+      if (args.lse != nullptr) write_lse(args, at, scratch.m[r], scratch.l[r]);
+    }
+  }
+  return all_below(largest, Vec(kInfinity));
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

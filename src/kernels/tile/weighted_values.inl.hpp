@@ -1,0 +1,110 @@
+// Weighted values of one key block, folded into the running output: o = fma(o, a, (sum_j p_j v_j) *
+// b).
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/tile/multiply_tile.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// How the rows of a tile fold their block into the running output.
+struct FoldInto {
+  const float* a;  // per row
+  const float* b;
+  float* o;
+  std::int64_t o_stride;
+};
+
+/// The tile joins the running output at column c.
+template <int R, int C>
+RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C]) {
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec a(fold.a[r]), b(fold.b[r]);
+    RAPT_UNROLL for (int i = 0; i < C; ++i) {
+      float* to = fold.o + r * fold.o_stride + c + i * kVecLanes;
+      store(to, fma(load(to), a, acc[r][i] * b));
+    }
+  }
+}
+
+/// Where the sums of a tile go when its rows are attended directly: their first block begins the
+/// running output, their last one's is written out.
+struct DirectTile {
+  bool begins = false;             // no block was folded before: o is not read
+  float* const* out = nullptr;     // per row; null: more blocks follow
+  std::int64_t column = 0;         // of out
+  const float* inverse = nullptr;  // 1 / l per row
+  float* largest = nullptr;        // a vector that collects the magnitudes of what is written
+};
+
+/// fold_tile, without what the first block need not read and the last one need not write: out =
+/// fma(o, 1 / l, 0), as finish_out has it.
+template <int R, int C>
+RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, Vec (&acc)[R][C]) {
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec b(fold.b[r]);
+    RAPT_UNROLL for (int i = 0; i < C; ++i) acc[r][i] = acc[r][i] * b;
+  }
+  if (!direct.begins) {
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      const Vec a(fold.a[r]);
+      const float* const from = fold.o + r * fold.o_stride;
+      RAPT_UNROLL for (int i = 0; i < C; ++i) {
+        acc[r][i] = fma(load(from + i * kVecLanes), a, acc[r][i]);
+      }
+    }
+  }
+  if (direct.out == nullptr) {
+    RAPT_UNROLL for (int r = 0; r < R; ++r) {
+      float* const to = fold.o + r * fold.o_stride;
+      RAPT_UNROLL for (int i = 0; i < C; ++i) store(to + i * kVecLanes, acc[r][i]);
+    }
+    return;
+  }
+  Vec largest = load(direct.largest);
+  RAPT_UNROLL for (int r = 0; r < R; ++r) {
+    const Vec inverse(direct.inverse[r]);
+    float* const to = direct.out[r] + direct.column;
+    RAPT_UNROLL for (int i = 0; i < C; ++i) {
+      const Vec y = fma(acc[r][i], inverse, Vec(0.0f));
+      store(to + i * kVecLanes, y);
+      largest = max_magnitude(absolute(y), largest);
+    }
+  }
+  store(direct.largest, largest);
+}
+
+template <int R>
+struct ValueTile {
+  /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
+  RAPT_NOINLINE static void run(const float* p, const float* v, std::int64_t v_stride,
+                                std::int64_t first, std::int64_t last, const FoldInto& fold,
+                                const DirectTile& direct) {
+    Vec acc[R][kVectors];
+    clear(acc);
+    multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);
+    fold_directly<R, kVectors>(fold, direct, acc);
+  }
+};
+
+/// The first row of a tile alone, leaving out the keys whose weight is -0: those that do not exist
+/// for the row, whatever their values hold. The slow path of rows that would be NaN
+/// (attend.inl.hpp).
+inline void values_of_existing_keys(const float* p, const float* v, std::int64_t v_stride,
+                                    std::int64_t panel_stride, std::int64_t first,
+                                    std::int64_t last, std::int64_t columns, const FoldInto& fold) {
+  for (std::int64_t c = 0; c < columns; c += kVecLanes) {
+    const float* column = v + c / kPanel * panel_stride + c % kPanel;
+    Vec acc(0.0f);
+    for (std::int64_t j = first; j < last; ++j) {
+      const float weight = p[j / kLanes * kTileChunk + j % kLanes];
+      if (__builtin_bit_cast(std::uint32_t, weight) == 0x80000000u) continue;
+      acc = fma(Vec(weight), load(column + (j - first) * v_stride), acc);
+    }
+    store(fold.o + c, fma(load(fold.o + c), Vec(fold.a[0]), acc * Vec(fold.b[0])));
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,8 +1,8 @@
 // Making a plan: what a call costs before its first item runs.
 #include "benchmarks.hpp"
 
+#include "attention/plan.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/plan.hpp"
 #include "workload.hpp"
 #include "workload_plan.hpp"
 

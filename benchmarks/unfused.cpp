@@ -1,10 +1,10 @@
 // Three passes over all row tiles and key blocks of a head.
 #include "unfused.hpp"
 
-#include "driver/base_2.hpp"
-#include "driver/plan.hpp"
-#include "driver/sequences.hpp"
-#include "driver/validate.hpp"
+#include "attention/base_2.hpp"
+#include "attention/plan.hpp"
+#include "attention/sequences.hpp"
+#include "attention/validate.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -3,8 +3,8 @@
 // against (docs/performance.md).
 #pragma once
 
-#include "driver/plan.hpp"
-#include "driver/sequences.hpp"
+#include "attention/plan.hpp"
+#include "attention/sequences.hpp"
 #include "float_buffer.hpp"
 #include "kernels/abi/kernel_set.hpp"
 

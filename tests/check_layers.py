@@ -10,6 +10,7 @@ import tempfile
 
 KERNEL_SET = ("kernels/abi/kernel_set.hpp", "kernels/abi/arithmetic.hpp")
 TILE = ("kernels/abi/", "kernels/vec/", "kernels/tile/")
+CALLS_KERNELS = ("rapt/", "core/", "dispatch/", "parallel/", *KERNEL_SET)
 
 # Folder -> the quoted includes that its files may have: folders ("x/") or single headers. What is
 # said of a folder holds in those inside it that are not listed themselves.
@@ -33,20 +34,26 @@ ALLOWED = {
     ),
     "src/kernels": ("kernels/",),
     "src/dispatch": ("rapt/", "core/", "dispatch/", *KERNEL_SET),
-    "src/driver": ("rapt/", "core/", "dispatch/", "driver/", *KERNEL_SET),
-    "src/layer": ("rapt/", "core/", "driver/", "layer/"),
+    "src/parallel": ("rapt/", "core/", "parallel/"),
+    "src/linear": (*CALLS_KERNELS, "linear/"),
+    "src/ops": (*CALLS_KERNELS, "ops/"),
+    "src/attention": (*CALLS_KERNELS, "ops/", "attention/"),
+    "src/layer": ("rapt/", "core/", "parallel/", "ops/", "attention/", "layer/"),
     "src/io": ("rapt/", "core/", "io/"),
 }
 # Package (by how its headers begin) -> the only place of the library that includes it.
 PACKAGE_PLACES = {
-    ("tbb/", "oneapi/"): "src/driver/parallel.cpp",
+    ("tbb/", "oneapi/"): "src/parallel/parallel.cpp",
     ("xsimd/",): "src/kernels/vec/vec.hpp",
     ("nlohmann/",): "src/io/",
 }
 # Headers of the standard library that have no inline functions to leak from a kernel archive.
 KERNEL_STD_HEADERS = ("cstddef", "cstdint")
 KERNEL_VEC_HEADERS = ("immintrin.h", "arm_neon.h")
-ISA_FREE = ("include/rapt", "src/core", "src/driver", "src/layer", "src/io")
+ISA_FREE = (
+    "include/rapt", "src/core", "src/parallel", "src/linear", "src/ops", "src/attention",
+    "src/layer", "src/io",
+)
 # Where registers of a family of processors are set, whatever its ISAs.
 PROCESSOR_FILES = ("src/core/default_arithmetic.hpp",)
 ISA_MACRO = re.compile(
@@ -97,8 +104,8 @@ def faults_of(root):
                 for condition in CONDITION.findall(text):
                     for macro in ISA_MACRO.findall(condition):
                         yield f"{file}: #if on {macro}; ISAs differ by data, not by #if"
-    if set(tbb_users) != {"src/driver/parallel.cpp"}:
-        yield f"oneTBB is included by {sorted(set(tbb_users))}, not by src/driver/parallel.cpp alone"
+    if set(tbb_users) != {"src/parallel/parallel.cpp"}:
+        yield f"oneTBB is included by {sorted(set(tbb_users))}, not by src/parallel/parallel.cpp alone"
 
 
 # A tree that keeps the rules, and for each rule one line that breaks it and a word of the fault.
@@ -109,16 +116,17 @@ GOOD_TREE = {
     "src/kernels/vec/vec.hpp": "#include <cstdint>\n#include <immintrin.h>\n#include <xsimd/xsimd.hpp>\n",
     "src/kernels/tile/a.inl.hpp": '#include "kernels/vec/vec.hpp"\n#if defined(RAPT_KERNEL_ISA_AVX2)\n#endif\n',
     "src/dispatch/a.cpp": '#include "kernels/abi/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
-    "src/driver/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "driver/a.hpp"\n',
-    "src/layer/a.cpp": '#include "driver/a.hpp"\n',
+    "src/parallel/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "core/a.hpp"\n',
+    "src/attention/a.cpp": '#include "ops/a.hpp"\n#include "kernels/abi/kernel_set.hpp"\n',
+    "src/layer/a.cpp": '#include "attention/a.hpp"\n',
     "src/io/a.cpp": '#include <nlohmann/json.hpp>\n#include "rapt/a.hpp"\n',
 }
 BAD_LINES = [
     ("include/rapt/a.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
     ("include/rapt/a.hpp", "#include <immintrin.h>", "includes <immintrin.h>"),
-    ("include/rapt/a.hpp", "#include <tbb/task_arena.h>", "only src/driver/parallel.cpp"),
+    ("include/rapt/a.hpp", "#include <tbb/task_arena.h>", "only src/parallel/parallel.cpp"),
     ("include/rapt/a.hpp", "#ifdef __AVX2__", "#if on __AVX2__"),
-    ("src/core/a.hpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
+    ("src/core/a.hpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
     ("src/reference/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
     ("src/kernels/abi/a.hpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
     ("src/kernels/tile/a.inl.hpp", '#include "kernels/state/a.inl.hpp"', "includes kernels/state"),
@@ -126,13 +134,15 @@ BAD_LINES = [
     ("src/kernels/tile/a.inl.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
     ("src/kernels/tile/a.inl.hpp", "#include <algorithm>", "includes <algorithm>"),
     ("src/kernels/tile/a.inl.hpp", "#include <xsimd/xsimd.hpp>", "only src/kernels/vec/vec.hpp"),
-    ("src/dispatch/a.cpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
-    ("src/driver/a.cpp", '#include "layer/a.hpp"', "includes layer/a.hpp"),
-    ("src/driver/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
-    ("src/driver/a.cpp", "#include <tbb/tbb.h>", "only src/driver/parallel.cpp"),
-    ("src/driver/a.cpp", "#if FOO && \\\n    defined(__ARM_NEON)", "#if on __ARM_NEON"),
+    ("src/dispatch/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
+    ("src/attention/a.cpp", '#include "layer/a.hpp"', "includes layer/a.hpp"),
+    ("src/attention/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
+    ("src/attention/a.cpp", "#include <tbb/tbb.h>", "only src/parallel/parallel.cpp"),
+    ("src/attention/a.cpp", "#if FOO && \\\n    defined(__ARM_NEON)", "#if on __ARM_NEON"),
     ("src/layer/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),
-    ("src/io/a.cpp", '#include "driver/a.hpp"', "includes driver/a.hpp"),
+    ("src/ops/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
+    ("src/parallel/a.cpp", '#include "linear/a.hpp"', "includes linear/a.hpp"),
+    ("src/io/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
     ("src/layer/a.cpp", "#include <nlohmann/json.hpp>", "only src/io/"),
 ]
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "attention/validate.hpp"
 #include "core/random.hpp"
-#include "driver/validate.hpp"
 #include "problems.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "arena.hpp"
+#include "attention/attend_sequences.hpp"
 #include "cache_problem.hpp"
-#include "driver/attend_sequences.hpp"
 #include "on_every_isa.hpp"
 #include "problems.hpp"
 #include "reference/scalar.hpp"

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "arena.hpp"
+#include "attention/cascade.hpp"
 #include "cache_problem.hpp"
-#include "driver/cascade.hpp"
 #include "problems.hpp"
 #include "rapt/paged.hpp"
 #include "rapt/rope.hpp"

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "arena.hpp"
-#include "driver/parallel.hpp"
+#include "parallel/parallel.hpp"
 
 namespace rapt::test {
 namespace {

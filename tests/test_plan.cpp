@@ -10,8 +10,8 @@
 #include <tuple>
 #include <vector>
 
+#include "attention/plan.hpp"
 #include "core/random.hpp"
-#include "driver/plan.hpp"
 #include "test_level.hpp"
 
 namespace rapt::test {

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "attention/plan.hpp"
 #include "core/random.hpp"
 #include "dispatch/isa_table.hpp"
-#include "driver/linear_plan.hpp"
-#include "driver/plan.hpp"
+#include "linear/linear_plan.hpp"
 #include "test_level.hpp"
 #include "work_cost.hpp"
 

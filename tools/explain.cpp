@@ -3,7 +3,7 @@
 
 #include "command.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/linear_plan.hpp"
+#include "linear/linear_plan.hpp"
 #include "work_cost.hpp"
 #include "workload_plan.hpp"
 

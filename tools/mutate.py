@@ -53,7 +53,10 @@ TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests"]
 LIKELY = {
     "src/core": "errors aligned",
     "src/dispatch": "isa",
-    "src/driver": "plan attention threads ragged paged",
+    "src/attention": "plan attention threads ragged paged",
+    "src/linear": "linear",
+    "src/ops": "rope rms_norm t5 embedding",
+    "src/parallel": "threads plan",
     "src/io": "npy safetensors file",
     "src/kernels": "kernels few_rows attention_bits attention_rows",
     "src/layer": "cache cached context layer embedding",

@@ -1,7 +1,7 @@
 // Vector operations per element, counted in the kernels, and the sums over items.
 #include "work_cost.hpp"
 
-#include "driver/linear_plan.hpp"
+#include "linear/linear_plan.hpp"
 
 #include <algorithm>
 #include <functional>

@@ -1,7 +1,7 @@
 // What the items of a plan cost on paper, and how long several threads need for them.
 #pragma once
 
-#include "driver/plan.hpp"
+#include "attention/plan.hpp"
 
 #include <cstdint>
 #include <string>

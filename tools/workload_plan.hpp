@@ -1,7 +1,7 @@
 // What a workload's shape asks of the plan, and its products.
 #pragma once
 
-#include "driver/plan.hpp"
+#include "attention/plan.hpp"
 #include "workload.hpp"
 
 #include <span>

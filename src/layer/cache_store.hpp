@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "driver/pages.hpp"
+#include "attention/pages.hpp"
 #include "layer/page_pool.hpp"
 #include "rapt/kv_cache.hpp"
 

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "attention/score_callback.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "driver/score_callback.hpp"
 #include "layer/cached_rows.hpp"
 #include "layer/growth.hpp"
 #include "layer/layer_call.hpp"

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <string>
 
+#include "attention/validate.hpp"
 #include "core/counted.hpp"
 #include "core/views.hpp"
-#include "driver/validate.hpp"
 #include "layer/layer_call.hpp"
 #include "rapt/rope.hpp"
 

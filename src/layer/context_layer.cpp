@@ -2,9 +2,9 @@
 // queries of other tokens attend over them as often as they like.
 #include <cstdint>
 
+#include "attention/score_callback.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "driver/score_callback.hpp"
 #include "layer/cached_rows.hpp"
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"

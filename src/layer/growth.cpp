@@ -6,9 +6,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "attention/validate.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "driver/validate.hpp"
 
 namespace rapt {
 namespace {

@@ -3,8 +3,8 @@
 #include <string>
 
 #include "core/views.hpp"
-#include "driver/rms_norm.hpp"
-#include "driver/validate_rope.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/validate_rope.hpp"
 
 namespace rapt {
 namespace {

@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <utility>
 
+#include "attention/score_callback.hpp"
+#include "attention/validate.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/validate.hpp"
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
 

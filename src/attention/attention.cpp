@@ -8,20 +8,21 @@
 #include <string>
 #include <vector>
 
+#include "attention/attend_args.hpp"
+#include "attention/attend_sequences.hpp"
+#include "attention/base_2.hpp"
+#include "attention/cascade.hpp"
+#include "attention/output_rows.hpp"
+#include "attention/plan.hpp"
+#include "attention/score_callback.hpp"
+#include "attention/validate.hpp"
+#include "attention/validate_positions.hpp"
 #include "core/aligned_buffer.hpp"
 #include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/attend_args.hpp"
-#include "driver/attend_sequences.hpp"
-#include "driver/base_2.hpp"
-#include "driver/cascade.hpp"
-#include "driver/output_rows.hpp"
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
-#include "driver/rms_norm.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/validate.hpp"
-#include "driver/validate_rope.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/validate_rope.hpp"
+#include "parallel/parallel.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {

@@ -1,12 +1,12 @@
 // Running a call of attention() whose arguments are checked and whose sequences are known.
 #pragma once
 
+#include "attention/pages.hpp"
+#include "attention/score_callback.hpp"
+#include "attention/sequences.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "driver/pages.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/sequences.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/tensor.hpp"
 
@@ -40,7 +40,7 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
                   const Sequences& sequences, const CallbackOfCall& callback);
 
 /// Checks what can be once the sequences are known, then runs the call: as a cascade where
-/// sequences share pages (driver/cascade.hpp). Throws Error{out_of_memory}; what the callback
+/// sequences share pages (attention/cascade.hpp). Throws Error{out_of_memory}; what the callback
 /// throws is kept in it.
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,
                       const Sequences& sequences, const CallbackOfCall& callback);

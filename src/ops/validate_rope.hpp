@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/views.hpp"
-#include "driver/sequences.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/rope.hpp"
 
@@ -15,6 +14,11 @@ void check_rope_table(const char* name, const RopeView& table, std::int64_t head
 /// Throws unless positions are [batch or 1, tokens].
 void check_positions_shape(const char* name, const TensorView<const std::int64_t, 2>& positions,
                            std::int64_t batch, std::int64_t tokens);
+
+/// Throws unless `position`, called `what`, of sequence number `sequence` is a row of a table of
+/// `rows` rows.
+void check_position(const char* what, std::int64_t position, std::int64_t sequence,
+                    std::int64_t rows);
 
 /// Tokens [row, row + count) of batch index `batch`.
 struct TokenRange {
@@ -31,10 +35,6 @@ void check_rope_options(const RopeOptions& rope);
 
 /// Keys in pages are as they were appended: throws when an option would change them.
 void check_keys_are_ready(const AttentionOptions& options);
-
-/// The table and the position of every query and key of the call.
-void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                        const RopeOptions& rope, const Sequences& sequences);
 
 /// Throws when the output overlaps a table or positions.
 void check_rope_apart(const char* output, const core::MemoryRange& written,

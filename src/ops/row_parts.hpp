@@ -5,8 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
+#include "parallel/parallel.hpp"
 
 namespace rapt {
 

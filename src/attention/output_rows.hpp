@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "attention/sequences.hpp"
 #include "core/views.hpp"
-#include "driver/sequences.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/attention_state.hpp"
 

@@ -1,7 +1,7 @@
-#include "driver/score_callback.hpp"
+#include "attention/score_callback.hpp"
 
 #include "core/views.hpp"
-#include "driver/parallel.hpp"
+#include "parallel/parallel.hpp"
 
 namespace rapt {
 namespace {

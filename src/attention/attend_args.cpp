@@ -1,12 +1,12 @@
-#include "driver/attend_args.hpp"
+#include "attention/attend_args.hpp"
 
 #include <cstddef>
 
-#include "driver/base_2.hpp"
-#include "driver/output_rows.hpp"
-#include "driver/pages.hpp"
-#include "driver/rms_norm.hpp"
-#include "driver/rotation.hpp"
+#include "attention/base_2.hpp"
+#include "attention/output_rows.hpp"
+#include "attention/pages.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/rotation.hpp"
 
 namespace rapt {
 namespace {

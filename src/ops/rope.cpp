@@ -6,9 +6,9 @@
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/rotation.hpp"
-#include "driver/row_parts.hpp"
-#include "driver/validate_rope.hpp"
+#include "ops/rotation.hpp"
+#include "ops/row_parts.hpp"
+#include "ops/validate_rope.hpp"
 #include "rapt/rope.hpp"
 
 namespace rapt {

@@ -1,4 +1,4 @@
-#include "driver/sequences.hpp"
+#include "attention/sequences.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -2,14 +2,13 @@
 #include <array>
 #include <string>
 
+#include "attention/output_rows.hpp"
+#include "attention/validate_outputs.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/output_rows.hpp"
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
-#include "driver/validate_outputs.hpp"
+#include "parallel/parallel.hpp"
 #include "rapt/attention_state.hpp"
 
 namespace rapt {

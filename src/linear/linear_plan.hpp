@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <limits>
 
-#include "driver/balance.hpp"
-#include "driver/plan.hpp"
 #include "kernels/abi/kernel_set.hpp"
+#include "parallel/balance.hpp"
+#include "parallel/parallel.hpp"
 
 namespace rapt {
 

@@ -1,7 +1,7 @@
 // The checks of what attention() passes on beside out: weights, their sums, states.
 #pragma once
 
-#include "driver/validate.hpp"
+#include "attention/validate.hpp"
 #include "rapt/attention.hpp"
 
 namespace rapt {

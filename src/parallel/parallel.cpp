@@ -1,4 +1,4 @@
-#include "driver/parallel.hpp"
+#include "parallel/parallel.hpp"
 
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>

@@ -1,16 +1,16 @@
-#include "driver/validate.hpp"
+#include "attention/validate.hpp"
 
 #include <array>
 #include <cmath>
 #include <string>
 
+#include "attention/base_2.hpp"
+#include "attention/validate_outputs.hpp"
 #include "core/counted.hpp"
 #include "core/sizes.hpp"
 #include "core/views.hpp"
-#include "driver/base_2.hpp"
-#include "driver/rms_norm.hpp"
-#include "driver/validate_outputs.hpp"
-#include "driver/validate_rope.hpp"
+#include "ops/rms_norm.hpp"
+#include "ops/validate_rope.hpp"
 
 namespace rapt {
 namespace {

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "driver/attend_sequences.hpp"
-#include "driver/plan.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/sequences.hpp"
+#include "attention/attend_sequences.hpp"
+#include "attention/plan.hpp"
+#include "attention/score_callback.hpp"
+#include "attention/sequences.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/attention.hpp"
 

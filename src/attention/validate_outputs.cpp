@@ -1,4 +1,4 @@
-#include "driver/validate_outputs.hpp"
+#include "attention/validate_outputs.hpp"
 
 #include <string>
 #include <type_traits>

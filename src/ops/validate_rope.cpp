@@ -1,21 +1,18 @@
-#include "driver/validate_rope.hpp"
+#include "ops/validate_rope.hpp"
 
 #include <string>
 
 namespace rapt {
-namespace {
 
 using core::check_disjoint;
 using core::fail;
-using core::memory_range;
 
-void check_row(const char* what, std::int64_t position, std::int64_t sequence, std::int64_t rows) {
+void check_position(const char* what, std::int64_t position, std::int64_t sequence,
+                    std::int64_t rows) {
   if (position >= 0 && position < rows) return;
   fail(std::string(what) + " " + std::to_string(position) + " of sequence " +
        std::to_string(sequence) + " is not a row of the table's " + std::to_string(rows));
 }
-
-}  // namespace
 
 void check_rope_table(const char* name, const RopeView& table, std::int64_t head_dim) {
   if (table.cos.data == nullptr && table.sin.data == nullptr) return;
@@ -60,7 +57,7 @@ void check_positions(const char* name, const TensorView<const std::int64_t, 2>& 
   for (std::int64_t i = tokens.row; i < tokens.row + tokens.count; ++i) {
     const std::int64_t position = positions(b, i);
     if (position >= 0 && position < rows) continue;
-    check_row((std::string(name) + ": position").c_str(), position, sequence, rows);
+    check_position((std::string(name) + ": position").c_str(), position, sequence, rows);
   }
 }
 
@@ -82,33 +79,6 @@ void check_keys_are_ready(const AttentionOptions& options) {
   }
   if (options.qk_norm && options.qk_norm->normalize_keys) {
     fail("qk_norm: normalize_keys must be false for keys in pages; rms_norm() does it before");
-  }
-}
-
-void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                        const RopeOptions& rope, const Sequences& sequences) {
-  if (rope.table.cos.data == nullptr) return;
-  const bool own_q = rope.q_positions.data != nullptr, own_k = rope.k_positions.data != nullptr;
-  if (own_q) check_positions_shape("rope.q_positions", rope.q_positions, q.shape[0], q.shape[2]);
-  if (own_k) check_positions_shape("rope.k_positions", rope.k_positions, k.shape[0], k.shape[2]);
-  const std::int64_t rows = rope.table.cos.shape[0];
-  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
-    const auto number = static_cast<std::int64_t>(s);
-    const PlanSequence& lengths = sequences.plan[s];
-    const SequencePlace& at = sequences.places[s];
-    if (own_q) {
-      check_positions("rope.q_positions", rope.q_positions, {at.batch, at.q_row, lengths.q_len},
-                      number, rows);
-    } else if (lengths.q_len > 0) {
-      check_row("rope: query position", at.query_offset, number, rows);
-      check_row("rope: query position", at.query_offset + lengths.q_len - 1, number, rows);
-    }
-    if (own_k) {
-      check_positions("rope.k_positions", rope.k_positions, {at.batch, at.kv_row, lengths.kv_len},
-                      number, rows);
-    } else if (rope.rotate_keys && lengths.kv_len > 0) {
-      check_row("rope: key position", lengths.kv_len - 1, number, rows);
-    }
   }
 }
 

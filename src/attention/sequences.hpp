@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "driver/plan.hpp"
+#include "attention/plan.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/ragged.hpp"
 #include "rapt/tensor.hpp"

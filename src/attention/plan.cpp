@@ -1,10 +1,11 @@
-#include "driver/plan.hpp"
+#include "attention/plan.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <tuple>
 
-#include "driver/balance.hpp"
+#include "parallel/balance.hpp"
+#include "parallel/parallel.hpp"
 
 namespace rapt {
 namespace {

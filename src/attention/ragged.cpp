@@ -6,13 +6,13 @@
 #include <new>
 #include <string>
 
+#include "attention/attend_sequences.hpp"
+#include "attention/score_callback.hpp"
+#include "attention/sequences.hpp"
+#include "attention/validate.hpp"
 #include "core/counted.hpp"
 #include "core/per_thread.hpp"
 #include "core/views.hpp"
-#include "driver/attend_sequences.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/sequences.hpp"
-#include "driver/validate.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {

@@ -15,9 +15,8 @@
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/linear_plan.hpp"
-#include "driver/parallel.hpp"
-#include "driver/plan.hpp"
+#include "linear/linear_plan.hpp"
+#include "parallel/parallel.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "attention/attend_sequences.hpp"
+#include "attention/score_callback.hpp"
+#include "attention/validate.hpp"
 #include "core/counted.hpp"
 #include "core/per_thread.hpp"
 #include "core/views.hpp"
-#include "driver/attend_sequences.hpp"
-#include "driver/score_callback.hpp"
-#include "driver/validate.hpp"
 #include "rapt/error.hpp"
 #include "rapt/paged.hpp"
 

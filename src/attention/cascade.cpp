@@ -1,4 +1,4 @@
-#include "driver/cascade.hpp"
+#include "attention/cascade.hpp"
 
 #include <algorithm>
 #include <cstddef>

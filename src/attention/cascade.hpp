@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "driver/attend_sequences.hpp"
-#include "driver/pages.hpp"
-#include "driver/sequences.hpp"
+#include "attention/attend_sequences.hpp"
+#include "attention/pages.hpp"
+#include "attention/sequences.hpp"
 #include "rapt/attention.hpp"
 
 namespace rapt {

@@ -1,8 +1,8 @@
 // The checks of the range mask: which words and numbers mean something, and which go together.
 #include <string>
 
+#include "attention/validate.hpp"
 #include "core/views.hpp"
-#include "driver/validate.hpp"
 
 namespace rapt {
 namespace {

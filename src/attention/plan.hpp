@@ -64,9 +64,6 @@ struct Plan {
   double multiply_adds = 0;       ///< of all items, keys that a range mask rules out left out
 };
 
-/// Below this many multiply-adds a call runs inline: waking a worker costs more (docs/kernels.md).
-inline constexpr double kInlineWork = 1 << 19;
-
 /// Fills `plan`; its vectors keep their memory from call to call.
 void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan);
 

@@ -1,10 +1,10 @@
 // rms_norm(): validate, then normalise the rows in parallel.
-#include "driver/rms_norm.hpp"
+#include "ops/rms_norm.hpp"
 
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "dispatch/dispatch.hpp"
-#include "driver/row_parts.hpp"
+#include "ops/row_parts.hpp"
 
 namespace rapt {
 namespace {

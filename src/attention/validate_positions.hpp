@@ -1,0 +1,13 @@
+// Where the queries and keys of a call stand in its table of angles.
+#pragma once
+
+#include "attention/sequences.hpp"
+#include "rapt/attention.hpp"
+
+namespace rapt {
+
+/// Throws Error{invalid_argument} unless the position of every query and key is a row of the table.
+void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+                        const RopeOptions& rope, const Sequences& sequences);
+
+}  // namespace rapt

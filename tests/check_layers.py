@@ -38,7 +38,8 @@ ALLOWED = {
     "src/linear": (*CALLS_KERNELS, "linear/"),
     "src/ops": (*CALLS_KERNELS, "ops/"),
     "src/attention": (*CALLS_KERNELS, "ops/", "attention/"),
-    "src/layer": ("rapt/", "core/", "parallel/", "ops/", "attention/", "layer/"),
+    "src/cache": ("rapt/", "core/", "attention/", "cache/"),
+    "src/layer": ("rapt/", "core/", "parallel/", "ops/", "attention/", "cache/", "layer/"),
     "src/io": ("rapt/", "core/", "io/"),
 }
 # Package (by how its headers begin) -> the only place of the library that includes it.
@@ -52,7 +53,7 @@ KERNEL_STD_HEADERS = ("cstddef", "cstdint")
 KERNEL_VEC_HEADERS = ("immintrin.h", "arm_neon.h")
 ISA_FREE = (
     "include/rapt", "src/core", "src/parallel", "src/linear", "src/ops", "src/attention",
-    "src/layer", "src/io",
+    "src/cache", "src/layer", "src/io",
 )
 # Where registers of a family of processors are set, whatever its ISAs.
 PROCESSOR_FILES = ("src/core/default_arithmetic.hpp",)
@@ -139,6 +140,7 @@ BAD_LINES = [
     ("src/attention/a.cpp", '#include "kernels/vec/vec.hpp"', "includes kernels/vec/vec.hpp"),
     ("src/attention/a.cpp", "#include <tbb/tbb.h>", "only src/parallel/parallel.cpp"),
     ("src/attention/a.cpp", "#if FOO && \\\n    defined(__ARM_NEON)", "#if on __ARM_NEON"),
+    ("src/cache/a.cpp", '#include "layer/a.hpp"', "includes layer/a.hpp"),
     ("src/layer/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),
     ("src/ops/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
     ("src/parallel/a.cpp", '#include "linear/a.hpp"', "includes linear/a.hpp"),

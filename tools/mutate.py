@@ -5,7 +5,7 @@ The faults are in tests/mutations/*.toml, each an exact replacement of text:
 
     [[mutation]]
     what = "a window is held one key short"         what is wrong then, in a few words
-    file = "src/layer/cached_attention.cpp"
+    file = "src/cache/cached_attention.cpp"
     old = 'of the file, exactly once'
     new = 'what stands there instead'
     likely = "cache cascade"                        optional: words of the names of the test files that
@@ -59,7 +59,8 @@ LIKELY = {
     "src/parallel": "threads plan",
     "src/io": "npy safetensors file",
     "src/kernels": "kernels few_rows attention_bits attention_rows",
-    "src/layer": "cache cached context layer embedding",
+    "src/cache": "cache cached",
+    "src/layer": "cached context layer",
 }
 
 

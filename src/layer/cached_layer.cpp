@@ -4,10 +4,10 @@
 #include <string>
 
 #include "attention/score_callback.hpp"
+#include "cache/growth.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "layer/cached_rows.hpp"
-#include "layer/growth.hpp"
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/kv_cache.hpp"

@@ -1,4 +1,4 @@
-#include "layer/cache_store.hpp"
+#include "cache/cache_store.hpp"
 
 #include <algorithm>
 #include <array>

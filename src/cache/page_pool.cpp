@@ -1,4 +1,4 @@
-#include "layer/page_pool.hpp"
+#include "cache/page_pool.hpp"
 
 #include <algorithm>
 #include <cstdint>

@@ -8,10 +8,10 @@
 #include "attention/attend_sequences.hpp"
 #include "attention/score_callback.hpp"
 #include "attention/validate.hpp"
+#include "cache/cache_store.hpp"
 #include "core/counted.hpp"
 #include "core/per_thread.hpp"
 #include "core/views.hpp"
-#include "layer/cache_store.hpp"
 #include "rapt/error.hpp"
 #include "rapt/kv_cache.hpp"
 

@@ -1,4 +1,4 @@
-#include "layer/growth.hpp"
+#include "cache/growth.hpp"
 
 #include <algorithm>
 #include <functional>

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "layer/cache_store.hpp"
+#include "cache/cache_store.hpp"
 #include "rapt/tensor.hpp"
 
 namespace rapt {

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "cache/cache_store.hpp"
+#include "cache/growth.hpp"
 #include "core/counted.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
-#include "layer/cache_store.hpp"
-#include "layer/growth.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {

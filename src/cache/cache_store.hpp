@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "attention/pages.hpp"
-#include "layer/page_pool.hpp"
+#include "cache/page_pool.hpp"
 #include "rapt/kv_cache.hpp"
 
 namespace rapt {

@@ -40,20 +40,20 @@ ALLOWED = {
     "src/attention": (*CALLS_KERNELS, "ops/", "attention/"),
     "src/cache": ("rapt/", "core/", "attention/", "cache/"),
     "src/layer": ("rapt/", "core/", "parallel/", "ops/", "attention/", "cache/", "layer/"),
-    "src/io": ("rapt/", "core/", "io/"),
+    "src/formats": ("rapt/", "core/", "formats/"),
 }
 # Package (by how its headers begin) -> the only place of the library that includes it.
 PACKAGE_PLACES = {
     ("tbb/", "oneapi/"): "src/parallel/parallel.cpp",
     ("xsimd/",): "src/kernels/vec/vec.hpp",
-    ("nlohmann/",): "src/io/",
+    ("nlohmann/",): "src/formats/",
 }
 # Headers of the standard library that have no inline functions to leak from a kernel archive.
 KERNEL_STD_HEADERS = ("cstddef", "cstdint")
 KERNEL_VEC_HEADERS = ("immintrin.h", "arm_neon.h")
 ISA_FREE = (
     "include/rapt", "src/core", "src/parallel", "src/linear", "src/ops", "src/attention",
-    "src/cache", "src/layer", "src/io",
+    "src/cache", "src/layer", "src/formats",
 )
 # Where registers of a family of processors are set, whatever its ISAs.
 PROCESSOR_FILES = ("src/core/default_arithmetic.hpp",)
@@ -120,7 +120,7 @@ GOOD_TREE = {
     "src/parallel/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "core/a.hpp"\n',
     "src/attention/a.cpp": '#include "ops/a.hpp"\n#include "kernels/abi/kernel_set.hpp"\n',
     "src/layer/a.cpp": '#include "attention/a.hpp"\n',
-    "src/io/a.cpp": '#include <nlohmann/json.hpp>\n#include "rapt/a.hpp"\n',
+    "src/formats/a.cpp": '#include <nlohmann/json.hpp>\n#include "rapt/a.hpp"\n',
 }
 BAD_LINES = [
     ("include/rapt/a.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
@@ -144,8 +144,8 @@ BAD_LINES = [
     ("src/layer/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),
     ("src/ops/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
     ("src/parallel/a.cpp", '#include "linear/a.hpp"', "includes linear/a.hpp"),
-    ("src/io/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
-    ("src/layer/a.cpp", "#include <nlohmann/json.hpp>", "only src/io/"),
+    ("src/formats/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
+    ("src/layer/a.cpp", "#include <nlohmann/json.hpp>", "only src/formats/"),
 ]
 
 

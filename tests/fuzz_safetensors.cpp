@@ -6,7 +6,7 @@
 
 #include "file_bytes.hpp"
 #include "file_rules.hpp"
-#include "io/safetensors.hpp"
+#include "formats/safetensors.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   try {

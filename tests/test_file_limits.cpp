@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "file_bytes.hpp"
-#include "io/npy.hpp"
-#include "io/safetensors.hpp"
+#include "formats/npy.hpp"
+#include "formats/safetensors.hpp"
 #include "temporary_directory.hpp"
 
 #include <doctest/doctest.h>

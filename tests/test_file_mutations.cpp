@@ -6,8 +6,8 @@
 #include "core/random.hpp"
 #include "file_bytes.hpp"
 #include "file_rules.hpp"
-#include "io/npy.hpp"
-#include "io/safetensors.hpp"
+#include "formats/npy.hpp"
+#include "formats/safetensors.hpp"
 #include "temporary_directory.hpp"
 #include "test_level.hpp"
 

@@ -57,7 +57,7 @@ LIKELY = {
     "src/linear": "linear",
     "src/ops": "rope rms_norm t5 embedding",
     "src/parallel": "threads plan",
-    "src/io": "npy safetensors file",
+    "src/formats": "npy safetensors file",
     "src/kernels": "kernels few_rows attention_bits attention_rows",
     "src/cache": "cache cached",
     "src/layer": "cached context layer",

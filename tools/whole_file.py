@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, as the library does (src/io/write_file.hpp)."""
+"""Writing a file whole or not at all, as the library does (src/formats/write_file.hpp)."""
 import os
 import pathlib
 import stat

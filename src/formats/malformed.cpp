@@ -1,5 +1,5 @@
 // Sentences and checked sizes for the readers of files.
-#include "io/malformed.hpp"
+#include "formats/malformed.hpp"
 
 #include <limits>
 

@@ -1,5 +1,5 @@
 // open, write, link, rename: every system call that writing a file takes, each with its failure.
-#include "io/write_file.hpp"
+#include "formats/write_file.hpp"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -15,8 +15,8 @@
 #include <ctime>
 #include <system_error>
 
-#include "io/descriptor.hpp"
-#include "io/malformed.hpp"
+#include "formats/descriptor.hpp"
+#include "formats/malformed.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt::io {

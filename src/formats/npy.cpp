@@ -1,5 +1,5 @@
 // Reading .npy: a magic string, a length, a Python dict of three keys, and the elements.
-#include "io/npy.hpp"
+#include "formats/npy.hpp"
 
 #include <algorithm>
 #include <array>
@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "core/counted.hpp"
-#include "io/malformed.hpp"
-#include "io/mapped_file.hpp"
+#include "formats/malformed.hpp"
+#include "formats/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {

@@ -6,8 +6,8 @@
 #include <iterator>
 #include <limits>
 
-#include "io/malformed.hpp"
-#include "io/safetensors.hpp"
+#include "formats/malformed.hpp"
+#include "formats/safetensors.hpp"
 
 #include <nlohmann/json.hpp>
 

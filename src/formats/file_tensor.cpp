@@ -6,7 +6,7 @@
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
-#include "io/malformed.hpp"
+#include "formats/malformed.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
 

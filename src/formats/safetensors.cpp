@@ -1,6 +1,6 @@
 // Reading .safetensors: the length of the header, and its entries held against the bytes of the
 // file.
-#include "io/safetensors.hpp"
+#include "formats/safetensors.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -10,8 +10,8 @@
 
 #include "core/counted.hpp"
 #include "core/out_of_memory.hpp"
-#include "io/malformed.hpp"
-#include "io/mapped_file.hpp"
+#include "formats/malformed.hpp"
+#include "formats/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {

@@ -2,8 +2,8 @@
 #include <string_view>
 
 #include "core/out_of_memory.hpp"
-#include "io/malformed.hpp"
-#include "io/write_file.hpp"
+#include "formats/malformed.hpp"
+#include "formats/write_file.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
 

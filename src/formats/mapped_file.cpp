@@ -1,5 +1,5 @@
 // open, fstat, mmap: each failure is a file_error with the path and the system's reason.
-#include "io/mapped_file.hpp"
+#include "formats/mapped_file.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,8 +10,8 @@
 #include <limits>
 #include <system_error>
 
-#include "io/descriptor.hpp"
-#include "io/malformed.hpp"
+#include "formats/descriptor.hpp"
+#include "formats/malformed.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt::io {

@@ -6,7 +6,7 @@
 # About 8 minutes, after two builds of the library. A quiet machine tells more: two builds of one
 # commit (BASE = HEAD) show what noise looks like there.
 set -euo pipefail
-. "$(dirname "$0")/../tools/common.sh"
+. "$(dirname "$0")/../scripts/common.sh"
 
 [ $# -ge 1 ] || fail "needs a commit to compare with, as in: benchmarks/guard.sh main~1"
 base=$1

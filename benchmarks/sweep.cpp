@@ -1,6 +1,6 @@
 // Fused against unfused: attention() and its textbook form of the same kernels over many shapes, on
 // one thread, in turns; and attention() on every core against one. Prints JSON;
-// tools/plot_sweep.py draws it.
+// scripts/plot_sweep.py draws it.
 #include "command.hpp"
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"

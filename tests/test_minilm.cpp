@@ -1,5 +1,6 @@
 // A trained encoder: the six attention blocks of all-MiniLM-L6-v2 on a real sentence, against what
-// PyTorch computed (tools/make_minilm_expected.py), the bits of every ISA, thread count and batch.
+// PyTorch computed (scripts/make_minilm_expected.py), the bits of every ISA, thread count and
+// batch.
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
@@ -83,7 +84,7 @@ const MiniLm* minilm() {
       std::filesystem::exists(model_path()) ? std::optional(load()) : std::nullopt;
   if (!model) {
     skip("no model at " + model_path() +
-         "; tools/fetch_minilm.sh gets it, RAPT_MINILM names another");
+         "; scripts/fetch_minilm.sh gets it, RAPT_MINILM names another");
   }
   return model ? &*model : nullptr;
 }

@@ -3,9 +3,9 @@
 # of this machine on the same work. Installs what is missing (Debian and Ubuntu).
 # Usage: tools/run.sh [arguments of `rapt run`]
 set -euo pipefail
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../scripts/common.sh"
 
-"$RAPT_ROOT/tools/install_dependencies.sh"
+"$RAPT_ROOT/scripts/install_dependencies.sh"
 configure "$RAPT_ROOT/build"
 # The command alone: tests and benchmarks are built by tools/test.sh.
 meson compile -C "$RAPT_ROOT/build" tools/rapt:executable

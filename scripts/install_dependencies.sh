@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing Rapt needs, through apt; does nothing when all of it is there.
-# Usage: tools/install_dependencies.sh [ci]        ci: also what .ci/run needs
+# Usage: scripts/install_dependencies.sh [ci]        ci: also what .ci/run needs
 # As root, or as a user who may use sudo.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"

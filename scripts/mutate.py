@@ -14,10 +14,10 @@ The faults are in tests/mutations/*.toml, each an exact replacement of text:
     race = true                                     optional: rapt_race_tests under ThreadSanitizer
     equivalent = "why no test can notice"           optional: it is not tried
 
-    tools/mutate.py                                 all of them, and docs/notes/mutations.md
-    tools/mutate.py --only window                   those whose words or file contain "window"
-    tools/mutate.py --alive                         those that were alive or did not fit last time
-    tools/mutate.py --texts                         only whether every old text occurs exactly once
+    scripts/mutate.py                                 all of them, and docs/notes/mutations.md
+    scripts/mutate.py --only window                   those whose words or file contain "window"
+    scripts/mutate.py --alive                         those that were alive or did not fit last time
+    scripts/mutate.py --texts                         only whether every old text occurs exactly once
 
 The checkout is never changed: the tree is copied to a scratch folder that keeps its build from run to
 run, together with the outcomes, from which the table is written.
@@ -248,7 +248,7 @@ def write_table(outcomes, list_of_faults):
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     TABLE.write_text(f"""# Faults that the suite was given
 
-Written by [`tools/mutate.py`](../../tools/mutate.py), last on {stamp()}: one fault of
+Written by [`scripts/mutate.py`](../../scripts/mutate.py), last on {stamp()}: one fault of
 [`tests/mutations/`](../../tests/mutations) at a time, against the quick suite (`RAPT_TEST_LEVEL=quick`: `rapt_tests`,
 `rapt_allocation_tests`, `fuzz_differential 1 300`, and the tests that a fault names) until its first failure.
 

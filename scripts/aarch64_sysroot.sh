@@ -2,7 +2,7 @@
 # Unpacks the aarch64 libraries that Rapt links against into a folder, and writes FOLDER/sysroot.ini,
 # which cross/aarch64-linux-gnu.ini builds on. They come from the machine's own Debian mirror, checked
 # by apt; nothing is installed, no root is needed.
-# Usage: tools/aarch64_sysroot.sh FOLDER
+# Usage: scripts/aarch64_sysroot.sh FOLDER
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

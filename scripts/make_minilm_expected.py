@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/data/minilm_{inputs,expected}.npy: one sentence by PyTorch in float32.
 
-For each layer of all-MiniLM-L6-v2 (tools/fetch_minilm.sh), [layers, tokens, 384]:
+For each layer of all-MiniLM-L6-v2 (scripts/fetch_minilm.sh), [layers, tokens, 384]:
   inputs    the hidden states that enter the layer
   expected  the attention block's output before the residual: self-attention, then output.dense
 The rest of the encoder (embeddings, layer norms, feed-forward) runs here so that the hidden states

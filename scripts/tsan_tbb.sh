@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Debian's oneTBB from its source, instrumented for ThreadSanitizer. Without it every hand-over
 # of work from one thread to another inside TBB looks like a race.
-# Usage: tools/tsan_tbb.sh FOLDER        then LD_LIBRARY_PATH=FOLDER/lib
+# Usage: scripts/tsan_tbb.sh FOLDER        then LD_LIBRARY_PATH=FOLDER/lib
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

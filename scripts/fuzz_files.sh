@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the readers of files, both formats side by side: fails for a crash, a leak, undefined behaviour,
 # an accepted file that breaks its format's rules, 1 s or 512 MiB for one input, or too few inputs.
-# Usage: tools/fuzz_files.sh RUNS       inputs for each format; builds in build-ci/fuzz/
+# Usage: scripts/fuzz_files.sh RUNS       inputs for each format; builds in build-ci/fuzz/
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

@@ -2,8 +2,8 @@
 #include "benchmarks.hpp"
 
 #include "dispatch/dispatch.hpp"
-#include "float_buffer.hpp"
 #include "kernels/abi/kernel_set.hpp"
+#include "measure/float_buffer.hpp"
 
 #include <cmath>
 #include <cstdint>

@@ -1,8 +1,8 @@
 // Micro-benchmarks of Rapt: the flags are those of Google Benchmark.
 #include "benchmarks.hpp"
 
-#include "machine.hpp"
-#include "measure.hpp"
+#include "measure/machine.hpp"
+#include "measure/measure.hpp"
 
 #include <benchmark/benchmark.h>
 #include <oneapi/tbb/task_arena.h>

@@ -3,8 +3,8 @@
 
 #include "attention/plan.hpp"
 #include "dispatch/dispatch.hpp"
-#include "workload.hpp"
-#include "workload_plan.hpp"
+#include "measure/workload.hpp"
+#include "measure/workload_plan.hpp"
 
 #include <string>
 #include <vector>

@@ -1,11 +1,11 @@
 // Fused against unfused: attention() and its textbook form of the same kernels over many shapes, on
 // one thread, in turns; and attention() on every core against one. Prints JSON;
 // scripts/plot_sweep.py draws it.
-#include "command.hpp"
+#include "command/command.hpp"
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
-#include "machine.hpp"
-#include "measure.hpp"
+#include "measure/machine.hpp"
+#include "measure/measure.hpp"
 #include "rapt/attention.hpp"
 #include "unfused.hpp"
 

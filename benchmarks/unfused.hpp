@@ -5,8 +5,8 @@
 
 #include "attention/plan.hpp"
 #include "attention/sequences.hpp"
-#include "float_buffer.hpp"
 #include "kernels/abi/kernel_set.hpp"
+#include "measure/float_buffer.hpp"
 
 #include <array>
 #include <cstdint>

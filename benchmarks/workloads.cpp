@@ -1,9 +1,9 @@
 // The presets of `rapt bench`, one benchmark per ISA and number of threads.
 #include "benchmarks.hpp"
 
-#include "command.hpp"
-#include "machine.hpp"
-#include "workload.hpp"
+#include "command/command.hpp"
+#include "measure/machine.hpp"
+#include "measure/workload.hpp"
 
 #include <exception>
 #include <memory>

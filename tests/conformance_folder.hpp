@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "check_cases.hpp"
+#include "conformance/check_cases.hpp"
 #include "core/random.hpp"
 #include "file_bytes.hpp"
 #include "reference/scalar.hpp"

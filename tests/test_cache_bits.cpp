@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cache_bits.hpp"
+#include "measure/cache_bits.hpp"
 #include "problems.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"

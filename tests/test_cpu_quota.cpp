@@ -1,5 +1,5 @@
 // CPU quotas of control groups, read from trees of the test's own.
-#include "cpu_quota.hpp"
+#include "measure/cpu_quota.hpp"
 
 #include <doctest/doctest.h>
 

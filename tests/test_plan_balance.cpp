@@ -11,8 +11,8 @@
 #include "core/random.hpp"
 #include "dispatch/isa_table.hpp"
 #include "linear/linear_plan.hpp"
+#include "measure/work_cost.hpp"
 #include "test_level.hpp"
-#include "work_cost.hpp"
 
 namespace rapt::test {
 namespace {

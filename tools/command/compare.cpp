@@ -1,0 +1,98 @@
+// `rapt compare`: the same work on every ISA of this machine: speed, share of the peak, bits.
+#include "command/command.hpp"
+#include "command/flag_values.hpp"
+#include "command/rounds.hpp"
+#include "measure/cache_bits.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace rapt::tools {
+namespace {
+
+struct CompareFlags {
+  std::vector<std::string> workloads;
+  int threads = 1;
+  std::int64_t repeat = 0;
+  std::int64_t cache_tokens = 2048;
+  bool json = false;
+};
+
+/// Sizes that the scalar kernels still finish in about a second.
+WorkShape moderate_shape(WorkKind kind) {
+  WorkShape shape = default_shape(kind);
+  switch (kind) {
+    case WorkKind::attention:
+      shape.heads = 6;
+      shape.q_len = 384;
+      break;
+    case WorkKind::decode:
+      shape.kv_len = 4096;
+      break;
+    case WorkKind::linear:
+      shape.rows = 256;
+      break;
+    case WorkKind::mha:
+      shape.q_len = 128;
+      shape.model_dim = 512;
+      shape.heads = 8;
+      break;
+  }
+  return shape;
+}
+
+void run(const CLI::App& command, const CompareFlags& flags) {
+  std::vector<std::string> names = flags.workloads;
+  if (names.empty()) names = {"attention", "linear", "mha"};
+  std::vector<WorkShape> shapes;
+  for (const std::string& name : names) {
+    const bool preset = !name.empty() && name.front() >= 'A' && name.front() <= 'Z';
+    shapes.push_back(completed(preset ? preset_shape(name) : moderate_shape(parse_kind(name))));
+  }
+  RoundOptions options;
+  options.isas = available_isas();
+  options.threads = describe_machine().threads(flags.threads);
+  options.seconds = 0.7;
+  if (command.count("--repeat") > 0) options.repeat = flags.repeat;
+  BenchReport report = measure_rounds(shapes, options);
+  report.cache = compare_cache_bits({.tokens = flags.cache_tokens}, options.isas);
+  print_out(flags.json ? to_json_text(report) : to_table(report));
+  if (!report.bits_equal) {
+    throw std::runtime_error("compare: the bits of a result differ between instruction sets");
+  }
+  if (!report.cache->different.empty()) {
+    throw std::runtime_error("compare: the bits of a cache differ from those of one tensor");
+  }
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand(
+      "compare", "the same work on every instruction set: speed, share of the peak, bits");
+  const auto flags = std::make_shared<CompareFlags>();
+  command
+      .add_option("WORKLOAD", flags->workloads,
+                  "attention, decode, linear, mha in moderate sizes, or presets of `rapt bench`")
+      ->default_str("attention linear mha");
+  command
+      .add_option("--threads", flags->threads,
+                  "threads; 0: one per core; no more than a CPU quota allows")
+      ->transform(WholeNumber(0, 1024));
+  command.add_option("--repeat", flags->repeat, "timed rounds")
+      ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")
+      ->transform(WholeNumber(1, 1000000));
+  command
+      .add_option("--cache-tokens", flags->cache_tokens,
+                  "tokens of the stream whose cache is held against one tensor")
+      ->transform(WholeNumber(1, std::int64_t{1} << 20));
+  command.add_flag("--json", flags->json, "print JSON")->default_str("off");
+  command.callback([&command, flags] { run(command, *flags); });
+}
+
+}  // namespace rapt::tools

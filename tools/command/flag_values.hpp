@@ -1,0 +1,50 @@
+// What the values of flags may be: decimal numbers inside a range, and names of files.
+#pragma once
+
+#include "command/command.hpp"
+#include "demo/text.hpp"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <type_traits>
+
+namespace rapt::tools {
+
+/// What a flag with a number is given as transform(): a number of type `Number` in [least, most].
+/// CLI11 alone takes nan for a number in every range, 010 for eight, and what is left of " 5".
+template <class Number>
+class NumberIn : public CLI::Validator {
+ public:
+  NumberIn(Number least, Number most) {
+    func_ = [least, most](std::string& text) -> std::string {
+      Number value{};
+      const char* const end = text.data() + text.size();
+      const auto [rest, error] = std::from_chars(text.data(), end, value);
+      // Written so that NaN is outside.
+      if (error != std::errc() || rest != end || !(value >= least && value <= most)) {
+        return fmt::format("{} is not a {}number from {} to {}", shortened(printable(text), 40),
+                           std::is_integral_v<Number> ? "whole " : "", least, most);
+      }
+      text = fmt::format("{}", value);  // CLI11 reads it again, and would take 010 for eight
+      return "";
+    };
+  }
+};
+
+using WholeNumber = NumberIn<std::int64_t>;
+using RealNumber = NumberIn<double>;
+
+/// The name of a file: "" stands for none where no flag is given, and nowhere else.
+class FileName : public CLI::Validator {
+ public:
+  FileName() {
+    func_ = [](std::string& text) { return text.empty() ? "the name of a file is empty" : ""; };
+  }
+};
+
+}  // namespace rapt::tools

@@ -1,0 +1,36 @@
+// Files are the same when the system says so, whatever their names.
+#include "command/output_file.hpp"
+
+#include "command/command.hpp"
+
+#include <fmt/format.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace rapt::tools {
+namespace {
+
+bool same(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+}  // namespace
+
+void check_output(const std::string& flag, const std::string& path,
+                  const std::vector<InputFile>& inputs) {
+  struct stat output {};
+  // Devices and pipes take what comes from several sides.
+  if (path.empty() || ::stat(path.c_str(), &output) != 0 || !S_ISREG(output.st_mode)) return;
+  const auto refuse = [&](const std::string& other) {
+    throw UsageError(fmt::format("{}: {} is also {}", flag, printable(path), other));
+  };
+  struct stat other {};
+  for (const InputFile& input : inputs) {
+    if (::stat(input.path.c_str(), &other) == 0 && same(output, other)) refuse(input.name);
+  }
+  if (::fstat(STDOUT_FILENO, &other) == 0 && same(output, other)) refuse("the standard output");
+  if (::fstat(STDERR_FILENO, &other) == 0 && same(output, other)) refuse("the standard error");
+}
+
+}  // namespace rapt::tools

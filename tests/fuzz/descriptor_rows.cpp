@@ -1,0 +1,119 @@
+// Functions of rows, tables, names and files.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "fuzz/descriptor_functions.hpp"
+#include "fuzz/descriptor_options.hpp"
+#include "rapt/rapt.hpp"
+
+namespace rapt::test {
+
+void call_linear(Draws& d) {
+  const std::int64_t in = 1 + d.below(9), out = 1 + d.below(40), rows = d.below(6);
+  const std::int64_t e = 1 + d.below(5);
+  const bool heads = d.one_in(2);
+  const auto bias = [&](std::int64_t length) { return d.span<float>(d.one_in(2) ? 0 : length); };
+  const Linear linear =
+      heads ? Linear::from_heads(d.view<const float>(Extents3{3, in, e}), bias(3 * e))
+            : Linear(d.view<const float>(Extents2{out, in}), bias(out));
+  linear.forward(d.view<const float>(Extents2{rows, in}),
+                 d.view<float>(Extents2{rows, heads ? 3 * e : out}));
+}
+
+void call_embedding(Draws& d) {
+  const std::int64_t features = d.below(9), tokens = d.below(5);
+  const auto ids = d.numbers(tokens, [&] { return d.number(d.below(4)); });
+  embedding_lookup(d.view<const float>(Extents2{4, features}), ids,
+                   d.view<float>(Extents2{tokens, features}));
+}
+
+void call_rms_norm(Draws& d) {
+  const Sizes s(d);
+  const auto weight = d.span<float>(d.one_in(2) ? 0 : s.head_dim);
+  if (d.one_in(2)) {
+    const Extents2 rows{s.q_len, s.head_dim};
+    rms_norm(d.view<const float>(rows), d.view<float>(rows), weight, d.real(1e-6f));
+  } else {
+    const Extents4 rows{s.batch, s.heads, s.q_len, s.head_dim};
+    rms_norm(d.view<const float>(rows), d.view<float>(rows), weight, d.real(1e-6f));
+  }
+}
+
+void call_rope(Draws& d) {
+  const Sizes s(d);
+  const Extents4 rows{s.batch, s.heads, s.q_len, s.head_dim};
+  const RopeView table = draw_table(d, s.head_dim);
+  const TensorView<const float, 4> x = d.view<const float>(rows);
+  const TensorView<float, 4> y = d.view<float>(rows);
+  if (d.one_in(2)) {
+    apply_rope(x, y, table, d.number(d.below(9)));
+  } else {
+    apply_rope(x, y, table, d.view<const std::int64_t>(Extents2{broadcast(d, s.batch), s.q_len}));
+  }
+}
+
+void call_rope_table(Draws& d) {
+  using Kind = RopeScaling::Kind;
+  RopeScaling scaling;
+  scaling.kind = d.one_of({Kind::none, Kind::linear, Kind::ntk, Kind::yarn, Kind::llama3});
+  const bool by_length = scaling.kind == Kind::yarn || scaling.kind == Kind::llama3;
+  scaling.factor = d.wide_real(scaling.kind == Kind::none ? 1.0 : 4.0);
+  scaling.original_positions = d.number(by_length ? 16 : 0);
+  scaling.beta_fast = d.wide_real(32.0);
+  scaling.beta_slow = d.wide_real(1.0);
+  if (scaling.kind == Kind::yarn && d.one_in(2)) scaling.attention_factor = d.wide_real(1.25);
+  scaling.low_freq_factor = d.wide_real(1.0);
+  scaling.high_freq_factor = d.wide_real(4.0);
+  const RopeTable table(d.one_of({Rope::half, Rope::interleaved}),
+                        {.rotary_dims = d.count(2 * (1 + d.below(4))),
+                         .positions = d.count(1 + d.below(9)),
+                         .base = d.wide_real(10000.0),
+                         .scaling = scaling});
+  const RopeView view = table.view();
+  for (const auto& values : {view.cos, view.sin}) {
+    for (std::int64_t i = 0; i < values.size(); ++i) {
+      if (!std::isfinite(values.data[i])) throw WrongResult{"a value of the table is not finite"};
+    }
+  }
+}
+
+void call_t5(Draws& d) {
+  const T5Buckets config{.buckets = d.number(2 * (2 + d.below(16))),
+                         .max_distance = d.number(40 + d.below(100)),
+                         .bidirectional = d.one_in(2)};
+  const std::int64_t bucket = t5_bucket(d.number(d.below(200) - 100), config);
+  if (bucket < 0 || bucket >= config.buckets) throw WrongResult{"a bucket that does not exist"};
+  const std::int64_t heads = d.below(3), q_len = 1 + d.below(5);
+  t5_bias(d.view<const float>(Extents2{config.buckets, heads}), config, d.number(q_len),
+          d.view<float>(Extents2{heads, q_len + d.below(4)}));
+}
+
+void call_names(Draws& d) {
+  const auto isa = static_cast<Isa>(d.below(40) - 20);
+  const auto dtype = static_cast<DType>(d.below(40) - 20);
+  if (isa_name(isa).empty() || dtype_name(dtype).empty()) throw WrongResult{"a name is empty"};
+  static_cast<void>(dtype_size(dtype));
+  if (isa_available(isa)) return;
+  if (d.one_in(2)) force_isa(isa);
+  parse_isa(d.one_in(2) ? "" : "sse9");
+}
+
+/// There is no such folder: what is not refused before it cannot be written or read.
+void call_files(Draws& d) {
+  std::vector<std::int64_t> shape;
+  for (std::int64_t rank = d.below(70); rank > 0; --rank) shape.push_back(d.number(1));
+  const float* const data = d.one_in(4) ? nullptr : memory_of<float>();
+  switch (d.below(3)) {
+    case 0:
+      write_npy("/nonexistent/x.npy", data, shape);
+      break;
+    case 1:
+      static_cast<void>(NpyFile("/nonexistent/x.npy"));
+      break;
+    default:
+      static_cast<void>(SafetensorsFile("/nonexistent/x.safetensors"));
+  }
+}
+
+}  // namespace rapt::test

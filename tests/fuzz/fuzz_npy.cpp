@@ -1,0 +1,21 @@
+// libFuzzer target: any bytes are a .npy file that loads, keeps the format's rules and can be read
+// whole, or an rapt::Error.
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+
+#include "formats/file_bytes.hpp"
+#include "formats/file_rules.hpp"
+#include "formats/npy.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+  try {
+    const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(bytes), size);
+    const rapt::FileTensor tensor = rapt::io::parse_npy(file, "fuzz");
+    if (!rapt::test::keeps_rules(tensor, file)) std::abort();
+    rapt::test::read_whole(tensor);
+  } catch (const rapt::Error& error) {
+    if (error.code() != rapt::ErrorCode::malformed_file) throw;
+  }
+  return 0;
+}

@@ -1,0 +1,233 @@
+#include "fuzz/fuzz_problem.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <iterator>
+#include <limits>
+
+#include "core/random.hpp"
+
+namespace rapt::test {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+bool one_in(Random& random, std::int64_t n) { return random.below(n) == 0; }
+
+/// Any size up to 300, small ones as likely as large ones; rarely 0.
+std::int64_t any_size(Random& random) {
+  if (one_in(random, 100)) return 0;
+  const std::int64_t most = std::int64_t{1} << random.below(9);
+  return std::min<std::int64_t>(most + random.below(most), 300);
+}
+
+/// Often around the borders of key blocks.
+std::int64_t any_keys(Random& random) {
+  switch (random.below(4)) {
+    case 0:
+      return 250 + random.below(14);
+    case 1:
+      return 1 + random.below(300);
+    case 2:
+      return one_in(random, 8) ? 500 + random.below(30) : 1 + random.below(40);
+    default:
+      return any_size(random);
+  }
+}
+
+/// Halves sizes until the multiply-adds are few; keys last, since blocks of them are what matters.
+void shrink(Shape& s, std::int64_t budget) {
+  const auto work = [&s] {
+    return s.batch * s.heads * (s.q_len + 1) * (s.kv_len + 1) * (s.head_dim + s.value_dim + 8);
+  };
+  std::int64_t* const sizes[] = {&s.q_len, &s.value_dim, &s.head_dim, &s.batch, &s.kv_len};
+  for (std::size_t n = 0; work() > budget && n < 200; ++n) {
+    std::int64_t& size = *sizes[n % (n < 25 ? 4 : 5)];
+    size = size > 1 ? (size + 1) / 2 : size;
+    if (n % 5 == 4 && s.kv_heads > 1 && s.heads % 2 == 0 && s.kv_heads % 2 == 0) {
+      s.heads /= 2;
+      s.kv_heads /= 2;
+    }
+  }
+}
+
+Shape any_shape(Random& random) {
+  Shape s;
+  s.batch = one_in(random, 4) ? 1 + random.below(3) : 1;
+  s.kv_heads = 1 + random.below(3);
+  s.heads = s.kv_heads * (1 + random.below(4));
+  s.q_len = any_size(random);
+  s.kv_len = any_keys(random);
+  s.head_dim = std::max<std::int64_t>(any_size(random), 1);
+  s.value_dim = any_size(random);
+  // Some are large enough to be shared out over threads (kInlineWork).
+  shrink(s, std::int64_t{1} << (one_in(random, 100) ? 22 : one_in(random, 10) ? 21 : 15));
+  return s;
+}
+
+/// Few rows against more keys than a run of blocks has, in dims that few rows take as they lie.
+Shape long_shape(Random& random) {
+  const auto any_dim = [&] { return one_in(random, 6) ? 1 + random.below(16) : 16; };
+  Shape s;
+  s.kv_heads = one_in(random, 8) ? 2 : 1;
+  s.heads = s.kv_heads * (1 + random.below(2));
+  s.q_len = one_in(random, 2) ? 1 : 1 + random.below(3);
+  s.kv_len = 2049 + random.below(one_in(random, 4) ? 2652 : 300);
+  s.head_dim = any_dim();
+  s.value_dim = any_dim();
+  return s;
+}
+
+Mask any_mask(Random& random, const Shape& s) {
+  Mask mask;
+  if (one_in(random, 2)) mask.kind = Mask::Kind::causal;
+  if (one_in(random, 3)) {
+    mask.align = Mask::Align::bottom_right;
+  } else {
+    mask.query_offset = random.below(s.kv_len + 20) - 10;
+    if (one_in(random, 100)) mask.query_offset = static_cast<std::int64_t>(random.next());
+  }
+  if (one_in(random, 3)) {
+    const auto side = [&] { return one_in(random, 3) ? kNoWindow : random.below(s.kv_len + 4); };
+    mask = mask.windowed(side(), side());
+  }
+  if (mask.kind == Mask::Kind::causal && mask.window_right != 0 && one_in(random, 4)) {
+    mask = mask.with_prefix(random.below(s.kv_len + 4));
+  }
+  return mask;
+}
+
+float any_number(Random& random) {
+  static constexpr float kNumbers[] = {0.0f, -0.0f, 1e-45f, -1e-40f, 1e-20f, 1.0f, 50.0f, 1e20f};
+  if (one_in(random, 2)) return random.normal();
+  return kNumbers[random.below(std::ssize(kNumbers))];
+}
+
+Spec any_spec(Random& random, const Shape& shape) {
+  Spec spec;
+  spec.shape = shape;
+  spec.layout = static_cast<Layout>(random.below(4));
+  spec.mask = any_mask(random, spec.shape);
+  const auto maybe = [&random](std::int64_t n, auto& field, auto value) {
+    if (one_in(random, n)) field = value;
+  };
+  maybe(6, spec.alibi_slope, any_number(random));
+  const bool placed = spec.mask.kind == Mask::Kind::causal || spec.alibi_slope ||
+                      spec.mask.window_left != kNoWindow || spec.mask.window_right != kNoWindow;
+  spec.offset_per_sequence = placed && spec.mask.align == Mask::Align::offset && one_in(random, 4);
+  spec.prefix_per_sequence = spec.mask.kind == Mask::Kind::causal && spec.mask.window_right != 0 &&
+                             spec.mask.prefix_len == 0 && one_in(random, 8);
+  maybe(5, spec.kv_lens, true);
+  if (one_in(random, 5)) {
+    spec.bool_mask = one_in(random, 2) ? MaskMeaning::keep : MaskMeaning::drop;
+    spec.bool_mask_broadcast = static_cast<unsigned>(random.below(32));
+  }
+  maybe(5, spec.bias, true);
+  spec.bias_broadcast = static_cast<unsigned>(random.below(32));
+  maybe(5, spec.rope, one_in(random, 2) ? Rope::half : Rope::interleaved);
+  if (spec.shape.head_dim < 2) spec.rope.reset();
+  spec.rope_whole = spec.rope && one_in(random, 2);
+  spec.rope_positions = spec.rope && one_in(random, 3);
+  spec.rope_rotate_keys = !spec.rope || !one_in(random, 3);
+  maybe(6, spec.qk_norm, one_in(random, 2) ? 1e-6f : 0.0f);
+  spec.qk_norm_weights = spec.qk_norm && one_in(random, 2);
+  spec.qk_norm_keys = !spec.qk_norm || !one_in(random, 3);
+  maybe(6, spec.soft_cap, 0.25f + 40.0f * std::fabs(random.normal()));
+  maybe(6, spec.sink, any_number(random));
+  maybe(5, spec.callback, static_cast<Callback>(1 + random.below(3)));
+  maybe(6, spec.softmax_scale, any_number(random));
+  spec.lse = one_in(random, 2);
+  spec.weights = one_in(random, 4);
+  spec.weights_rows = spec.weights && one_in(random, 2);
+  maybe(5, spec.weight_sums, static_cast<WeightSums>(random.below(3)));
+  maybe(6, spec.state_in, true);
+  maybe(5, spec.state_out, true);
+  spec.seed = random.next();
+  return spec;
+}
+
+/// A problem whose forks can be a cascade: few queries, more than a key block, and none of the
+/// options that a cascade leaves to others.
+void make_forkable(Spec& spec, Random& random) {
+  spec.shape = {.batch = 1,
+                .heads = 2 * (1 + random.below(2)),
+                .kv_heads = 2,
+                .q_len = 2 + random.below(12),
+                .kv_len = 257 + random.below(one_in(random, 4) ? 300 : 40),
+                .head_dim = 2 + random.below(20),
+                .value_dim = 1 + random.below(40)};
+  spec.mask = one_in(random, 4) ? Mask{} : causal();
+  spec.mask.align = Mask::Align::bottom_right;
+  if (one_in(random, 4)) spec.mask.window_left = 240 + random.below(60);
+  spec.offset_per_sequence = spec.prefix_per_sequence = spec.kv_lens = spec.bias = false;
+  spec.weights = spec.weights_rows = spec.state_in = false;
+  spec.bool_mask.reset();
+  spec.alibi_slope.reset();
+  spec.callback = Callback::none;
+  spec.weight_sums = WeightSums::none;
+}
+
+/// From one strange number in all tensors to one in ten; or all of one tensor tiny or huge.
+void spoil(Problem& problem, Random& random) {
+  static constexpr float kStrange[] = {std::numeric_limits<float>::quiet_NaN(),
+                                       std::bit_cast<float>(0xffc12345u),
+                                       kInfinity,
+                                       -kInfinity,
+                                       std::numeric_limits<float>::max(),
+                                       std::numeric_limits<float>::lowest(),
+                                       std::numeric_limits<float>::denorm_min(),
+                                       -1e-41f,
+                                       1e30f,
+                                       0.0f,
+                                       -0.0f};
+  for (std::vector<float>* storage :
+       {&problem.q_storage, &problem.k_storage, &problem.v_storage, &problem.bias_storage}) {
+    const auto size = static_cast<std::int64_t>(storage->size());
+    if (size == 0 || !one_in(random, 3)) continue;
+    if (one_in(random, 4)) {
+      const float scale = one_in(random, 2) ? 1e-39f : 40.0f;
+      for (float& x : *storage) x *= scale;
+      continue;
+    }
+    const std::int64_t count = one_in(random, 3) ? size / 10 : 1 + random.below(3);
+    for (std::int64_t n = 0; n < count; ++n) {
+      (*storage)[static_cast<std::size_t>(random.below(size))] =
+          kStrange[random.below(std::ssize(kStrange))];
+    }
+  }
+}
+
+Spec spec_of_seed(std::uint64_t seed, Random& random) {
+  Spec spec = any_spec(random, seed % 41 == 7 ? long_shape(random) : any_shape(random));
+  if (seed % 32 == 2) make_forkable(spec, random);
+  return spec;
+}
+
+}  // namespace
+
+Problem fuzz_problem(std::uint64_t seed) {
+  Random random(seed * 0x9e3779b97f4a7c15u + 1);
+  Problem problem(spec_of_seed(seed, random));
+  if (one_in(random, 3)) spoil(problem, random);
+  return problem;
+}
+
+Problem ordinary_problem(std::uint64_t seed) {
+  Random random(seed * 0x9e3779b97f4a7c15u + 1);
+  Spec spec = spec_of_seed(seed, random);
+  if (spec.alibi_slope) spec.alibi_slope = std::ldexp(1.0f, -static_cast<int>(random.below(9)));
+  if (spec.sink) spec.sink = random.normal();
+  if (spec.softmax_scale) spec.softmax_scale = one_in(random, 2) ? 2.0f : 0.0f;
+  if (spec.qk_norm) spec.qk_norm = 1e-6f;
+  if (spec.callback == Callback::poison) spec.callback = Callback::bend;
+  Problem problem(spec);
+  const bool lowest = one_in(random, 2);
+  for (float& bias : problem.bias_storage) {
+    if (lowest && bias == -kInfinity) bias = std::numeric_limits<float>::lowest();
+  }
+  return problem;
+}
+
+}  // namespace rapt::test

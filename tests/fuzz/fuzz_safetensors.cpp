@@ -1,0 +1,21 @@
+// libFuzzer target: any bytes are a .safetensors file that loads, keeps the format's rules and can
+// be read whole, or an rapt::Error.
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+
+#include "formats/file_bytes.hpp"
+#include "formats/file_rules.hpp"
+#include "formats/safetensors.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+  try {
+    const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(bytes), size);
+    const std::vector<rapt::FileTensor> tensors = rapt::io::parse_safetensors(file, "fuzz");
+    if (!rapt::test::keeps_rules(tensors, file)) std::abort();
+    for (const rapt::FileTensor& tensor : tensors) rapt::test::read_whole(tensor);
+  } catch (const rapt::Error& error) {
+    if (error.code() != rapt::ErrorCode::malformed_file) throw;
+  }
+  return 0;
+}

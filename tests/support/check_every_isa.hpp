@@ -1,0 +1,25 @@
+// The check that most tests of attention() end in: the bits of the scalar statement on every ISA.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include "rapt/attention.hpp"
+#include "rapt/isa.hpp"
+#include "reference/scalar.hpp"
+#include "support/problems.hpp"
+
+namespace rapt::test {
+
+/// Runs the problem on every ISA and compares all outputs with the scalar statement's.
+inline void check_every_isa(const Problem& problem) {
+  const Outputs want = run(reference::attention, problem);
+  for (const Isa isa : available_isas()) {
+    const ForcedIsa forced(isa);
+    const bool same = same_bits(run(attention, problem), want);
+    CHECK_MESSAGE(same, isa_name(isa), ": ", describe(problem.spec));
+  }
+}
+
+inline void check_every_isa(const Spec& spec) { check_every_isa(Problem(spec)); }
+
+}  // namespace rapt::test

@@ -1,0 +1,35 @@
+// Tensors of random floats, each against a page that cannot be touched.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "core/random.hpp"
+#include "support/guarded_buffer.hpp"
+
+namespace rapt::test {
+
+using GuardedFloats = GuardedBuffer<float>;
+
+inline std::size_t count_of(std::int64_t rows, std::int64_t columns) {
+  return static_cast<std::size_t>(rows * columns);
+}
+
+inline void fill_normal(const GuardedFloats& buffer, std::uint64_t seed) {
+  Random random(seed);
+  std::generate(buffer.begin(), buffer.end(), [&random] { return random.normal(); });
+}
+
+/// All of the buffers, one behind the other.
+inline std::vector<float> joined(std::initializer_list<const GuardedFloats*> buffers) {
+  std::vector<float> all;
+  for (const GuardedFloats* buffer : buffers) {
+    all.insert(all.end(), buffer->begin(), buffer->end());
+  }
+  return all;
+}
+
+}  // namespace rapt::test

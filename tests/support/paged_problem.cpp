@@ -1,0 +1,224 @@
+#include "support/paged_problem.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "rapt/paged.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
+
+namespace rapt::test {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+/// [1, heads, tokens, dim] without its batch.
+TensorView<const float, 3> of_heads(const TensorView<float, 4>& view) {
+  return packed(view).swapped(0, 1);
+}
+
+/// The keys as pages keep them, normalised and rotated, and options that leave them so.
+struct ReadyKeys {
+  ReadyKeys(const Problem& problem, const Cuts& cuts, const Outputs& outputs)
+      : options(cut_options(problem, cuts, outputs)), keys(problem.k) {
+    const bool norm = options.qk_norm && options.qk_norm->normalize_keys;
+    const bool rotate = options.rope.table.cos.data != nullptr && options.rope.rotate_keys;
+    if (!norm && !rotate) return;
+    storage.assign(static_cast<std::size_t>(keys.size()), kNaN);
+    keys = {storage.data(), problem.k.shape};
+    for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) {
+      const std::int64_t first = cuts.first_key(s);
+      make_ready(problem.k.sliced(2, first, cuts.keys(s)), first, norm, rotate);
+    }
+    if (norm) {
+      options.qk_norm->normalize_keys = false;
+      options.qk_norm->k_weight = {};
+    }
+    if (rotate) {
+      options.rope.rotate_keys = false;
+      options.rope.k_positions = {};
+    }
+  }
+
+  /// The keys of one sequence, the first of which is packed row `row`.
+  void make_ready(TensorView<const float, 4> from, std::int64_t row, bool norm, bool rotate) {
+    const std::int64_t count = from.shape[2];
+    const TensorView<float, 4> to = keys.sliced(2, row, count);
+    if (norm) {
+      rms_norm(from, to, options.qk_norm->k_weight, options.qk_norm->epsilon);
+      from = to;
+    }
+    if (!rotate) return;
+    if (options.rope.k_positions.data == nullptr) {
+      apply_rope(from, to, options.rope.table);
+    } else {
+      apply_rope(from, to, options.rope.table, options.rope.k_positions.sliced(1, row, count));
+    }
+  }
+
+  std::vector<float> storage;
+  AttentionOptions options;
+  TensorView<float, 4> keys;
+};
+
+/// A sequence of a cache that has the tokens [first, last) of k and v in the end.
+class Feeder {
+ public:
+  Feeder(KvCache& cache, const TensorView<float, 4>& k, const TensorView<float, 4>& v,
+         Random& random)
+      : cache_(cache), k_(k), v_(v), random_(random) {}
+
+  std::int64_t feed(std::int64_t first, std::int64_t last) {
+    return go_on(cache_.add(), first, last);
+  }
+
+  /// The same from a fork of a sequence that has the tokens from 0 on.
+  std::int64_t feed_fork(std::int64_t parent, std::int64_t last) {
+    const std::int64_t sequence = cache_.fork(parent);
+    const std::int64_t first = std::min(cache_.length(parent), last);
+    cache_.truncate(sequence, first);
+    return go_on(sequence, first, last);
+  }
+
+ private:
+  std::int64_t go_on(std::int64_t sequence, std::int64_t first, std::int64_t last) {
+    while (first < last) {
+      const std::int64_t count = 1 + random_.below(last - first);
+      if (random_.below(4) == 0) take_back(sequence);
+      if (random_.below(4) == 0) sequence = fork_of(sequence);
+      cache_.append(sequence, of_heads(k_.sliced(2, first, count)),
+                    of_heads(v_.sliced(2, first, count)));
+      first += count;
+    }
+    return sequence;
+  }
+
+  void append_nan(std::int64_t sequence) {
+    const std::int64_t count = 1 + random_.below(70);
+    const std::vector<float> nan(
+        static_cast<std::size_t>(count * k_.shape[1] * std::max(k_.shape[3], v_.shape[3])), kNaN);
+    cache_.append(sequence, {nan.data(), {k_.shape[1], count, k_.shape[3]}},
+                  {nan.data(), {v_.shape[1], count, v_.shape[3]}});
+  }
+
+  void take_back(std::int64_t sequence) {
+    const std::int64_t length = cache_.length(sequence);
+    append_nan(sequence);
+    cache_.truncate(sequence, length);
+  }
+
+  /// The parent goes on with other tokens, or goes.
+  std::int64_t fork_of(std::int64_t sequence) {
+    const std::int64_t child = cache_.fork(sequence);
+    if (random_.below(2) == 0) {
+      append_nan(sequence);
+    } else {
+      cache_.remove(sequence);
+    }
+    return child;
+  }
+
+  KvCache& cache_;
+  const TensorView<float, 4>&k_, &v_;
+  Random& random_;
+};
+
+/// Numbers of pages, each once, in any order.
+std::vector<std::int64_t> shuffled(std::int64_t count, Random& random) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), std::int64_t{0});
+  for (std::int64_t n = count - 1; n > 0; --n) {
+    std::swap(numbers[static_cast<std::size_t>(n)],
+              numbers[static_cast<std::size_t>(random.below(n + 1))]);
+  }
+  return numbers;
+}
+
+/// Copies token `row` of [1, heads, tokens, dim] to a page's token.
+void copy_token(const TensorView<float, 4>& from, std::int64_t row,
+                const TensorView<float, 4>& pages, std::int64_t page, std::int64_t at) {
+  for (std::int64_t h = 0; h < from.shape[1]; ++h) {
+    const float* token = &from(0, h, row, 0);
+    std::copy(token, token + from.shape[3], &pages(page, at, h, 0));
+  }
+}
+
+}  // namespace
+
+bool can_be_paged(const Spec& spec) { return spec.shape.value_dim > 0; }
+
+bool can_be_cached(const Spec& spec, const Cuts& cuts) {
+  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
+    if (cuts.q[s + 1] - cuts.q[s] > cuts.keys(s)) return false;
+  }
+  return spec.mask.align == Mask::Align::bottom_right;
+}
+
+Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts,
+                   Random random) {
+  const Shape& s = problem.spec.shape;
+  KvCache cache({.kv_heads = s.kv_heads,
+                 .head_dim = s.head_dim,
+                 .value_dim = s.value_dim,
+                 .page_tokens = std::int64_t{32} << random.below(4)});
+  Outputs got = outputs_of(problem, cuts);
+  const ReadyKeys ready(problem, cuts, got);
+  std::vector<std::int64_t> sequences;
+  Feeder feeder(cache, ready.keys, problem.v, random);
+  for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
+    const std::int64_t first = cuts.first_key(n), last = first + cuts.keys(n);
+    sequences.push_back(cuts.from_start && n > 0 ? feeder.feed_fork(sequences.back(), last)
+                                                 : feeder.feed(first, last));
+  }
+  function(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
+           ready.options);
+  return got;
+}
+
+Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
+  const Shape& s = problem.spec.shape;
+  const std::int64_t page_size = 1 + random.below(random.below(2) == 0 ? 20 : 300);
+  const auto sequences = std::ssize(cuts.kv) - 1;
+  const std::int64_t columns = s.kv_len / page_size + 1;
+  Outputs got = outputs_of(problem, cuts);
+  const ReadyKeys ready(problem, cuts, got);
+  std::vector<std::int64_t> table = shuffled(sequences * columns, random);
+  if (cuts.from_start) {
+    for (std::size_t n = static_cast<std::size_t>(columns); n < table.size(); ++n) {
+      table[n] = table[n - static_cast<std::size_t>(columns)];
+    }
+  }
+  const std::vector<std::int32_t> narrow(table.begin(), table.end());
+  const auto floats = [&](std::int64_t dim) {
+    return std::vector<float>(
+        static_cast<std::size_t>(sequences * columns * page_size * s.kv_heads * dim), kNaN);
+  };
+  std::vector<float> k_floats = floats(s.head_dim), v_floats = floats(s.value_dim);
+  const TensorView<float, 4> k(k_floats.data(),
+                               {sequences * columns, page_size, s.kv_heads, s.head_dim});
+  const TensorView<float, 4> v(v_floats.data(),
+                               {sequences * columns, page_size, s.kv_heads, s.value_dim});
+  std::vector<std::int64_t> lens;
+  for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
+    lens.push_back(cuts.keys(n));
+    for (std::int64_t t = 0; t < lens.back(); ++t) {
+      const std::int64_t entry = static_cast<std::int64_t>(n) * columns + t / page_size;
+      const std::int64_t page = table[static_cast<std::size_t>(entry)];
+      copy_token(ready.keys, cuts.first_key(n) + t, k, page, t % page_size);
+      copy_token(problem.v, cuts.first_key(n) + t, v, page, t % page_size);
+    }
+  }
+  PagedKeyValues pages{.k = k, .v = v, .kv_lens = lens};
+  if (random.below(2) == 0) {
+    pages.table = TensorView<const std::int32_t, 2>(narrow.data(), {sequences, columns});
+  } else {
+    pages.table = TensorView<const std::int64_t, 2>(table.data(), {sequences, columns});
+  }
+  attention(packed(problem.q), pages, cuts.q, packed(got.out), ready.options);
+  return got;
+}
+
+}  // namespace rapt::test

@@ -2,15 +2,12 @@
 #include "rapt/attention.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <new>
 #include <string>
 #include <vector>
 
-#include "attention/attend_args.hpp"
+#include "attention/attend_call.hpp"
 #include "attention/attend_sequences.hpp"
-#include "attention/base_2.hpp"
 #include "attention/cascade.hpp"
 #include "attention/output_rows.hpp"
 #include "attention/plan.hpp"
@@ -20,7 +17,6 @@
 #include "core/aligned_buffer.hpp"
 #include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
-#include "ops/rms_norm.hpp"
 #include "ops/validate_rope.hpp"
 #include "parallel/parallel.hpp"
 #include "rapt/error.hpp"
@@ -28,7 +24,8 @@
 namespace rapt {
 namespace {
 
-using kernels::AttendArgs;
+using kernels::AttendCall;
+using kernels::AttendItem;
 
 /// What a thread keeps from call to call, so that calls allocate nothing once the largest was seen.
 struct CallWorkspace {
@@ -37,111 +34,106 @@ struct CallWorkspace {
   AlignedBuffer states, row_ends;
 };
 
-float score_scale(const AttentionOptions& options, std::int64_t head_dim) {
-  const double scale = options.softmax_scale ? static_cast<double>(*options.softmax_scale)
-                                             : 1.0 / std::sqrt(static_cast<double>(head_dim));
-  return to_base_2(scale);
-}
-
-/// Per-head values in the base-2 domain.
-void scale_to_base_2(std::span<const float> values, std::vector<float>& scaled) {
-  scaled.clear();
-  for (const float x : values) scaled.push_back(to_base_2(x));
-}
-
-/// This thread's scratch memory, large enough for one item of so many heads.
-float* scratch_for(const kernels::KernelSet& kernels, const AttendArgs& args,
-                   std::int64_t heads = 1) {
+/// This thread's scratch memory.
+float* scratch_of(std::int64_t floats) {
   constinit thread_local core::PerThread<AlignedBuffer> scratch;
-  return scratch.get().reserve(kernels.attend_scratch(args, heads));
+  return scratch.get().reserve(floats);
 }
 
-/// An item of several heads.
-void attend_heads(const kernels::KernelSet& kernels, const Call& call, const WorkItem& item) {
-  std::array<AttendArgs, kernels::kHeadsTogether> heads;
-  WorkItem one = item;
-  for (std::int64_t i = 0; i < item.kv_heads; ++i, ++one.kv_head) {
-    heads[static_cast<std::size_t>(i)] = attend_args(call, one);
+/// A call whose work is shared out.
+struct PlannedCall {
+  const kernels::KernelSet& kernels;
+  const AttentionTensors& tensors;
+  const Sequences& sequences;
+  const AttendCall& attend;
+  const Plan& plan;
+  const CallbackOfCall& callback;
+  float* states;
+
+  bool shared() const { return plan.multiply_adds >= kInlineWork; }
+};
+
+AttendItem item_of(const PlannedCall& call, const WorkItem& work) {
+  AttendItem item =
+      attend_item(call.attend, call.tensors, call.sequences, work.sequence, work.kv_head);
+  item.row_begin = work.row_begin;
+  item.rows = work.rows;
+  item.block_begin = work.block_begin;
+  item.block_end = work.block_end;
+  item.route = work.route;
+  item.heads = static_cast<std::int32_t>(work.kv_heads);
+  if (work.split >= 0) {
+    item.states = call.states + call.plan.splits[static_cast<std::size_t>(work.split)].state_offset;
   }
-  heads[0].scratch = scratch_for(kernels, heads[0], item.kv_heads);
-  for (AttendArgs& head : heads) head.scratch = heads[0].scratch;
-  kernels.attend(heads.data(), item.kv_heads);
+  return item;
 }
 
-void run(const kernels::KernelSet& kernels, const Call& call, const Plan& plan) {
-  const bool shared = plan.multiply_adds >= kInlineWork;
-  const auto set_states = [&](const KeySplit& split, AttendArgs& args) {
-    args.states = call.states + split.state_offset;
-    args.state_stride = plan.state_stride;
-  };
-  const auto attend = [&](std::int64_t i) {
+void attend_items(const PlannedCall& call) {
+  const Plan& plan = call.plan;
+  const bool shared = call.shared();
+  for_items(std::ssize(plan.items), shared, [&](std::int64_t i) {
     if (call.callback.failed()) return;
-    const WorkItem& item = plan.items[static_cast<std::size_t>(i)];
-    if (item.kv_heads > 1) return attend_heads(kernels, call, item);
-    AttendArgs args = attend_args(call, item);
-    if (item.split >= 0) set_states(plan.splits[static_cast<std::size_t>(item.split)], args);
-    args.scratch = scratch_for(kernels, args);
+    AttendItem item = item_of(call, plan.items[static_cast<std::size_t>(i)]);
+    float* const scratch = scratch_of(call.kernels.attend_scratch(item));
     // What a small call reads is in the cache, or read sooner than a prefetch would help.
     const bool prefetches =
-        shared && static_cast<std::size_t>(i) + 1 < plan.items.size() && args.rows > call.few_rows;
-    if (!prefetches) return kernels.attend(&args, 1);
-    const AttendArgs next = attend_args(call, plan.items[static_cast<std::size_t>(i) + 1]);
-    args.next = &next;
-    kernels.attend(&args, 1);
-  };
-  const auto fold = [&](std::int64_t i) {
-    if (call.callback.failed()) return;
-    const KeySplit& split = plan.splits[static_cast<std::size_t>(i)];
-    AttendArgs args = attend_args(call, split);
-    set_states(split, args);
-    args.scratch = scratch_for(kernels, args);
-    kernels.fold(args);
-  };
-  for_items(static_cast<std::int64_t>(plan.items.size()), shared, attend);
-  for_items(static_cast<std::int64_t>(plan.splits.size()), shared, fold);
+        shared && i + 1 < std::ssize(plan.items) && item.route == kernels::Route::tile;
+    if (!prefetches) return call.kernels.attend(item, scratch);
+    const AttendItem next = item_of(call, plan.items[static_cast<std::size_t>(i) + 1]);
+    item.next = &next;
+    call.kernels.attend(item, scratch);
+  });
 }
 
-/// The sums of the keys of `item`, which no query sees.
-void clear_sums(const AttendArgs& args, std::int64_t heads, const WorkItem& item) {
-  const std::int64_t end = std::min(item.block_end * kernels::kKeyBlock, args.sums_keys);
+void fold_splits(const PlannedCall& call) {
+  for_items(std::ssize(call.plan.splits), call.shared(), [&](std::int64_t i) {
+    if (call.callback.failed()) return;
+    const KeySplit& split = call.plan.splits[static_cast<std::size_t>(i)];
+    kernels::FoldArgs args{
+        attend_item(call.attend, call.tensors, call.sequences, split.sequence, split.kv_head),
+        call.states + split.state_offset};
+    args.item.row_begin = split.row_begin;
+    args.item.rows = split.rows;
+    args.item.block_begin = split.block_begin;
+    args.item.block_end = split.block_end;
+    call.kernels.fold(args, scratch_of(call.kernels.attend_scratch(args.item)));
+  });
+}
+
+/// The sums of the keys of a block that no query sees.
+void clear_sums(const kernels::WeightSumsArgs& args, std::int64_t heads) {
+  const std::int64_t begin = args.item.block_begin * kernels::kKeyBlock;
+  const std::int64_t end = std::min(begin + kernels::kKeyBlock, args.keys);
   for (std::int64_t h = 0; h < heads; ++h) {
-    for (std::int64_t key = item.block_begin * kernels::kKeyBlock; key < end; ++key) {
-      args.sums[h * args.sums_head_stride + key * args.sums_key_stride] = 0.0f;
+    for (std::int64_t key = begin; key < end; ++key) {
+      args.sums[h * args.head_stride + key * args.key_stride] = 0.0f;
     }
   }
 }
 
 /// Sums of the weights, when all rows have ended: an item for each key block of each kv head.
-void sum_weights(const kernels::KernelSet& kernels, const Call& call, bool shared) {
-  const TensorView<float, 3>& sums = call.options.weight_sums;
+void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
   if (sums.data == nullptr) return;
   const std::int64_t blocks = (sums.shape[2] + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
-  const std::int64_t kv_heads = call.tensors.k.shape[1];
-  const auto sum = [&](std::int64_t i) {
+  const std::int64_t kv_heads = call.tensors.k.shape[1], group = call.attend.group;
+  const bool per_head = sums.shape[1] == call.tensors.q.shape[1];
+  for_items(sums.shape[0] * kv_heads * blocks, call.shared(), [&](std::int64_t i) {
     if (call.callback.failed()) return;
     const std::int64_t block = i % blocks, head = i / blocks % kv_heads;
     const std::int64_t sequence = i / (blocks * kv_heads);
-    const std::int64_t q_len = call.sequences.plan[static_cast<std::size_t>(sequence)].q_len;
-    const WorkItem item{.sequence = sequence,
-                        .kv_head = head,
-                        .kv_heads = 1,
-                        .row_begin = 0,
-                        .rows = q_len * call.group,
-                        .block_begin = block,
-                        .block_end = block + 1,
-                        .split = -1};
-    AttendArgs args = attend_args(call, item);
-    set_sums(sums, call, item, args);
-    if (item.rows == 0) {
-      clear_sums(args, args.sums_head_stride == 0 ? 1 : call.group, item);
-      return;
-    }
-    AttendArgs tile = args;  // the kernel holds one query tile at a time
-    tile.rows = std::min<std::int64_t>(args.rows, kernels.tiles.query_rows);
-    args.scratch = scratch_for(kernels, tile);
-    kernels.sum_weights(args);
-  };
-  for_items(sums.shape[0] * kv_heads * blocks, shared, sum);
+    const std::int64_t first = per_head ? head * group : head;
+    kernels::WeightSumsArgs args{
+        .item = attend_item(call.attend, call.tensors, call.sequences, sequence, head),
+        .sums = sums.data + sequence * sums.strides[0] + first * sums.strides[1],
+        .head_stride = per_head ? sums.strides[1] : 0,
+        .key_stride = sums.strides[2],
+        .keys = sums.shape[2]};
+    args.item.rows = call.sequences.plan[static_cast<std::size_t>(sequence)].q_len * group;
+    args.item.block_begin = block;
+    args.item.block_end = block + 1;
+    if (args.item.rows == 0) return clear_sums(args, args.head_stride == 0 ? 1 : group);
+    call.kernels.sum_weights(args, scratch_of(call.kernels.sum_weights_scratch(args)));
+  });
 }
 
 /// Whether the keys of all kv heads, and their values, lie side by side, and are taken as they lie.
@@ -213,43 +205,30 @@ void plan_and_run(const AttentionTensors& tensors, const AttentionOptions& optio
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   constinit thread_local core::PerThread<CallWorkspace> kept_workspace;
   CallWorkspace& workspace = kept_workspace.get();
-  if (!options.alibi_slopes.empty()) {
-    scale_to_base_2(options.alibi_slopes, workspace.options.alibi_slopes);
+  const auto& shape = tensors.q.shape;
+  prepare_options(options, shape[2], workspace.options);
+  float* row_ends = nullptr;
+  if (options.weight_sums.data != nullptr) {
+    row_ends = workspace.row_ends.reserve(2 * shape[0] * shape[1] * shape[2]);
   }
-  if (!options.sinks.empty()) scale_to_base_2(options.sinks, workspace.options.sinks);
-  const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.v.shape[3];
-  const kernels::KeyStorage storage = storage_of(tensors.pages);
-  const std::int64_t few_rows = kernels.few_rows(storage, head_dim, value_dim);
+  const AttendCall attend = attend_call(tensors, options, workspace.options, callback, row_ends);
   const PlanProblem problem{
       .kv_heads = tensors.k.shape[1],
-      .group = tensors.q.shape[1] / tensors.k.shape[1],
-      .head_dim = head_dim,
-      .value_dim = value_dim,
+      .group = attend.group,
+      .head_dim = attend.head_dim,
+      .value_dim = attend.value_dim,
       .can_split_keys = options.weights.data == nullptr,
-      .storage = storage,
+      .storage = attend.storage,
       .heads_adjoin = heads_adjoin(tensors, options),
-      .few_rows = few_rows,
+      .stream_rows = kernels.stream_rows(attend.storage, attend.head_dim, attend.value_dim),
       .sequences = sequences.plan,
   };
   make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
-  find_weights_rows(options.weights_rows, tensors.q.shape[2], workspace.options.weights_rows);
-  float* row_ends = nullptr;
-  if (options.weight_sums.data != nullptr) {
-    const auto& shape = tensors.q.shape;
-    row_ends = workspace.row_ends.reserve(2 * shape[0] * shape[1] * shape[2]);
-  }
-  const Call call{tensors,
-                  options,
-                  sequences,
-                  workspace.options,
-                  callback,
-                  problem.group,
-                  few_rows,
-                  score_scale(options, head_dim),
-                  workspace.states.reserve(workspace.plan.state_floats),
-                  row_ends};
-  run(kernels, call, workspace.plan);
-  sum_weights(kernels, call, workspace.plan.multiply_adds >= kInlineWork);
+  float* const states = workspace.states.reserve(workspace.plan.state_floats);
+  const PlannedCall call{kernels, tensors, sequences, attend, workspace.plan, callback, states};
+  attend_items(call);
+  fold_splits(call);
+  sum_weights(call, options.weight_sums);
 }
 
 void attend_sequences(const AttentionTensors& tensors, const AttentionOptions& options,

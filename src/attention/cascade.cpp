@@ -19,8 +19,9 @@ using kernels::kUnlimited;
 /// The keys [0, n) that every query of the sequence sees.
 std::int64_t seen_from_start(const PlanSequence& sequence) {
   if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
-  if (sequence.q_len - 1 + sequence.visible_begin > 0) return 0;
-  return std::max<std::int64_t>(0, sequence.end_of_visible(0));  // a query may be before key 0
+  if (first_visible(sequence.visible, sequence.q_len - 1) > 0) return 0;
+  return std::max<std::int64_t>(
+      0, end_of_visible(sequence.visible, 0));  // a query may be before key 0
 }
 
 /// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a
@@ -80,34 +81,20 @@ Group group_from(const PageLayout& pages, const Sequences& sequences,
   return group;
 }
 
-/// Whether reading once is worth more than it costs. The path of few rows is bound by reading. A
+/// Whether reading once is worth more than it costs. The stream is bound by reading. A
 /// pair that only together is too many for it gains less than it loses: 4 and 4 rows over 4096 keys
 /// took 1.1 of the time (AVX2), 8 and 8 rows 1.16 (AVX-512, both on a Zen 4). Three and more never
 /// lost.
 bool pays(const Sequences& sequences, const Cascade& cascade, const Group& group,
-          std::int64_t heads, std::int64_t few_rows) {
+          std::int64_t heads, std::int64_t stream_rows) {
   if (group.last - group.first != 2) return group.last - group.first > 2;
   const std::int64_t x = sequences.plan[cascade.order[group.first]].q_len * heads;
   const std::int64_t y = sequences.plan[cascade.order[group.first + 1]].q_len * heads;
-  return x + y <= few_rows || std::min(x, y) > few_rows;
-}
-
-/// Takes the first `keys` keys, all of which its queries see, away from a sequence.
-void drop_keys(const PageLayout& pages, std::int64_t keys, PlanSequence& plan,
-               SequencePlace& place) {
-  plan.kv_len -= keys;
-  plan.visible_begin -= keys;
-  plan.visible_end -= keys;
-  plan.visible_prefix -= keys;
-  plan.visible_limit -= keys;
-  place.k_pages += keys / pages.keys;
-  place.v_pages += keys / pages.keys;
-  place.goes_on = true;
+  return x + y <= stream_rows || std::min(x, y) > stream_rows;
 }
 
 /// Adds the shared keys of a group, and to its sequences where their states will lie.
-void add_group(const Sequences& sequences, const Group& group, const PageLayout& pages,
-               Cascade& cascade) {
+void add_group(const Sequences& sequences, const Group& group, Cascade& cascade) {
   SequencePlace place = sequences.places[cascade.order[group.first]];
   place.q_row = static_cast<std::int64_t>(cascade.rows.size());
   for (std::size_t i = group.first; i < group.last; ++i) {
@@ -117,10 +104,11 @@ void add_group(const Sequences& sequences, const Group& group, const PageLayout&
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
       cascade.rows.push_back(rest.q_row + q);
     }
-    drop_keys(pages, group.keys, cascade.rests.plan[s], rest);
+    cascade.rests.plan[s].visible.first_key = group.keys;
+    rest.continues = true;
   }
   const std::int64_t q_len = static_cast<std::int64_t>(cascade.rows.size()) - place.q_row;
-  cascade.prefixes.plan.push_back({q_len, group.keys, -kUnlimited, kUnlimited});
+  cascade.prefixes.plan.push_back({q_len, {.kv_len = group.keys}});
   cascade.prefixes.places.push_back(place);
 }
 
@@ -172,7 +160,7 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
   positions.resize(cascade.rows.size());
   for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
     const SequencePlace &at = sequences.places[s], &rest = cascade.rests.places[s];
-    if (!rest.goes_on) continue;
+    if (!rest.continues) continue;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
       positions[static_cast<std::size_t>(at.q_row + rest.state_shift + q)] =
           given.data != nullptr ? given(0, at.q_row + q) : at.query_offset + q;
@@ -183,16 +171,16 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
 }  // namespace
 
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
-                  std::int64_t few_rows, Cascade& cascade) {
+                  std::int64_t stream_rows, Cascade& cascade) {
   cascade.prefixes.clear();
   cascade.rests = sequences;
-  for (SequencePlace& place : cascade.rests.places) place.goes_on = false;
+  for (SequencePlace& place : cascade.rests.places) place.continues = false;
   cascade.rows.clear();
   sort_by_beginning(pages, sequences, cascade.order);
   for (std::size_t i = 0; i < cascade.order.size();) {
     Group group = group_from(pages, sequences, cascade.order, i);
-    if (pays(sequences, cascade, group, heads, few_rows)) {
-      add_group(sequences, group, pages, cascade);
+    if (pays(sequences, cascade, group, heads, stream_rows)) {
+      add_group(sequences, group, cascade);
       i = group.last;
     } else {
       ++i;
@@ -210,9 +198,9 @@ bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& opt
   Cascade& cascade = kept_cascade.get();
   GroupRows& rows = kept_rows.get();
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
-  const std::int64_t few_rows = dispatch::active_kernels().few_rows(
+  const std::int64_t stream_rows = dispatch::active_kernels().stream_rows(
       storage_of(tensors.pages), tensors.q.shape[3], tensors.out.shape[3]);
-  if (!find_cascade(*tensors.pages, sequences, heads, few_rows, cascade)) return false;
+  if (!find_cascade(*tensors.pages, sequences, heads, stream_rows, cascade)) return false;
 
   copy_queries(tensors, cascade.rows, rows);
   AttentionOptions prefix = options;

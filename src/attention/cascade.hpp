@@ -1,5 +1,5 @@
 // A cascade: what several sequences share of their pages is read once for the queries of all of
-// them; each goes on over its own keys from the state that is left.
+// them; each continues over its own keys from the state that is left.
 #pragma once
 
 #include <cstddef>
@@ -26,10 +26,10 @@ struct Cascade {
 
 /// Finds the groups of sequences that begin with the same pages, as forks do, wherever they stand
 /// in the call. They share whole key blocks, all of which every one of their queries sees; `heads`
-/// query heads share a kv head, `few_rows` is that of the kernels. Returns whether there are any
+/// query heads share a kv head, `stream_rows` is that of the kernels. Returns whether there are any
 /// that pay.
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
-                  std::int64_t few_rows, Cascade& cascade);
+                  std::int64_t stream_rows, Cascade& cascade);
 
 /// Runs a call over pages as a cascade, with the same bits, and returns true; or does nothing,
 /// where nothing is shared or an option counts keys or positions by sequence.

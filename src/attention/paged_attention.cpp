@@ -83,8 +83,8 @@ struct PageAddresses {
 void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64_t s,
                PageAddresses& addresses) {
   const std::int64_t page_size = pages.k.shape[1];
-  const std::int64_t begin = std::max<std::int64_t>(plan.visible_begin, 0);
-  const std::int64_t end = plan.end_of_visible(plan.q_len - 1);
+  const std::int64_t begin = first_visible(plan.visible, 0);
+  const std::int64_t end = end_of_visible(plan.visible, plan.q_len - 1);
   addresses.begins.push_back(addresses.k.size());
   if (plan.q_len == 0 || begin >= end) return;
   for (std::int64_t p = 0; p <= (end - 1) / page_size; ++p) {

@@ -11,7 +11,7 @@ namespace rapt {
 /// How keys and values lie in a page, in floats from its beginning; the same for all pages.
 struct PageLayout {
   std::int64_t keys = 0;  ///< per page
-  bool packed = false;    ///< keys in panels, see kernels::PageTable
+  bool packed = false;    ///< keys in panels, see kernels::KeyStorage
   std::int64_t k_head_stride = 0, v_head_stride = 0;
   std::int64_t k_stride = 0, v_stride = 0;  ///< from token to token; no k_stride when packed
   std::int64_t k_begin = 0, v_begin = 0;    ///< of kv head 0

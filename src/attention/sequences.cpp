@@ -25,9 +25,9 @@ std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
   return std::clamp(sum, -kUnlimited, kUnlimited);
 }
 
-/// The range mask of sequence `s`, as in kernels::AttendArgs.
-PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset, std::int64_t q_len,
-                           std::int64_t kv_len) {
+/// The range mask of sequence `s`.
+kernels::VisibleKeys visible_keys(const Mask& mask, std::size_t s, std::int64_t offset,
+                                  std::int64_t kv_len) {
   std::int64_t begin = -kUnlimited, end = kUnlimited, limit = kUnlimited;
   if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
   if (mask.window_right != kNoWindow) {
@@ -35,15 +35,16 @@ PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset,
   }
   if (mask.kind == Mask::Kind::causal) end = limited_sum(offset, 1);
   const std::int64_t prefix = mask.prefix_lens.empty() ? mask.prefix_len : mask.prefix_lens[s];
-  return {q_len, kv_len, begin, end, std::min(prefix, kv_len), limit};
+  return {kv_len, begin, end, std::min(prefix, kv_len), limit};
 }
 
 }  // namespace
 
 SequencePlace& Sequences::add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len) {
   const std::int64_t offset = query_offset(mask, places.size(), q_len, kv_len);
-  plan.push_back(plan_sequence(mask, plan.size(), offset, q_len, kv_len));
+  plan.push_back({q_len, visible_keys(mask, plan.size(), offset, kv_len)});
   SequencePlace& place = places.emplace_back();
+  place.number = std::ssize(places) - 1;
   place.query_offset = offset;
   return place;
 }

@@ -12,19 +12,7 @@
 
 namespace rapt {
 
-/// Where one sequence begins. In a padded batch it is a batch index of every tensor; in a ragged
-/// one the batch index is 0 and the rows differ.
-struct SequencePlace {
-  std::int64_t batch = 0;
-  std::int64_t q_row = 0;         ///< its query 0, in q, out, lse, weights and masks
-  std::int64_t kv_row = 0;        ///< its key 0, in k and v
-  std::int64_t query_offset = 0;  ///< position of query 0 among its keys
-  /// Instead of kv_row: the beginnings of its pages; those that no query sees may be null.
-  const float* const* k_pages = nullptr;
-  const float* const* v_pages = nullptr;
-  bool goes_on = true;           ///< from the options' state_in, where there is one
-  std::int64_t state_shift = 0;  ///< from its rows of q to those of state_in
-};
+using kernels::SequencePlace;
 
 /// Where `count` rows of a tensor begin: those that do not exist at row 0, since `begin` may be
 /// behind the tensor.

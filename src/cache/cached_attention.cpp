@@ -58,11 +58,12 @@ void check_per_sequence(const char* name, std::span<const std::int64_t> numbers,
 void check_sight(const CacheStore& store, const CachedSequence& cached, std::int64_t number,
                  const PlanSequence& plan) {
   const std::int64_t held = cached.first_page * store.config.page_tokens;
-  if (plan.q_len == 0 || std::max<std::int64_t>(plan.visible_begin, 0) >= held) return;
+  const std::int64_t first = first_visible(plan.visible, 0);
+  if (plan.q_len == 0 || first >= held) return;
   fail("mask: the first query of sequence " + std::to_string(number) + ", q_len " +
-       std::to_string(plan.q_len) + ", may see key " +
-       std::to_string(std::max<std::int64_t>(plan.visible_begin, 0)) + ", and the cache's window " +
-       std::to_string(store.config.window) + " has freed the keys before " + std::to_string(held));
+       std::to_string(plan.q_len) + ", may see key " + std::to_string(first) +
+       ", and the cache's window " + std::to_string(store.config.window) +
+       " has freed the keys before " + std::to_string(held));
 }
 
 /// Finds the sequences and where their queries stand. Returns the length of the longest.

@@ -4,8 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "attention/attend_sequences.hpp"
-#include "attention/plan.hpp"
+#include "attention/problem.hpp"
 #include "attention/score_callback.hpp"
 #include "attention/sequences.hpp"
 #include "kernels/abi/attend.hpp"

@@ -6,10 +6,6 @@
 #include <numeric>
 #include <span>
 
-#include "core/aligned_buffer.hpp"
-#include "core/per_thread.hpp"
-#include "dispatch/dispatch.hpp"
-
 namespace rapt {
 namespace {
 
@@ -120,18 +116,9 @@ bool can_cascade(const AttentionOptions& options) {
          !options.state_in;
 }
 
-/// What the first call computes on: the queries of all groups side by side, their positions, and
-/// what the shared keys leave of them. The memory is kept from call to call.
-struct GroupRows {
-  AlignedBuffer floats;
-  std::vector<std::int64_t> positions;
-  TensorView<float, 4> q, out;
-  AttentionState<float> state;
-};
-
 /// Room for `count` rows of the call's heads, and copies of the queries.
 void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_t>& from,
-                  GroupRows& rows) {
+                  GroupQueries& rows) {
   const auto count = static_cast<std::int64_t>(from.size());
   const std::int64_t heads = tensors.q.shape[1];
   const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.out.shape[3];
@@ -189,33 +176,28 @@ bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int6
   return !cascade.prefixes.plan.empty();
 }
 
-bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
-                    const Sequences& sequences, const CallbackOfCall& callback) {
+bool make_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
+                  const Sequences& sequences, std::int64_t stream_rows, Cascade& cascade) {
   if (sequences.plan.size() < 2) return false;
   if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
-  constinit thread_local core::PerThread<Cascade> kept_cascade;
-  constinit thread_local core::PerThread<GroupRows> kept_rows;
-  Cascade& cascade = kept_cascade.get();
-  GroupRows& rows = kept_rows.get();
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
-  const std::int64_t stream_rows = dispatch::active_kernels().stream_rows(
-      storage_of(tensors.pages), tensors.q.shape[3], tensors.out.shape[3]);
   if (!find_cascade(*tensors.pages, sequences, heads, stream_rows, cascade)) return false;
+  copy_queries(tensors, cascade.rows, cascade.queries);
+  if (options.rope.table.cos.data != nullptr) {
+    find_positions(sequences, cascade, options.rope.q_positions, cascade.queries.positions);
+  }
+  return true;
+}
 
-  copy_queries(tensors, cascade.rows, rows);
+AttentionOptions prefix_options(const AttentionOptions& options, const Cascade& cascade) {
+  const GroupQueries& queries = cascade.queries;
   AttentionOptions prefix = options;
-  prefix.state_out = rows.state;
+  prefix.state_out = queries.state;
   prefix.lse = {};
   if (options.rope.table.cos.data != nullptr) {
-    find_positions(sequences, cascade, options.rope.q_positions, rows.positions);
-    prefix.rope.q_positions = {rows.positions.data(), {1, std::ssize(rows.positions)}};
+    prefix.rope.q_positions = {queries.positions.data(), {1, std::ssize(queries.positions)}};
   }
-  AttentionOptions rest = options;
-  rest.state_in = rows.state;
-  plan_and_run({rows.q, tensors.k, tensors.v, rows.out, tensors.pages}, prefix, cascade.prefixes,
-               callback);
-  plan_and_run(tensors, rest, cascade.rests, callback);
-  return true;
+  return prefix;
 }
 
 }  // namespace rapt

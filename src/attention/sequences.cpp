@@ -40,31 +40,20 @@ kernels::VisibleKeys visible_keys(const Mask& mask, std::size_t s, std::int64_t 
 
 }  // namespace
 
-SequencePlace& Sequences::add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len) {
-  const std::int64_t offset = query_offset(mask, places.size(), q_len, kv_len);
-  plan.push_back({q_len, visible_keys(mask, plan.size(), offset, kv_len)});
+SequencePlace& Sequences::add(std::int64_t q_len, std::int64_t kv_len) {
+  plan.push_back({q_len, {.kv_len = kv_len}});
   SequencePlace& place = places.emplace_back();
   place.number = std::ssize(places) - 1;
-  place.query_offset = offset;
   return place;
 }
 
-void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
-               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences) {
-  for (std::int64_t b = 0; b < q.shape[0]; ++b) {
-    const std::int64_t keys = kv_lens.empty() ? kv_len : kv_lens[static_cast<std::size_t>(b)];
-    sequences.add(mask, q.shape[2], keys).batch = b;
-  }
-}
-
-void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
-                Sequences& sequences) {
-  for (std::size_t s = 0; s + 1 < rows.q.size(); ++s) {
-    const std::int64_t keys = kv_lens.empty() ? rows.kv[s + 1] - rows.kv[s] : kv_lens[s];
-    const std::int64_t q_len = rows.q[s + 1] - rows.q[s];
-    SequencePlace& place = sequences.add(mask, q_len, keys);
-    place.q_row = row_of(rows.q[s], q_len);
-    place.kv_row = row_of(rows.kv[s], keys);
+void place_queries(const Mask& mask, bool at_end, Sequences& sequences) {
+  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+    auto& [q_len, visible] = sequences.plan[s];
+    const std::int64_t offset =
+        at_end ? visible.kv_len - q_len : query_offset(mask, s, q_len, visible.kv_len);
+    sequences.places[s].query_offset = offset;
+    visible = visible_keys(mask, s, offset, visible.kv_len);
   }
 }
 

@@ -2,13 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "attention/plan.hpp"
 #include "rapt/mask.hpp"
-#include "rapt/ragged.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 
@@ -27,18 +24,12 @@ struct Sequences {
     plan.clear();
     places.clear();
   }
-  /// Adds a sequence. Its query offset is by `mask`, of which it is sequence number size(). Returns
-  /// its place, of which the rest is to be set.
-  SequencePlace& add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len);
+  /// Adds a sequence and returns its place, of which the rest is to be set.
+  SequencePlace& add(std::int64_t q_len, std::int64_t kv_len);
 };
 
-/// One sequence for each batch index of q [batch, heads, q_len, head_dim]; kv_lens as in
-/// AttentionOptions.
-void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
-               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences);
-
-/// The sequences of a ragged batch.
-void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
-                Sequences& sequences);
+/// Where the queries of each sequence stand among its keys, and which keys they see. at_end: they
+/// are its last tokens, whatever the mask says of that.
+void place_queries(const Mask& mask, bool at_end, Sequences& sequences);
 
 }  // namespace rapt

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "attention/attend_sequences.hpp"
+#include "attention/problem.hpp"
 #include "cache/cache_problem.hpp"
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"

@@ -73,8 +73,8 @@ class RAPT_API KvCache {
   std::int64_t fork(std::int64_t sequence);
 
   /// Appends n tokens to a sequence.
-  ///   k  [kv_heads, n, head_dim]     any strides, last dimension dense (stride 1); copied
-  ///   v  [kv_heads, n, value_dim]    likewise
+  ///   k  [n, kv_heads, head_dim]     any strides, last dimension dense (stride 1); copied
+  ///   v  [n, kv_heads, value_dim]    likewise
   /// Throws Error{cache_full} when the budget has not enough pages, Error{out_of_memory}, and
   /// Error{invalid_argument} for an unknown sequence or another shape.
   void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
@@ -111,6 +111,8 @@ class RAPT_API KvCache {
   friend class MultiHeadAttention;
   friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                         TensorView<float, 3>, const AttentionOptions&);
+  friend void attention(TensorView<const float, 3>, const KvCache&, std::int64_t,
+                        TensorView<float, 3>, const AttentionOptions&);
   friend void cross_attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                               TensorView<float, 3>, const AttentionOptions&);
   CacheStore& store() const;
@@ -145,6 +147,10 @@ struct CacheQueries {
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
                         const CacheQueries& queries, TensorView<float, 3> out,
                         const AttentionOptions& options = kNoOptions);
+
+/// The same for one sequence, all of whose queries q has: the last q_rows tokens of `sequence`.
+RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache, std::int64_t sequence,
+                        TensorView<float, 3> out, const AttentionOptions& options = kNoOptions);
 
 /// Cross-attention over a cache: the keys are those of other tokens, of an encoder's states say,
 /// which were appended once. The rows of `queries` are any number of queries of their sequence,

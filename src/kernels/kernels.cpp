@@ -59,8 +59,6 @@ void values_of_block(const ValuesArgs& args) {
 }  // namespace
 }  // namespace RAPT_KERNEL_ISA
 
-#define RAPT_TEXT_OF(x) #x
-#define RAPT_TEXT(x) RAPT_TEXT_OF(x)
 #if defined(RAPT_KERNEL_ISA_AVX512)
 #define RAPT_KERNEL_SET kAvx512Kernels
 #elif defined(RAPT_KERNEL_ISA_AVX2)

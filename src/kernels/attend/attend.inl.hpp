@@ -38,8 +38,9 @@ RAPT_INLINE PackedBlock pack_block(const AttendItem& item, const AttendScratch& 
   pack_keys(k.first, k.stride, keys.begin, keys.end, item.call->head_dim, scratch.k);
   // Few rows do not repay the copy, nor do rows of V that lie close together; a value_dim that is
   // no whole number of tiles needs the padding.
-  const bool in_place = item.rows < kPackValuesRows ||
-                        (item.call->v_stride >= 0 && item.call->v_stride <= kNearValuesStride);
+  const bool in_place =
+      item.rows < kTuning.pack_values_rows ||
+      (item.call->v_stride >= 0 && item.call->v_stride <= kTuning.near_values_stride);
   if (in_place && item.call->value_dim % kColumns == 0) {
     return {scratch.k, 0, v, item.call->v_stride, kPanel, false};
   }

@@ -53,8 +53,7 @@ RAPT_INLINE void store_tile(const LinearEpilogue& e, Vec (&acc)[R][C]) {
 
 // Whole panels for as many rows as the registers allow: weights that come from memory are then read
 // from end to end, which the processor's prefetchers follow.
-constexpr int kPanelRows =
-    kVectors == kPanelVectors ? 0 : (kRegisters - 1 - kPanelVectors) / kPanelVectors;
+constexpr int kPanelRows = kTileIsPanel ? 0 : (kRegisters - 1 - kPanelVectors) / kPanelVectors;
 
 template <int R, int C>
 RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t depth,
@@ -143,7 +142,7 @@ RAPT_INLINE WeightsAhead weights_ahead(const LinearColumns& next, std::int64_t e
                                        std::int64_t tile, std::int64_t tiles) {
   constexpr std::int64_t kRowLines = (kColumns + kLanes - 1) / kLanes;
   constexpr std::int64_t kStride = kColumns < kPanel ? kPanel : kLanes;
-  static_assert(kColumns == kPanel || kRowLines == 1);
+  static_assert(kTileIsPanel || kRowLines == 1);
   const std::int64_t lines = (kRowLines * kLanes + tiles - 1) / tiles;
   const std::int64_t first = tile * (next.depth / kLanes) * lines;
   if (next.c >= end || first >= next.depth * kRowLines) return {nullptr, 0, 0};

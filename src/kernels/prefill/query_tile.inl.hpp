@@ -89,7 +89,7 @@ inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, co
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
-      if constexpr (kHasScoreVector) {
+      if constexpr (kTuning.half_score_tiles) {
         const bool first = j + kVecLanes > seen.begin, second = j + kVecLanes < seen.end;
         if (!first || !second) {
           const std::int64_t at = first ? 0 : kVecLanes;

@@ -7,11 +7,6 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Rows from which copying V into panels pays, and floats from one row of V to the next up to which
-/// it does not (docs/kernels.md).
-constexpr std::int64_t kPackValuesRows = 96;
-constexpr std::int64_t kNearValuesStride = kColumns == kPanel ? 128 : 32;
-
 /// multiple: a power of 2.
 RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) & -multiple;

@@ -38,11 +38,7 @@ struct ScoreTile {
   }
 };
 
-// A vector of keys alone, where a row tile sees no more of a column tile: at the diagonal and at
-// both ends of a window. Its chains are half as many, so it saves less than half, but never takes
-// longer.
-constexpr bool kHasScoreVector = kVectors == 2;
-
+/// One of a column tile's two vectors of keys, see Tuning::half_score_tiles.
 template <int R>
 struct ScoreVector {
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,

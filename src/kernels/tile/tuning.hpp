@@ -1,0 +1,70 @@
+// What was measured and chosen for the kernels, a row per ISA: the numbers in the rows, the reasons
+// at the fields. Any row gives the same bits.
+#pragma once
+
+#include <cstdint>
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+struct Tuning {
+  /// The register tile: `rows` rows by `vectors` vectors of multiply-add chains. tiles.hpp has the
+  /// inequalities that it must keep.
+  int rows, vectors;
+  /// Rows whose scores are held in L2 at once.
+  int query_rows;
+  /// Rows up to which an item reads K and V in place: reading bounds it.
+  int few_rows;
+  /// Scores of one vector of keys where a row tile sees no more of a column tile: at the diagonal
+  /// and at both ends of a window. Its chains are half as many, so it saves less than half, but
+  /// never takes longer; of four vectors it would be a quarter.
+  bool half_score_tiles;
+  /// Rows of an item from which copying V into panels pays: when enough row tiles read the copy to
+  /// repay writing it.
+  std::int64_t pack_values_rows;
+  /// Floats from one row of V to the next up to which it does not pay: rows that lie so close
+  /// together stay in L1, or in AVX-512's case no column tile of 32 KiB does in either form.
+  std::int64_t near_values_stride;
+};
+
+namespace tuning {
+
+constexpr Tuning avx512{.rows = 12,
+                        .vectors = 2,
+                        .query_rows = 192,
+                        .few_rows = 8,
+                        .half_score_tiles = true,
+                        .pack_values_rows = 96,
+                        .near_values_stride = 128};
+constexpr Tuning avx2{.rows = 6,
+                      .vectors = 2,
+                      .query_rows = 192,
+                      .few_rows = 6,
+                      .half_score_tiles = true,
+                      .pack_values_rows = 96,
+                      .near_values_stride = 32};
+constexpr Tuning neon{.rows = 8,
+                      .vectors = 2,
+                      .query_rows = 192,
+                      .few_rows = 8,
+                      .half_score_tiles = true,
+                      .pack_values_rows = 96,
+                      .near_values_stride = 32};
+constexpr Tuning scalar{.rows = 2,
+                        .vectors = 4,
+                        .query_rows = 32,
+                        .few_rows = 2,
+                        .half_score_tiles = false,
+                        .pack_values_rows = 96,
+                        .near_values_stride = 32};
+
+}  // namespace tuning
+
+// A test compiles an ISA with another row.
+#if !defined(RAPT_KERNEL_TUNING)
+#define RAPT_KERNEL_TUNING RAPT_KERNEL_ISA
+#endif
+constexpr Tuning kTuning = tuning::RAPT_KERNEL_TUNING;
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

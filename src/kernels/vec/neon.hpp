@@ -1,0 +1,51 @@
+// Advanced SIMD of AArch64: four lanes.
+#pragma once
+
+#include "kernels/vec/base.hpp"
+
+#include <xsimd/xsimd.hpp>
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+using Vec = xsimd::batch<float, xsimd::neon64>;
+constexpr int kVecLanes = 4, kRegisters = 32;
+
+RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+// xsimd 8.1 divides by an estimate of the reciprocal, which is not rounded as a quotient.
+RAPT_INLINE Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
+RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return vmaxnmq_f32(x, acc); }
+RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
+  return vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+}
+RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
+  return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
+}
+RAPT_INLINE bool all_below(Vec x, Vec bound) { return vminvq_u32(vcltq_f32(x, bound)) != 0; }
+
+template <int Lane>
+RAPT_INLINE Vec fma_lane(Vec x, Vec factors, Vec acc) {
+  return vfmaq_laneq_f32(acc, x, factors, Lane);
+}
+constexpr bool kHasFmaLane = true;
+
+RAPT_INLINE float sum_lanes(Vec x) {
+  const float32x2_t w = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+  return vget_lane_f32(w, 0) + vget_lane_f32(w, 1);
+}
+RAPT_INLINE float max_lanes(Vec x) { return vmaxvq_f32(x); }
+
+RAPT_INLINE void load_transposed(const float* src, std::int64_t stride, Vec (&column)[4]) {
+  const float32x4x2_t t01 = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + stride));
+  const float32x4x2_t t23 = vtrnq_f32(vld1q_f32(src + 2 * stride), vld1q_f32(src + 3 * stride));
+  column[0] = vcombine_f32(vget_low_f32(t01.val[0]), vget_low_f32(t23.val[0]));
+  column[1] = vcombine_f32(vget_low_f32(t01.val[1]), vget_low_f32(t23.val[1]));
+  column[2] = vcombine_f32(vget_high_f32(t01.val[0]), vget_high_f32(t23.val[0]));
+  column[3] = vcombine_f32(vget_high_f32(t01.val[1]), vget_high_f32(t23.val[1]));
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA
+
+#include "kernels/vec/batch.hpp"
+#include "kernels/vec/plain.hpp"

@@ -37,8 +37,4 @@ inline kernels::KeyStorage storage_of(const PageLayout* pages) {
   return pages->packed ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::pages_of_rows;
 }
 
-/// Keys of a packed panel, and of the largest packed page.
-inline constexpr std::int64_t kPanelKeys = kernels::kPanel;
-inline constexpr std::int64_t kMostPageKeys = kernels::kKeyBlock;
-
 }  // namespace rapt

@@ -1,6 +1,5 @@
 #include "cache/cache_store.hpp"
 
-#include <algorithm>
 #include <array>
 #include <mutex>
 #include <string>
@@ -14,6 +13,7 @@ namespace rapt {
 namespace {
 
 using core::fail;
+using kernels::kPanel;
 
 void check_positive(const char* field, std::int64_t value) {
   if (value >= 1) return;
@@ -27,7 +27,7 @@ KvCacheConfig with_defaults(KvCacheConfig config) {
   check_positive("value_dim", config.value_dim);
   const std::int64_t tokens = config.page_tokens;
   const bool power_of_two = tokens > 0 && (tokens & (tokens - 1)) == 0;
-  if (!power_of_two || tokens < kPanelKeys || tokens > kMostPageKeys) {
+  if (!power_of_two || tokens < kPanel || tokens > kernels::kKeyBlock) {
     fail("config.page_tokens: " + std::to_string(tokens) + " is not 32, 64, 128 or 256");
   }
   if (config.max_pages < 0) {
@@ -40,9 +40,7 @@ KvCacheConfig with_defaults(KvCacheConfig config) {
   return config;
 }
 
-std::int64_t padded(std::int64_t value_dim) {
-  return (value_dim + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
-}
+std::int64_t padded(std::int64_t value_dim) { return (value_dim + kPanel - 1) / kPanel * kPanel; }
 
 PageLayout layout_of(const KvCacheConfig& config) {
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
@@ -61,7 +59,7 @@ PageLayout layout_of(const KvCacheConfig& config) {
           .k_head_stride = head,
           .v_head_stride = head,
           .k_stride = 0,
-          .v_stride = kPanelKeys,
+          .v_stride = kPanel,
           .k_begin = 0,
           .v_begin = config.page_tokens * config.head_dim};
 }
@@ -113,24 +111,23 @@ void fail_for_tables() {
               SentenceLiteral("cache: no memory for the tables of its sequences"));
 }
 
-void write_page(const PageLayout& layout, TensorView<const float, 3> k,
-                TensorView<const float, 3> v, std::int64_t token, std::int64_t row, std::int64_t n,
-                float* page) {
-  const std::int64_t head_dim = k.shape[2], value_dim = v.shape[2];
-  for (std::int64_t h = 0; h < k.shape[0]; ++h) {
-    float* keys = page + layout.k_begin + h * layout.k_head_stride;
-    float* values = page + layout.v_begin + h * layout.v_head_stride;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t to = row + i;
-      const float* key = &k(h, token + i, 0);
-      float* lane = keys + to / kPanelKeys * kPanelKeys * head_dim + to % kPanelKeys;
-      for (std::int64_t d = 0; d < head_dim; ++d) lane[d * kPanelKeys] = key[d];
-      const float* value = &v(h, token + i, 0);
-      for (std::int64_t c = 0; c < value_dim; c += kPanelKeys) {
-        const std::int64_t columns = std::min(kPanelKeys, value_dim - c);
-        std::copy(value + c, value + c + columns, values + c * layout.keys + to * layout.v_stride);
-      }
-    }
+void write_page(const kernels::KernelSet& kernels, const PageLayout& layout,
+                TensorView<const float, 3> k, TensorView<const float, 3> v, std::int64_t token,
+                std::int64_t row, std::int64_t n, float* page) {
+  for (std::int64_t h = 0; h < k.shape[1]; ++h) {
+    kernels.pack_keys({.k = &k(token, h, 0),
+                       .k_stride = k.strides[0],
+                       .first = row,
+                       .keys = n,
+                       .head_dim = k.shape[2],
+                       .panels = page + layout.k_begin + h * layout.k_head_stride});
+    kernels.pack_values(
+        {.v = &v(token, h, 0),
+         .v_stride = v.strides[0],
+         .values = n,
+         .value_dim = v.shape[2],
+         .panels = page + layout.v_begin + h * layout.v_head_stride + row * layout.v_stride,
+         .panel_stride = layout.keys * layout.v_stride});
   }
 }
 

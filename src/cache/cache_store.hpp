@@ -9,6 +9,7 @@
 
 #include "attention/pages.hpp"
 #include "cache/page_pool.hpp"
+#include "kernels/abi/kernel_set.hpp"
 #include "rapt/kv_cache.hpp"
 
 namespace rapt {
@@ -47,10 +48,10 @@ class CacheStore {
 /// The error of a vector of pages or sequences that could not grow.
 [[noreturn]] void fail_for_tables();
 
-/// Copies tokens of k [kv_heads, n, head_dim] and v into a page: n tokens from `token` on become
+/// Copies tokens of k [n, kv_heads, head_dim] and v into a page: n tokens from `token` on become
 /// those from `row` of the page on.
-void write_page(const PageLayout& layout, TensorView<const float, 3> k,
-                TensorView<const float, 3> v, std::int64_t token, std::int64_t row, std::int64_t n,
-                float* page);
+void write_page(const kernels::KernelSet& kernels, const PageLayout& layout,
+                TensorView<const float, 3> k, TensorView<const float, 3> v, std::int64_t token,
+                std::int64_t row, std::int64_t n, float* page);
 
 }  // namespace rapt

@@ -9,6 +9,7 @@
 #include "attention/validate.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
+#include "dispatch/dispatch.hpp"
 
 namespace rapt {
 namespace {
@@ -109,8 +110,9 @@ void set_page(CachedSequence& sequence, std::int64_t at, Page* page) {
 }
 
 /// Carries one growth out; `pages` are its new ones. Nothing here can fail.
-void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page* const> pages,
-                  TensorView<const float, 3> k, TensorView<const float, 3> v) {
+void write_tokens(const kernels::KernelSet& kernels, const CacheStore& store, const Growth& growth,
+                  std::span<Page* const> pages, TensorView<const float, 3> k,
+                  TensorView<const float, 3> v) {
   CachedSequence& sequence = *growth.sequence;
   sequence.first_page = growth.first_page;
   if (growth.shared_tail != nullptr) {
@@ -128,8 +130,7 @@ void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page*
     const std::int64_t row = sequence.length % tokens;
     const std::int64_t n = std::min(tokens - row, growth.count - done);
     float* page = sequence.pages[static_cast<std::size_t>(sequence.length / tokens)]->floats;
-    write_page(store.layout, k.swapped(0, 1), v.swapped(0, 1), growth.first_row + done, row, n,
-               page);
+    write_page(kernels, store.layout, k, v, growth.first_row + done, row, n, page);
     sequence.length += n;
     done += n;
   }
@@ -174,6 +175,7 @@ std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::i
 
 void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* const> released,
           TensorView<const float, 3> k, TensorView<const float, 3> v) {
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
   try {
     std::int64_t needed = 0;
     for (const Growth& growth : growths) needed += growth.new_pages;
@@ -183,7 +185,7 @@ void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* co
     std::span<Page* const> left = taken;
     for (const Growth& growth : growths) {
       const auto count = static_cast<std::size_t>(growth.new_pages);
-      write_tokens(store, growth, left.first(count), k, v);
+      write_tokens(kernels, store, growth, left.first(count), k, v);
       left = left.subspan(count);
     }
   } catch (const std::bad_alloc&) {

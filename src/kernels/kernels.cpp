@@ -7,6 +7,7 @@
 #include "kernels/rows/rms_norm.inl.hpp"
 #include "kernels/rows/rope.inl.hpp"
 #include "kernels/state/state.inl.hpp"
+#include "kernels/tile/pack_memory.inl.hpp"
 
 namespace rapt::kernels {
 namespace RAPT_KERNEL_ISA {
@@ -25,10 +26,6 @@ void pack_row_tile(const PackRowsArgs& args) {
   for (std::int64_t r = 0; r < args.rows; ++r) {
     pack_scaled_row(args.x + r * args.x_stride, args.depth, args.scale, args.tile + r * kLanes);
   }
-}
-
-void pack_key_panels(const PackKeysArgs& args) {
-  pack_keys(args.k, args.k_stride, 0, args.keys, args.head_dim, args.panels);
 }
 
 /// No maximum is wanted from the scores.
@@ -86,11 +83,13 @@ const KernelSet RAPT_KERNEL_SET = {
     .merge_results = RAPT_KERNEL_ISA::merge_results,
     .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
     .linear = RAPT_KERNEL_ISA::linear,
+    .pack_keys = RAPT_KERNEL_ISA::place_keys,
+    .pack_values = RAPT_KERNEL_ISA::place_values,
+    .pack_weight = RAPT_KERNEL_ISA::pack_weight,
     .normalize = RAPT_KERNEL_ISA::normalize_rows,
     .rotate = RAPT_KERNEL_ISA::rotate_rows,
     .exp2 = RAPT_KERNEL_ISA::exp2_array,
     .pack_rows = RAPT_KERNEL_ISA::pack_row_tile,
-    .pack_keys = RAPT_KERNEL_ISA::pack_key_panels,
     .scores = RAPT_KERNEL_ISA::scores_of_block,
     .softmax = RAPT_KERNEL_ISA::softmax_of_row,
     .values = RAPT_KERNEL_ISA::values_of_block,

@@ -59,18 +59,19 @@ AlignedBuffer pack_weight(const float* weight, const WeightStrides& at, std::int
     fail("weight: " + std::to_string(out_features) + " x " + std::to_string(in_features) +
          " elements are more than can be counted");
   }
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
   AlignedBuffer packed(*floats);
   for_items(panels, static_cast<double>(*floats) >= kInlineWork, [&](std::int64_t panel) {
-    float* to = packed.data() + panel * in_features * kPanel;
-    for (std::int64_t column = 0; column < kPanel; ++column) {
-      const std::int64_t out = panel * kPanel + column;
-      const bool exists = out < out_features;
-      const float* from =
-          exists ? weight + out / at.e * at.head + out % at.e * at.element : nullptr;
-      for (std::int64_t k = 0; k < in_features; ++k) {
-        to[k * kPanel + column] = exists ? from[k * at.input] : 0.0f;
-      }
-    }
+    kernels.pack_weight({.weight = weight,
+                         .head_columns = at.e,
+                         .head_stride = at.head,
+                         .column_stride = at.element,
+                         .depth_stride = at.input,
+                         .depth = in_features,
+                         .columns = out_features,
+                         .panel_begin = panel,
+                         .panel_end = panel + 1,
+                         .packed = packed.data()});
   });
   return packed;
 }

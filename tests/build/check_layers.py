@@ -38,7 +38,7 @@ ALLOWED = {
     "src/linear": (*CALLS_KERNELS, "linear/"),
     "src/ops": (*CALLS_KERNELS, "ops/"),
     "src/attention": (*CALLS_KERNELS, "ops/", "attention/"),
-    "src/cache": ("rapt/", "core/", "attention/", "cache/"),
+    "src/cache": ("rapt/", "core/", "dispatch/", "kernels/abi/", "attention/", "cache/"),
     "src/layer": ("rapt/", "core/", "parallel/", "ops/", "attention/", "cache/", "layer/"),
     "src/formats": ("rapt/", "core/", "formats/"),
 }

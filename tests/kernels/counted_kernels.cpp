@@ -68,8 +68,11 @@ KernelSet make_counted() {
   replace<kIsa, 7, &K::merge_results>(set);
   replace<kIsa, 8, &K::linear_scratch>(set);
   replace<kIsa, 9, &K::linear>(set);
-  replace<kIsa, 10, &K::normalize>(set);
-  replace<kIsa, 11, &K::rotate>(set);
+  replace<kIsa, 10, &K::pack_keys>(set);
+  replace<kIsa, 11, &K::pack_values>(set);
+  replace<kIsa, 12, &K::pack_weight>(set);
+  replace<kIsa, 13, &K::normalize>(set);
+  replace<kIsa, 14, &K::rotate>(set);
   return set;
 }
 

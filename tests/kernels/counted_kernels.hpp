@@ -12,10 +12,10 @@
 namespace rapt::test {
 
 /// The kernels that drivers call.
-inline constexpr std::array<std::string_view, 12> kKernelNames{
-    "stream_rows",         "attend_scratch", "attend",       "fold",
-    "sum_weights_scratch", "sum_weights",    "merge_states", "merge_results",
-    "linear_scratch",      "linear",         "normalize",    "rotate"};
+inline constexpr std::array<std::string_view, 15> kKernelNames{
+    "stream_rows", "attend_scratch", "attend",        "fold",           "sum_weights_scratch",
+    "sum_weights", "merge_states",   "merge_results", "linear_scratch", "linear",
+    "pack_keys",   "pack_values",    "pack_weight",   "normalize",      "rotate"};
 
 using KernelCounts = std::array<std::atomic<std::int64_t>, kKernelNames.size()>;
 

@@ -72,7 +72,8 @@ TEST_CASE("every compiled ISA has its own kernels, named like it, with every fun
            set.linear));
     CHECK((set.sum_weights_scratch && set.sum_weights && set.merge_states && set.merge_results));
     CHECK((set.normalize && set.rotate));
-    CHECK((set.exp2 && set.pack_rows && set.pack_keys));
+    CHECK((set.pack_keys && set.pack_values && set.pack_weight));
+    CHECK((set.exp2 && set.pack_rows));
     CHECK((set.scores && set.softmax && set.values));
   }
 }

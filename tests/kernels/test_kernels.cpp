@@ -182,7 +182,7 @@ void check_values(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
 
 }  // namespace
 
-TEST_CASE("rows packed into a row tile are scaled once, and keys lie transposed in panels") {
+TEST_CASE("rows packed into a row tile are scaled once") {
   on_every_isa([](const KernelSet& kernels) {
     for (const std::int64_t depth : around(kLanes)) {
       for (const std::int64_t rows : around(kernels.tiles.rows)) {
@@ -193,17 +193,6 @@ TEST_CASE("rows packed into a row tile are scaled once, and keys lie transposed 
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t k = 0; k < depth; ++k) {
             CHECK(tile[in_tile(kernels, r, k)] == x[index(r * (depth + 3) + k)] * 0.3f);
-          }
-        }
-      }
-      for (const std::int64_t keys : around(kPanel)) {
-        const std::vector<float> k = normal_floats(keys * (depth + 3), 2);
-        std::vector<float> panels(index(round_up(keys, kPanel) * depth), kNaN);
-        kernels.pack_keys({k.data(), depth + 3, keys, depth, panels.data()});
-        for (std::int64_t j = 0; j < round_up(keys, kPanel); ++j) {
-          for (std::int64_t d = 0; d < depth; ++d) {
-            CHECK(panels[index((j / kPanel * depth + d) * kPanel + j % kPanel)] ==
-                  (j < keys ? k[index(j * (depth + 3) + d)] : 0.0f));
           }
         }
       }

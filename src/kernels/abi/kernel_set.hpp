@@ -8,13 +8,10 @@
 
 #include "kernels/abi/arithmetic.hpp"
 #include "kernels/abi/attend.hpp"
+#include "kernels/abi/packing.hpp"
 #include "kernels/abi/rows.hpp"
 
 namespace rapt::kernels {
-
-/// Columns of a packed panel: 32 keys of K, 32 outputs of a weight matrix, 32 columns of V. One
-/// layout for every ISA, so that packed memory can be kept, shared and written to a file.
-inline constexpr int kPanel = 32;
 
 /// Tile sizes of one ISA: data, so that drivers never ask which ISA they run on.
 struct Tiles {
@@ -53,15 +50,6 @@ struct PackRowsArgs {
   std::int64_t depth;
   float scale;
   float* tile;
-};
-
-/// Keys into panels: [panel][head_dim][kPanel]; the rest of the last panel is 0.
-struct PackKeysArgs {
-  const float* k;
-  std::int64_t k_stride;
-  std::int64_t keys;
-  std::int64_t head_dim;
-  float* panels;
 };
 
 /// s(r, j) = sum over ascending d of q(r, d) * k[j][d], for one row tile and one block of keys.
@@ -118,12 +106,14 @@ struct KernelSet {
   void (*merge_results)(const MergeArgs&);
   std::int64_t (*linear_scratch)(const LinearArgs&);
   void (*linear)(const LinearArgs&);
+  void (*pack_keys)(const PackKeysArgs&);
+  void (*pack_values)(const PackValuesArgs&);
+  void (*pack_weight)(const PackWeightArgs&);
   void (*normalize)(const NormArgs&);
   void (*rotate)(const RotateArgs&);
 
   void (*exp2)(const float* x, float* y, std::int64_t count);
   void (*pack_rows)(const PackRowsArgs&);
-  void (*pack_keys)(const PackKeysArgs&);
   void (*scores)(const ScoresArgs&);
   void (*softmax)(SoftmaxArgs&);
   void (*values)(const ValuesArgs&);

@@ -67,14 +67,14 @@ inline void pack_keys(const float* k, std::int64_t k_stride, std::int64_t begin,
   }
 }
 
-/// Values of keys [begin, end) into panels of kPanel columns, padded with zeros:
-/// panels[(c / kPanel * kKeyBlock + j) * kPanel + c % kPanel] = v[j * v_stride + c].
-inline void pack_values(const float* v, std::int64_t v_stride, std::int64_t begin, std::int64_t end,
-                        std::int64_t value_dim, float* panels) {
+/// Values [0, count) into panels of kPanel columns, padded with zeros:
+/// panels[c / kPanel * panel_stride + j * kPanel + c % kPanel] = v[j * v_stride + c].
+inline void pack_value_rows(const float* v, std::int64_t v_stride, std::int64_t count,
+                            std::int64_t value_dim, float* panels, std::int64_t panel_stride) {
   for (std::int64_t c = 0; c < value_dim; c += kPanel) {
     const std::int64_t columns = value_dim - c < kPanel ? value_dim - c : kPanel;
-    float* dst = panels + c * kKeyBlock + begin * kPanel;
-    for (std::int64_t j = begin; j < end; ++j, dst += kPanel) {
+    float* dst = panels + c / kPanel * panel_stride;
+    for (std::int64_t j = 0; j < count; ++j, dst += kPanel) {
       const float* src = v + j * v_stride + c;
       if (columns == kPanel) {
         RAPT_UNROLL for (int i = 0; i < kPanel; i += kVecLanes) store(dst + i, load(src + i));
@@ -84,6 +84,13 @@ inline void pack_values(const float* v, std::int64_t v_stride, std::int64_t begi
       }
     }
   }
+}
+
+/// Values of keys [begin, end) into the panels of a block of keys.
+inline void pack_values(const float* v, std::int64_t v_stride, std::int64_t begin, std::int64_t end,
+                        std::int64_t value_dim, float* panels) {
+  pack_value_rows(v + begin * v_stride, v_stride, end - begin, value_dim, panels + begin * kPanel,
+                  kKeyBlock * kPanel);
 }
 
 }  // namespace

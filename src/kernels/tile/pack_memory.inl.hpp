@@ -1,0 +1,75 @@
+// Packing of what is kept: the keys and values of a cache's pages, and weights.
+#pragma once
+
+#include "kernels/abi/kernel_set.hpp"
+#include "kernels/tile/pack.inl.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Whole vectors of keys are turned with shuffles. A single key is a column of its panel: a store
+/// for each of its floats, into as many cache lines.
+inline void place_keys(const PackKeysArgs& args) {
+  constexpr std::int64_t T = kVecLanes;
+  for (std::int64_t j = 0; j < args.keys;) {
+    const std::int64_t at = args.first + j;
+    const float* const k = args.k + j * args.k_stride;
+    float* const lane = args.panels + at / kPanel * kPanel * args.head_dim + at % kPanel;
+    if (at % T == 0 && j + T <= args.keys) {
+      pack_key_strip(k, args.k_stride, 0, T, args.head_dim, lane);
+      j += T;
+      continue;
+    }
+    for (std::int64_t d = 0; d < args.head_dim; ++d) lane[d * kPanel] = k[d];
+    j += 1;
+  }
+}
+
+inline void place_values(const PackValuesArgs& args) {
+  pack_value_rows(args.v, args.v_stride, args.values, args.value_dim, args.panels,
+                  args.panel_stride);
+}
+
+/// Depth [k, k + depth) of as many columns from c on as a vector has lanes.
+inline void pack_weight_strip(const PackWeightArgs& args, std::int64_t c, std::int64_t k,
+                              std::int64_t depth, float* to) {
+  constexpr std::int64_t T = kVecLanes;
+  const std::int64_t in_head = c % args.head_columns;
+  const float* const from = args.weight + c / args.head_columns * args.head_stride +
+                            in_head * args.column_stride + k * args.depth_stride;
+  if (c + T <= args.columns && in_head + T <= args.head_columns) {
+    if (args.depth_stride == 1) return pack_key_strip(from, args.column_stride, 0, T, depth, to);
+    if (args.column_stride == 1) {
+      for (std::int64_t i = 0; i < depth; ++i) {
+        store(to + i * kPanel, load(from + i * args.depth_stride));
+      }
+      return;
+    }
+  }
+  for (std::int64_t t = 0; t < T; ++t) {
+    const bool exists = c + t < args.columns;
+    const float* const column = args.weight + (c + t) / args.head_columns * args.head_stride +
+                                (c + t) % args.head_columns * args.column_stride +
+                                k * args.depth_stride;
+    for (std::int64_t i = 0; i < depth; ++i) {
+      to[i * kPanel + t] = exists ? column[i * args.depth_stride] : 0.0f;
+    }
+  }
+}
+
+/// In pieces of depth that stay in L1: strips of a panel share the lines of both sides.
+inline void pack_weight(const PackWeightArgs& args) {
+  constexpr std::int64_t kDepth = 128;
+  for (std::int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
+    for (std::int64_t k = 0; k < args.depth; k += kDepth) {
+      const std::int64_t depth = args.depth - k < kDepth ? args.depth - k : kDepth;
+      float* const to = args.packed + (panel * args.depth + k) * kPanel;
+      for (std::int64_t t = 0; t < kPanel; t += kVecLanes) {
+        pack_weight_strip(args, panel * kPanel + t, k, depth, to + t);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,16 +1,17 @@
 // Fused against unfused: attention() and its textbook form of the same kernels over many shapes, on
 // one thread, in turns; and attention() on every core against one. Prints JSON;
 // scripts/plot_sweep.py draws it.
-#include "command/command.hpp"
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
+#include "measure/isas.hpp"
 #include "measure/machine.hpp"
 #include "measure/measure.hpp"
 #include "rapt/attention.hpp"
+#include "text/json.hpp"
+#include "text/output.hpp"
 #include "unfused.hpp"
 
 #include <oneapi/tbb/task_arena.h>
-#include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -23,6 +24,7 @@ namespace rapt::benchmarks {
 namespace {
 
 using tools::FloatBuffer;
+using tools::Json;
 
 constexpr std::int64_t kLengths[][2] = {
     {1, 1},     {16, 16},     {1, 64},     {64, 64},    {16, 200},    {128, 128},
@@ -119,7 +121,7 @@ Samples sampled(Contest& contest, Isa isa, int cores) {
   return samples;
 }
 
-nlohmann::json measured(const UnfusedShape& shape, Isa isa, int cores) {
+Json measured(const UnfusedShape& shape, Isa isa, int cores) {
   Contest contest(shape, dispatch::kernels_of(isa));
   contest.fused();
   contest.unfused();
@@ -155,8 +157,7 @@ std::vector<UnfusedShape> shapes_of(std::int64_t head_dim) {
 
 void run(const std::vector<Isa>& isas, std::int64_t only_head_dim) {
   const tools::Machine machine = tools::describe_machine();
-  nlohmann::json json = {{"machine", tools::to_json(machine)},
-                         {"results", nlohmann::json::array()}};
+  Json json = {{"machine", tools::to_json(machine)}, {"results", Json::list()}};
   for (const std::int64_t head_dim : kHeadDims) {
     if (only_head_dim != 0 && head_dim != only_head_dim) continue;
     for (const UnfusedShape& shape : shapes_of(head_dim)) {
@@ -166,7 +167,7 @@ void run(const std::vector<Isa>& isas, std::int64_t only_head_dim) {
       }
     }
   }
-  tools::print_out(json.dump(1) + "\n");
+  tools::print_out(json.text());
 }
 
 }  // namespace

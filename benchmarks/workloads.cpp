@@ -1,7 +1,7 @@
 // The presets of `rapt bench`, one benchmark per ISA and number of threads.
 #include "benchmarks.hpp"
 
-#include "command/command.hpp"
+#include "measure/isas.hpp"
 #include "measure/machine.hpp"
 #include "measure/workload.hpp"
 

@@ -1,7 +1,10 @@
 // `rapt bench`: one workload, its shape by flags or preset, against the limits of the machine.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "command/flag_values.hpp"
 #include "command/rounds.hpp"
+#include "measure/isas.hpp"
+#include "text/output.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>

@@ -1,13 +1,18 @@
 // `rapt check`: conformance cases on one ISA or on all, their report, and the exit status.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "conformance/check_cases.hpp"
+#include "measure/isas.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/ragged.hpp"
+#include "text/json.hpp"
+#include "text/lists.hpp"
+#include "text/output.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -23,7 +28,6 @@ using conformance::CaseReport;
 using conformance::Engine;
 using conformance::Failure;
 using conformance::Status;
-using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::vector<std::string> folders;
@@ -99,7 +103,7 @@ Json json_of(const CaseReport& report) {
                 {"status", kWords[static_cast<int>(report.status())]},
                 {"used_bound", report.used_bound},
                 {"needs", report.needs},
-                {"failures", Json::array()}};
+                {"failures", Json::list()}};
   for (const Failure& failure : report.failures) {
     Json item = {{"isa", failure.engine}, {"sentence", failure.sentence}};
     if (failure.mismatch) {
@@ -121,7 +125,7 @@ void check(const Arguments& arguments) {
   const std::vector<Engine> engines = engines_of(isas);
 
   Counts counts;
-  Json cases = Json::array();
+  Json cases = Json::list();
   for (const std::filesystem::path& folder : all_cases(arguments.folders)) {
     const CaseReport report = conformance::check_case(folder, engines);
     counts.add(report.status());
@@ -133,15 +137,14 @@ void check(const Arguments& arguments) {
   }
 
   if (arguments.json) {
-    Json names = Json::array();
+    Json names = Json::list();
     for (const Isa isa : isas) names.push_back(isa_name(isa));
     const Json all = {{"isas", names},
                       {"passed", counts.passed},
                       {"failed", counts.failed},
                       {"skipped", counts.skipped},
                       {"cases", cases}};
-    // Names and paths come from outside and need not be UTF-8.
-    print_out(all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+    print_out(all.text());
   } else {
     print_out(std::to_string(counts.passed) + " passed, " + std::to_string(counts.failed) +
               " failed, " + std::to_string(counts.skipped) + " skipped\n");

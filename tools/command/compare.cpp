@@ -1,8 +1,9 @@
 // `rapt compare`: the same work on every ISA of this machine: speed, share of the peak, bits.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "command/flag_values.hpp"
 #include "command/rounds.hpp"
 #include "measure/cache_bits.hpp"
+#include "text/output.hpp"
 
 #include <CLI/CLI.hpp>
 

@@ -1,11 +1,12 @@
 // From the plan of the call and the measured limits to seconds.
 #include "command/explain.hpp"
 
-#include "command/command.hpp"
 #include "dispatch/dispatch.hpp"
 #include "linear/linear_plan.hpp"
 #include "measure/work_cost.hpp"
 #include "measure/workload_plan.hpp"
+#include "text/lists.hpp"
+#include "text/units.hpp"
 
 #include <fmt/format.h>
 
@@ -166,23 +167,23 @@ std::string to_text(const Explanation& e, const WorkResult& result) {
   return text + fmt::format("  threads    efficiency on paper, {}\n", joined(shares));
 }
 
-nlohmann::json to_json(const Explanation& e) {
-  nlohmann::json json = {{"kernel", e.kernel},
-                         {"choice", e.choice},
-                         {"sharing", e.sharing},
-                         {"items", e.items},
-                         {"splits", e.splits},
-                         {"largest_to_mean", e.largest_to_mean},
-                         {"flops_per_byte", e.intensity},
-                         {"products_ms", e.products * 1e3},
-                         {"softmax_ms", e.softmax * 1e3},
-                         {"packing_ms", e.packing * 1e3},
-                         {"folding_ms", e.folding * 1e3},
-                         {"compute_ms", e.compute * 1e3},
-                         {"memory_ms", e.memory * 1e3},
-                         {"predicted_ms", e.predicted * 1e3},
-                         {"share_of_limit", e.predicted / e.measured},
-                         {"efficiency", nlohmann::json::array()}};
+Json to_json(const Explanation& e) {
+  Json json = {{"kernel", e.kernel},
+               {"choice", e.choice},
+               {"sharing", e.sharing},
+               {"items", e.items},
+               {"splits", e.splits},
+               {"largest_to_mean", e.largest_to_mean},
+               {"flops_per_byte", e.intensity},
+               {"products_ms", e.products * 1e3},
+               {"softmax_ms", e.softmax * 1e3},
+               {"packing_ms", e.packing * 1e3},
+               {"folding_ms", e.folding * 1e3},
+               {"compute_ms", e.compute * 1e3},
+               {"memory_ms", e.memory * 1e3},
+               {"predicted_ms", e.predicted * 1e3},
+               {"share_of_limit", e.predicted / e.measured},
+               {"efficiency", Json::list()}};
   for (const auto& [threads, share] : e.efficiency) {
     json["efficiency"].push_back({{"threads", threads}, {"efficiency", share}});
   }

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "command/rounds.hpp"
-
-#include <nlohmann/json.hpp>
+#include "text/json.hpp"
 
 #include <string>
 #include <utility>
@@ -33,6 +32,6 @@ Explanation explain(const WorkResult& result, int threads);
 /// Lines of text, each indented by two.
 std::string to_text(const Explanation& explanation, const WorkResult& result);
 
-nlohmann::json to_json(const Explanation& explanation);
+Json to_json(const Explanation& explanation);
 
 }  // namespace rapt::tools

@@ -1,8 +1,8 @@
 // What the values of flags may be: decimal numbers inside a range, and names of files.
 #pragma once
 
-#include "command/command.hpp"
-#include "demo/text.hpp"
+#include "text/columns.hpp"
+#include "text/printable.hpp"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>

@@ -1,16 +1,18 @@
 // `rapt info`: the machine, the instruction sets of this build, and the limits measured now.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "core/counted.hpp"
 #include "dispatch/isa_table.hpp"
 #include "measure/bandwidth.hpp"
+#include "measure/isas.hpp"
 #include "measure/machine.hpp"
 #include "measure/measure.hpp"
 #include "rapt/version.hpp"
+#include "text/json.hpp"
+#include "text/output.hpp"
 
 #include <fmt/format.h>
 #include <oneapi/tbb/task_arena.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -83,26 +85,25 @@ std::string report(const Machine& machine, const std::vector<Isa>& isas, const L
 
 std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
                         const Limits& limits) {
-  nlohmann::json json = {
-      {"version", version()},
-      {"machine", to_json(machine)},
-      {"compiled", names_of(compiled_isas())},
-      {"available", names_of(isas)},
-      {"active", isa_name(active_isa())},
-      {"peak",
-       {{"threads", 1},
-        {"fma_gflops", *std::max_element(limits.fma.begin(), limits.fma.end()) * 1e-9},
-        {"read_gbs", limits.read * 1e-9},
-        {"read_from_memory", limits.read_is_memory},
-        {"read_loop", sentence(limits.way)}}}};
+  Json json = {{"version", version()},
+               {"machine", to_json(machine)},
+               {"compiled", names_of(compiled_isas())},
+               {"available", names_of(isas)},
+               {"active", isa_name(active_isa())},
+               {"peak",
+                {{"threads", 1},
+                 {"fma_gflops", *std::max_element(limits.fma.begin(), limits.fma.end()) * 1e-9},
+                 {"read_gbs", limits.read * 1e-9},
+                 {"read_from_memory", limits.read_is_memory},
+                 {"read_loop", sentence(limits.way)}}}};
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     const kernels::KernelSet& set = *row.kernels;
-    nlohmann::json entry = {{"isa", set.name},
-                            {"lanes", set.lanes},
-                            {"tiles",
-                             {{"rows", set.tiles.rows},
-                              {"columns", set.tiles.columns},
-                              {"query_rows", set.tiles.query_rows}}}};
+    Json entry = {{"isa", set.name},
+                  {"lanes", set.lanes},
+                  {"tiles",
+                   {{"rows", set.tiles.rows},
+                    {"columns", set.tiles.columns},
+                    {"query_rows", set.tiles.query_rows}}}};
     const auto place = std::find(isas.begin(), isas.end(), row.isa);
     entry["available"] = place != isas.end();
     if (place != isas.end()) {
@@ -110,7 +111,7 @@ std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
     }
     json["isas"].push_back(entry);
   }
-  return json.dump(2) + "\n";
+  return json.text();
 }
 
 }  // namespace

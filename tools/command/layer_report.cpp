@@ -1,14 +1,18 @@
 // What `rapt run --weights` says of a run, for readers and for programs.
 #include "command/layer_report.hpp"
 
-#include "command/command.hpp"
 #include "core/counted.hpp"
-#include "demo/text.hpp"
 #include "measure/machine.hpp"
+#include "rapt/isa.hpp"
 #include "rapt/version.hpp"
+#include "text/columns.hpp"
+#include "text/hash.hpp"
+#include "text/json.hpp"
+#include "text/lists.hpp"
+#include "text/printable.hpp"
+#include "text/units.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -72,11 +76,6 @@ std::string unread_text(const UnreadTensors& unread, std::size_t prefix_size) {
   return text + (unread.count > unread.names.size() ? " ..." : "");
 }
 
-template <class T>
-nlohmann::json or_null(const std::optional<T>& value) {
-  return value ? nlohmann::json(*value) : nlohmann::json();
-}
-
 }  // namespace
 
 std::string layer_report(const LayerOptions& options, const LayerRun& run) {
@@ -118,44 +117,44 @@ std::string layer_report(const LayerOptions& options, const LayerRun& run) {
 
 std::string layer_json(const LayerOptions& options, const LayerRun& run) {
   const Summary summary = summarize(run.output);
-  nlohmann::json json = {{"machine", to_json(describe_machine())},
-                         {"version", version()},
-                         {"isa", isa_name(active_isa())},
-                         {"weights", options.weights},
-                         {"prefix", options.prefix},
-                         {"naming", run.layer.naming},
-                         {"input", options.input},
-                         {"input_shape", run.input_shape},
-                         {"output_shape", run.output_shape},
-                         {"model_dim", run.config.model_dim},
-                         {"heads", run.config.num_heads},
-                         {"kv_heads", run.config.num_kv_heads},
-                         {"head_dim", run.config.head_dim},
-                         {"causal", options.causal},
-                         {"qkv_order", nullptr},
-                         {"scale", scale_of(run)},
-                         {"scale_source", run.scores.scale_source},
-                         {"soft_cap", or_null(run.scores.soft_cap)},
-                         {"window", or_null(run.scores.window)},
-                         {"sinks", !run.scores.sinks.empty()},
-                         {"qk_norm_epsilon", or_null(run.scores.qk_norm_epsilon)},
-                         {"not_used", run.not_used},
-                         {"unread_tensors", run.unread.names},
-                         {"unread_count", run.unread.count},
-                         {"first", first_values(run.output)},
-                         {"mean", summary.mean},
-                         {"deviation", summary.deviation},
-                         {"min", summary.least},
-                         {"max", summary.largest},
-                         {"median_us", run.time.median * 1e6},
-                         {"min_us", run.time.least * 1e6},
-                         {"repeats", run.time.repeats},
-                         {"hash", hash_of(run.output)}};
+  Json json = {{"machine", to_json(describe_machine())},
+               {"version", version()},
+               {"isa", isa_name(active_isa())},
+               {"weights", options.weights},
+               {"prefix", options.prefix},
+               {"naming", run.layer.naming},
+               {"input", options.input},
+               {"input_shape", run.input_shape},
+               {"output_shape", run.output_shape},
+               {"model_dim", run.config.model_dim},
+               {"heads", run.config.num_heads},
+               {"kv_heads", run.config.num_kv_heads},
+               {"head_dim", run.config.head_dim},
+               {"causal", options.causal},
+               {"qkv_order", nullptr},
+               {"scale", scale_of(run)},
+               {"scale_source", run.scores.scale_source},
+               {"soft_cap", run.scores.soft_cap},
+               {"window", run.scores.window},
+               {"sinks", !run.scores.sinks.empty()},
+               {"qk_norm_epsilon", run.scores.qk_norm_epsilon},
+               {"not_used", run.not_used},
+               {"unread_tensors", run.unread.names},
+               {"unread_count", run.unread.count},
+               {"first", first_values(run.output)},
+               {"mean", summary.mean},
+               {"deviation", summary.deviation},
+               {"min", summary.least},
+               {"max", summary.largest},
+               {"median_us", run.time.median * 1e6},
+               {"min_us", run.time.least * 1e6},
+               {"repeats", run.time.repeats},
+               {"hash", hash_of(run.output)}};
   if (run.order) {
     json["qkv_order"] = order_name(run.order->rows);
     json["qkv_order_source"] = run.order->source;
   }
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json.text();
 }
 
 }  // namespace rapt::tools

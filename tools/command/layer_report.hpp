@@ -3,6 +3,7 @@
 
 #include "command/run_layer.hpp"
 #include "demo/article.hpp"
+#include "measure/pass_time.hpp"
 #include "weights/layer_scores.hpp"
 #include "weights/layer_weights.hpp"
 

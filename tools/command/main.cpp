@@ -1,9 +1,12 @@
 // The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "command/help.hpp"
 #include "measure/machine.hpp"
 #include "rapt/error.hpp"
 #include "rapt/version.hpp"
+#include "text/output.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 
 #include <oneapi/tbb/task_arena.h>
 #include <CLI/CLI.hpp>

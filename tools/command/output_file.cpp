@@ -1,7 +1,8 @@
 // Files are the same when the system says so, whatever their names.
 #include "command/output_file.hpp"
 
-#include "command/command.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 

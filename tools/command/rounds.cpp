@@ -1,9 +1,10 @@
 // The rounds, and which ISA still takes part in them.
 #include "command/rounds.hpp"
 
-#include "command/command.hpp"
 #include "measure/bandwidth.hpp"
+#include "measure/isas.hpp"
 #include "measure/measure.hpp"
+#include "text/hash.hpp"
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>

@@ -8,8 +8,6 @@
 #include "measure/workload.hpp"
 #include "rapt/isa.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -1,8 +1,12 @@
 // The report of measured rounds as tables and as JSON.
-#include "command/command.hpp"
 #include "command/explain.hpp"
 #include "command/rounds.hpp"
 #include "core/counted.hpp"
+#include "measure/isas.hpp"
+#include "text/hash.hpp"
+#include "text/json.hpp"
+#include "text/lists.hpp"
+#include "text/units.hpp"
 
 #include <fmt/format.h>
 
@@ -13,7 +17,7 @@
 namespace rapt::tools {
 namespace {
 
-nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
+Json to_json(const WorkResult& result, const BenchReport& report) {
   return {{"workload", kind_name(result.shape.kind)},
           {"preset", result.shape.preset},
           {"shape", to_json(result.shape)},
@@ -23,7 +27,8 @@ nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
           {"compute", "f32"},
           {"median_ms", result.median * 1e3},
           {"min_ms", result.least * 1e3},
-          {"median_interval_ms", {result.interval.low * 1e3, result.interval.high * 1e3}},
+          {"median_interval_ms",
+           std::vector<double>{result.interval.low * 1e3, result.interval.high * 1e3}},
           {"gflops", result.gflops()},
           {"gbs", result.gbs()},
           {"share_of_peak", result.share_of_peak()},
@@ -37,14 +42,14 @@ nlohmann::json to_json(const WorkResult& result, const BenchReport& report) {
           {"hash", result.hash}};
 }
 
-nlohmann::json to_json(const CacheBits& cache) {
+Json to_json(const CacheBits& cache) {
   const CacheStream& stream = cache.stream;
   std::vector<std::string_view> isas;
   for (const Isa isa : cache.isas) isas.push_back(isa_name(isa));
   return {{"bits_equal", cache.different.empty()},
           {"different", cache.different},
           {"isas", isas},
-          {"threads", kCacheThreads},
+          {"threads", std::vector<int>(std::begin(kCacheThreads), std::end(kCacheThreads))},
           {"tokens", stream.tokens},
           {"chunks", promised_chunks(stream)},
           {"heads", stream.heads},
@@ -112,14 +117,14 @@ std::string explanations(const BenchReport& report) {
 }  // namespace
 
 std::string to_json_text(const BenchReport& report) {
-  nlohmann::json json = {{"machine", to_json(report.machine)},
-                         {"peak",
-                          {{"fma_gflops", report.fma_peak * 1e-9},
-                           {"read_gbs", report.read_bandwidth * 1e-9},
-                           {"read_from_memory", report.bandwidth_is_memory},
-                           {"read_loop", report.read_loop}}},
-                         {"bits_equal", report.bits_equal},
-                         {"results", nlohmann::json::array()}};
+  Json json = {{"machine", to_json(report.machine)},
+               {"peak",
+                {{"fma_gflops", report.fma_peak * 1e-9},
+                 {"read_gbs", report.read_bandwidth * 1e-9},
+                 {"read_from_memory", report.bandwidth_is_memory},
+                 {"read_loop", report.read_loop}}},
+               {"bits_equal", report.bits_equal},
+               {"results", Json::list()}};
   if (report.cache) json["cache"] = to_json(*report.cache);
   for (const WorkResult& result : report.results) {
     json["results"].push_back(to_json(result, report));
@@ -127,7 +132,7 @@ std::string to_json_text(const BenchReport& report) {
       json["results"].back()["explain"] = to_json(explain(result, report.threads));
     }
   }
-  return json.dump(2) + "\n";
+  return json.text();
 }
 
 std::string to_table(const BenchReport& report) {

@@ -1,11 +1,16 @@
 // `rapt run`: the article's sentence by default, a real layer with --weights.
-#include "command/command.hpp"
+#include "command/commands.hpp"
 #include "command/flag_values.hpp"
 #include "command/output_file.hpp"
 #include "command/run_layer.hpp"
 #include "demo/article.hpp"
 #include "demo/heat_map.hpp"
+#include "demo/tokenize.hpp"
 #include "formats/write_file.hpp"
+#include "measure/isas.hpp"
+#include "text/output.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 #include "weights/model_config.hpp"
 #include "weights/qkv_order.hpp"
 

@@ -1,9 +1,13 @@
 // Finds the layer with all that is said of it, and runs it.
 #include "command/run_layer.hpp"
 
-#include "command/command.hpp"
 #include "command/layer_report.hpp"
+#include "measure/pass_time.hpp"
 #include "rapt/error.hpp"
+#include "text/lists.hpp"
+#include "text/output.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 #include "weights/layer_scores.hpp"
 #include "weights/layer_sizes.hpp"
 

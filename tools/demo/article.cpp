@@ -2,12 +2,14 @@
 // passes.
 #include "demo/article.hpp"
 
-#include "command/command.hpp"
 #include "core/counted.hpp"
 #include "core/random.hpp"
 #include "demo/heat_map.hpp"
+#include "demo/tokenize.hpp"
 #include "measure/machine.hpp"
 #include "measure/measure.hpp"
+#include "measure/pass_time.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 
@@ -69,20 +71,6 @@ void check(const ArticleOptions& options, const TokenizedText& tokens) {
 }
 
 }  // namespace
-
-PassTime time_passes(const std::function<void()>& pass, std::optional<std::int64_t> repeat) {
-  constexpr double kBudget = 0.2;
-  double one = seconds_of(pass);
-  // The first pass touched fresh memory; a second one tells more, unless it takes too long.
-  if (one < kBudget) one = std::min(one, seconds_of(pass));
-  const std::int64_t calls = calls_per_sample(one);
-  const double sample = std::max(1e-9, one * static_cast<double>(calls));
-  const auto fitting = static_cast<std::int64_t>(std::min(1000.0, kBudget / sample));
-  const std::int64_t repeats = repeat.value_or(std::max<std::int64_t>(1, fitting));
-  std::vector<double> seconds;
-  for (std::int64_t i = 0; i < repeats; ++i) seconds.push_back(seconds_per_call(pass, calls));
-  return {.median = median(seconds), .least = minimum(seconds), .repeats = repeats};
-}
 
 ArticleResult run_article(const ArticleOptions& options) {
   ArticleResult result;

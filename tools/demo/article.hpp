@@ -1,7 +1,8 @@
 // The main job: a sentence through embedding, heads and output projection, with every step kept.
 #pragma once
 
-#include "demo/text.hpp"
+#include "demo/tokenize.hpp"
+#include "measure/pass_time.hpp"
 #include "rapt/multi_head_attention.hpp"
 
 #include <cstdint>
@@ -21,17 +22,6 @@ struct ArticleOptions {
   bool causal = false;
   std::optional<std::int64_t> repeat;
 };
-
-/// Repeated timings of one forward pass.
-struct PassTime {
-  double median = 0;  ///< seconds
-  double least = 0;
-  std::int64_t repeats = 0;
-};
-
-/// Times `repeat` samples of `pass`; unset: as many as fit in 0.2 s, between 1 and 1000. Very short
-/// passes are called several times per sample.
-PassTime time_passes(const std::function<void()>& pass, std::optional<std::int64_t> repeat);
 
 /// Everything that the article shows, all row-major and dense.
 struct ArticleResult {

@@ -1,14 +1,19 @@
 // What `rapt run` shows of the sentence: steps and shapes, heat maps, vectors, time; and as JSON.
-#include "command/command.hpp"
 #include "core/counted.hpp"
 #include "demo/article.hpp"
 #include "demo/heat_map.hpp"
+#include "demo/tokenize.hpp"
 #include "measure/machine.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/version.hpp"
+#include "text/columns.hpp"
+#include "text/hash.hpp"
+#include "text/json.hpp"
+#include "text/lists.hpp"
+#include "text/printable.hpp"
+#include "text/units.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -143,12 +148,11 @@ std::string output_text(const ArticleOptions& options, const ArticleResult& resu
 }
 
 template <class Values>
-nlohmann::json nested(const Values& values, std::span<const std::int64_t> shape,
-                      std::size_t offset = 0) {
+Json nested(const Values& values, std::span<const std::int64_t> shape, std::size_t offset = 0) {
   if (shape.empty()) return values[offset];
   std::size_t step = 1;
   for (const std::int64_t extent : shape.subspan(1)) step *= static_cast<std::size_t>(extent);
-  nlohmann::json list = nlohmann::json::array();
+  Json list = Json::list();
   for (std::size_t i = 0; i < static_cast<std::size_t>(shape[0]); ++i) {
     list.push_back(nested(values, shape.subspan(1), offset + i * step));
   }
@@ -183,31 +187,31 @@ std::string article_report(const ArticleOptions& options, const ArticleResult& r
 std::string article_json(const ArticleOptions& options, const ArticleResult& result) {
   const auto tokens = static_cast<std::int64_t>(result.tokens.words.size());
   using Shape = std::vector<std::int64_t>;
-  nlohmann::json json = {{"machine", to_json(describe_machine())},
-                         {"version", version()},
-                         {"isa", isa_name(active_isa())},
-                         {"text", options.text},
-                         {"tokens", result.tokens.words},
-                         {"ids", result.tokens.ids},
-                         {"vocabulary", result.tokens.vocabulary},
-                         {"dim", options.dim},
-                         {"heads", options.heads},
-                         {"head_dim", result.head_dim},
-                         {"batch", options.batch},
-                         {"causal", options.causal},
-                         {"seed", options.seed},
-                         {"generator", "SplitMix64"},
-                         {"embedding", nested(result.embedded, Shape{tokens, options.dim})},
-                         {"context", nested(result.context, Shape{tokens, options.dim})},
-                         {"output", nested(result.output, Shape{tokens, options.dim})},
-                         {"median_us", result.time.median * 1e6},
-                         {"min_us", result.time.least * 1e6},
-                         {"repeats", result.time.repeats},
-                         {"hash", hash_of(result.output)}};
+  Json json = {{"machine", to_json(describe_machine())},
+               {"version", version()},
+               {"isa", isa_name(active_isa())},
+               {"text", options.text},
+               {"tokens", result.tokens.words},
+               {"ids", result.tokens.ids},
+               {"vocabulary", result.tokens.vocabulary},
+               {"dim", options.dim},
+               {"heads", options.heads},
+               {"head_dim", result.head_dim},
+               {"batch", options.batch},
+               {"causal", options.causal},
+               {"seed", options.seed},
+               {"generator", "SplitMix64"},
+               {"embedding", nested(result.embedded, Shape{tokens, options.dim})},
+               {"context", nested(result.context, Shape{tokens, options.dim})},
+               {"output", nested(result.output, Shape{tokens, options.dim})},
+               {"median_us", result.time.median * 1e6},
+               {"min_us", result.time.least * 1e6},
+               {"repeats", result.time.repeats},
+               {"hash", hash_of(result.output)}};
   json["attention_weights"] = result.weights.empty()
-                                  ? nlohmann::json(nullptr)
+                                  ? Json()
                                   : nested(result.weights, Shape{options.heads, tokens, tokens});
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json.text();
 }
 
 }  // namespace rapt::tools

@@ -1,6 +1,6 @@
 // The heat maps as one SVG picture: a grid of maps, words on both axes, a legend.
 #include "demo/heat_map.hpp"
-#include "demo/text.hpp"
+#include "text/columns.hpp"
 
 #include <fmt/format.h>
 

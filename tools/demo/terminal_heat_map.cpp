@@ -1,6 +1,6 @@
 // The heat maps in characters: numbers with shades, or shades alone for many words.
 #include "demo/heat_map.hpp"
-#include "demo/text.hpp"
+#include "text/columns.hpp"
 
 #include <fmt/format.h>
 

@@ -1,9 +1,9 @@
 #include "measure/cache_bits.hpp"
 
-#include "command/command.hpp"
 #include "core/counted.hpp"
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
+#include "measure/isas.hpp"
 #include "rapt/kv_cache.hpp"
 
 #include <oneapi/tbb/global_control.h>

@@ -1,10 +1,11 @@
 // Reads what Linux tells about the machine in /proc and /sys.
 #include "measure/machine.hpp"
 
-#include "command/command.hpp"
 #include "core/counted.hpp"
 #include "measure/cpu_quota.hpp"
 #include "rapt/error.hpp"
+#include "text/printable.hpp"
+#include "text/units.hpp"
 
 #include <fmt/format.h>
 
@@ -95,14 +96,11 @@ int Machine::threads(int asked) const {
   return threads_within(cpu_quota, asked == 0 ? cores : asked);
 }
 
-nlohmann::json to_json(const Machine& machine) {
-  return {{"cpu", machine.cpu},
-          {"cores", machine.cores},
-          {"cpu_quota", machine.cpu_quota ? nlohmann::json(*machine.cpu_quota) : nullptr},
-          {"threads", machine.threads()},
-          {"l1d_bytes", machine.l1d},
-          {"l2_bytes", machine.l2},
-          {"l3_bytes", machine.l3}};
+Json to_json(const Machine& machine) {
+  return {
+      {"cpu", machine.cpu},           {"cores", machine.cores},   {"cpu_quota", machine.cpu_quota},
+      {"threads", machine.threads()}, {"l1d_bytes", machine.l1d}, {"l2_bytes", machine.l2},
+      {"l3_bytes", machine.l3}};
 }
 
 std::string sentence(const Machine& machine) {

@@ -1,7 +1,7 @@
 // The machine as a report names it: CPU, cores, caches, memory that may still be used.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "text/json.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -25,7 +25,7 @@ struct Machine {
 /// Reads /proc and /sys; what is missing there keeps its default.
 Machine describe_machine();
 
-nlohmann::json to_json(const Machine& machine);
+Json to_json(const Machine& machine);
 
 /// "Intel(R) Xeon(R) Processor, 2 cores, L1d 48 KiB, L2 2 MiB, L3 32 MiB"; behind the cores the
 /// quota, if there is one.

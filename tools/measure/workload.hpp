@@ -2,8 +2,7 @@
 #pragma once
 
 #include "rapt/mask.hpp"
-
-#include <nlohmann/json.hpp>
+#include "text/json.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -64,7 +63,7 @@ WorkShape completed(WorkShape shape);
 std::string sentence(const WorkShape& shape);
 
 /// The fields that the kind uses.
-nlohmann::json to_json(const WorkShape& shape);
+Json to_json(const WorkShape& shape);
 
 /// Inputs in memory and one call of the work on them.
 class Workload {

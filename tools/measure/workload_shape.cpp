@@ -1,6 +1,8 @@
 // Sizes of the workloads: defaults, presets, and their texts.
-#include "command/command.hpp"
 #include "measure/workload.hpp"
+#include "text/lists.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 
@@ -123,16 +125,16 @@ std::string sentence(const WorkShape& shape) {
   return text;
 }
 
-nlohmann::json to_json(const WorkShape& shape) {
+Json to_json(const WorkShape& shape) {
   if (shape.kind == WorkKind::linear) {
     return {{"rows", shape.rows},
             {"in_features", shape.in_features},
             {"out_features", shape.out_features}};
   }
-  nlohmann::json json = {{"batch", shape.batch},         {"heads", shape.heads},
-                         {"kv_heads", shape.kv_heads},   {"q_len", shape.q_len},
-                         {"kv_len", shape.kv_len},       {"head_dim", shape.head_dim},
-                         {"value_dim", shape.value_dim}, {"causal", shape.causal}};
+  Json json = {{"batch", shape.batch},         {"heads", shape.heads},
+               {"kv_heads", shape.kv_heads},   {"q_len", shape.q_len},
+               {"kv_len", shape.kv_len},       {"head_dim", shape.head_dim},
+               {"value_dim", shape.value_dim}, {"causal", shape.causal}};
   if (shape.kind == WorkKind::mha) json["model_dim"] = shape.model_dim;
   if (shape.window_left != kNoWindow) json["window_left"] = shape.window_left;
   if (shape.soft_cap > 0) json["soft_cap"] = shape.soft_cap;

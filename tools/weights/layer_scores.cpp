@@ -2,8 +2,9 @@
 // named.
 #include "weights/layer_scores.hpp"
 
-#include "command/command.hpp"
 #include "rapt/error.hpp"
+#include "text/lists.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 
@@ -27,9 +28,8 @@ struct Reading {
   LayerScores scores{};
 
   void leave_out(std::string_view field, const std::string& why) {
-    if (const nlohmann::json* const value = config.find(field); value != nullptr) {
-      scores.not_used.push_back(shown_field(field, *value) + (why.empty() ? "" : ": " + why));
-    }
+    if (!config.has(field)) return;
+    scores.not_used.push_back(config.shown(field) + (why.empty() ? "" : ": " + why));
   }
 };
 
@@ -106,12 +106,8 @@ void read_soft_cap(Reading& at) {
 
 /// The word that a list of one for each layer has for this one; "" when there is none.
 std::string word_of_layer(const Reading& at, std::string_view field) {
-  const nlohmann::json* const list = at.config.find(field);
   const auto number = layer_number(at.flags.prefix);
-  if (list == nullptr || !list->is_array() || !number) return "";
-  if (static_cast<std::uint64_t>(*number) >= list->size()) return "";
-  const nlohmann::json& word = (*list)[static_cast<std::size_t>(*number)];
-  return word.is_string() ? word.get<std::string>() : "";
+  return number ? at.config.word_at(field, *number) : "";
 }
 
 /// Whether the layer has the window of `field`: unset where nothing says it.
@@ -126,28 +122,27 @@ std::optional<bool> has_window(const Reading& at, std::string_view field) {
   if (at.config.flag("use_sliding_window") == false) return false;
   const std::string word = word_of_layer(at, "layer_types");
   if (word == "sliding_attention" || word == "full_attention") return word == "sliding_attention";
-  const bool everywhere = at.config.find("layer_types") == nullptr &&
-                          std::find(kInEveryLayer.begin(), kInEveryLayer.end(),
-                                    at.config.family()) != kInEveryLayer.end();
+  const bool everywhere =
+      !at.config.has("layer_types") && std::find(kInEveryLayer.begin(), kInEveryLayer.end(),
+                                                 at.config.family()) != kInEveryLayer.end();
   return everywhere ? std::optional(true) : std::nullopt;
 }
 
 void read_window(Reading& at) {
   const std::string family = at.config.family();
   const std::string_view field = family == "gptneo" ? "window_size" : "sliding_window";
-  const nlohmann::json* const value = at.config.find(field);
-  if (value == nullptr) return;
+  if (!at.config.has(field)) return;
   const std::optional<bool> has = has_window(at, field);
   if (has == false) return;
-  if (!value->is_number_unsigned() || value->get<std::uint64_t>() < 1 ||
-      value->get<std::uint64_t>() > (std::uint64_t{1} << 62)) {
+  const std::optional<std::int64_t> keys = at.config.size(field);
+  if (!keys) {
     at.leave_out(field, "it is no number of keys");
   } else if (!has) {
     at.leave_out(field, "nothing says whether this layer has it");
   } else if (!at.flags.causal) {
     at.leave_out(field, "it needs --causal");
   } else {
-    at.scores.window = value->get<std::int64_t>();
+    at.scores.window = keys;
   }
 }
 
@@ -223,9 +218,7 @@ void name_the_rest(Reading& at) {
         "attn_temperature_tuning", "attention_in_multiplier", "attention_out_multiplier",
         "key_multiplier", "attn_output_multiplier", "mup_attn_multiplier", "relative_attention",
         "relative_attention_num_buckets", "local_attention", "attention_window"}) {
-    const nlohmann::json* const value = at.config.find(field);
-    const bool off = value == nullptr || *value == false || *value == 0;
-    if (!off) at.leave_out(field, "");
+    if (at.config.is_on(field)) at.leave_out(field, "");
   }
   const std::string family = at.config.family();
   if (family == "bloom") at.scores.not_used.emplace_back("ALiBi, as BLOOM has it");

@@ -1,9 +1,9 @@
 // The heads by flag or config.json, the rest by the shapes of the projections.
 #include "weights/layer_sizes.hpp"
 
-#include "command/command.hpp"
 #include "core/counted.hpp"
 #include "rapt/error.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 
@@ -83,10 +83,8 @@ void forget_another_model(ModelConfig& config, const LayerWeights& layer,
                           std::vector<std::string>& not_used) {
   std::string width;
   for (const char* const field : {"hidden_size", "n_embd", "n_embed", "d_model", "dim"}) {
-    const nlohmann::json* const value = config.find(field);
-    if (value == nullptr) continue;
-    if (*value == layer.model_dim) return;
-    width = shown_field(field, *value);
+    if (config.says(field, layer.model_dim)) return;
+    if (config.has(field)) width = config.shown(field);
   }
   if (width.empty()) return;
   not_used.push_back(

@@ -1,8 +1,9 @@
 // Floats as they are, int8 with a scale that is known, and nothing else.
 #include "weights/layer_tensors.hpp"
 
-#include "command/command.hpp"
 #include "rapt/error.hpp"
+#include "text/lists.hpp"
+#include "text/printable.hpp"
 
 #include <fmt/format.h>
 

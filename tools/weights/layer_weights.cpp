@@ -1,8 +1,9 @@
 // The names that families of models give their projections, tried in turn.
 #include "weights/layer_weights.hpp"
 
-#include "command/command.hpp"
 #include "rapt/error.hpp"
+#include "text/lists.hpp"
+#include "text/printable.hpp"
 
 #include <fmt/format.h>
 #include <array>

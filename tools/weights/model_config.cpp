@@ -1,10 +1,11 @@
 // Reading config.json with distrust: it comes from the same stranger as the weights.
 #include "weights/model_config.hpp"
 
-#include "command/command.hpp"
 #include "rapt/error.hpp"
+#include "text/printable.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -23,6 +24,16 @@ constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::malformed_file, "config.json beside the weights: " + why);
+}
+
+/// "head_dim 8"; a long value is cut.
+std::string shown_field(std::string_view field, const nlohmann::json& value) {
+  constexpr std::size_t kMostShown = 60;
+  std::string text = value.is_structured()
+                         ? (value.is_array() ? "[...]" : "{...}")
+                         : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
+  return fmt::format("{} {}", field, printable(text));
 }
 
 [[noreturn]] void refuse_field(std::string_view field, const nlohmann::json& value,
@@ -81,21 +92,54 @@ ModelConfig ModelConfig::beside(const std::string& weights, const std::string& p
   std::error_code unreachable;
   ModelConfig config;
   if (!std::filesystem::exists(path, unreachable)) return config;
-  config.whole_ = nlohmann::json::parse(text_of(path), nullptr, false);
-  if (!config.whole_.is_object()) refuse("it is no JSON object");
-  config.exists_ = true;
+  config.whole_ =
+      std::make_shared<nlohmann::json>(nlohmann::json::parse(text_of(path), nullptr, false));
+  if (!config.whole_->is_object()) refuse("it is no JSON object");
   config.part_ = part_of(prefix);
   return config;
 }
 
 const nlohmann::json* ModelConfig::find(std::string_view field) const {
-  if (!exists_) return nullptr;
-  const nlohmann::json* part = find_in(whole_, part_);
-  if (part == nullptr && part_ == kTextPart) part = find_in(whole_, "llm_config");
-  if (part == nullptr) return find_in(whole_, field);
+  if (whole_ == nullptr) return nullptr;
+  const nlohmann::json* part = find_in(*whole_, part_);
+  if (part == nullptr && part_ == kTextPart) part = find_in(*whole_, "llm_config");
+  if (part == nullptr) return find_in(*whole_, field);
   const nlohmann::json* const found = find_in(*part, field);
   // What stands outside is said of the text, or of all parts; of another part it may be false.
-  return found == nullptr && part_ == kTextPart ? find_in(whole_, field) : found;
+  return found == nullptr && part_ == kTextPart ? find_in(*whole_, field) : found;
+}
+
+bool ModelConfig::has(std::string_view field) const { return find(field) != nullptr; }
+
+bool ModelConfig::is_on(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  return value != nullptr && *value != false && *value != 0;
+}
+
+bool ModelConfig::says(std::string_view field, std::int64_t number) const {
+  const nlohmann::json* const value = find(field);
+  return value != nullptr && *value == number;
+}
+
+std::string ModelConfig::shown(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  return value == nullptr ? "" : shown_field(field, *value);
+}
+
+std::optional<std::int64_t> ModelConfig::size(std::string_view field) const {
+  const nlohmann::json* const value = find(field);
+  if (value == nullptr || !value->is_number_unsigned()) return std::nullopt;
+  const auto number = value->get<std::uint64_t>();
+  if (number < 1 || number > (std::uint64_t{1} << 62)) return std::nullopt;
+  return static_cast<std::int64_t>(number);
+}
+
+std::string ModelConfig::word_at(std::string_view field, std::int64_t index) const {
+  const nlohmann::json* const list = find(field);
+  if (list == nullptr || !list->is_array() || index < 0) return "";
+  const auto place = static_cast<std::size_t>(index);
+  if (place >= list->size() || !(*list)[place].is_string()) return "";
+  return (*list)[place].get<std::string>();
 }
 
 std::string ModelConfig::family() const {
@@ -158,15 +202,6 @@ std::optional<std::string> ModelConfig::word(std::string_view field) const {
 
 std::string config_beside(const std::string& path) {
   return (std::filesystem::path(path).parent_path() / "config.json").string();
-}
-
-std::string shown_field(std::string_view field, const nlohmann::json& value) {
-  constexpr std::size_t kMostShown = 60;
-  std::string text = value.is_structured()
-                         ? (value.is_array() ? "[...]" : "{...}")
-                         : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
-  return fmt::format("{} {}", field, printable(text));
 }
 
 std::optional<std::int64_t> layer_number(std::string_view prefix) {

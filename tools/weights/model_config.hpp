@@ -1,10 +1,11 @@
 // What the config.json beside a file of weights says of the model.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +25,7 @@ class ModelConfig {
   static ModelConfig beside(const std::string& weights, const std::string& prefix);
 
   /// Whether there is a config.json that speaks of the layer.
-  bool exists() const noexcept { return exists_; }
+  bool exists() const noexcept { return whole_ != nullptr; }
 
   /// Drops everything: the file speaks of another part of the model.
   void forget() { *this = ModelConfig(); }
@@ -33,8 +34,22 @@ class ModelConfig {
   /// lower case with letters and digits alone ("gptneox"), "" where neither is given.
   std::string family() const;
 
-  /// nullptr when the field is not there.
-  const nlohmann::json* find(std::string_view field) const;
+  /// Whether the field is there, and whether it switches something on: neither false nor 0.
+  bool has(std::string_view field) const;
+  bool is_on(std::string_view field) const;
+
+  /// Whether the field is there and equals `number`.
+  bool says(std::string_view field, std::int64_t number) const;
+
+  /// The field as reports and errors show it, "head_dim 8"; a long value is cut. "" when it is not
+  /// there.
+  std::string shown(std::string_view field) const;
+
+  /// The value of a field that is a whole number from 1 to 2^62; unset for every other one.
+  std::optional<std::int64_t> size(std::string_view field) const;
+
+  /// The word at place `index` of a field that is a list; "" when there is none.
+  std::string word_at(std::string_view field, std::int64_t index) const;
 
   /// The value of those of `fields` that are there. These four throw Error{malformed_file} naming
   /// the field and what it holds when that is of another type or out of range, and where two fields
@@ -45,16 +60,15 @@ class ModelConfig {
   std::optional<std::string> word(std::string_view field) const;
 
  private:
-  bool exists_ = false;
-  nlohmann::json whole_;
-  std::string part_;  ///< the name of the object that is looked at first
+  /// nullptr when the field is not there.
+  const nlohmann::json* find(std::string_view field) const;
+
+  std::shared_ptr<const nlohmann::json> whole_;  ///< nullptr: there is no config.json
+  std::string part_;                             ///< the name of the object that is looked at first
 };
 
 /// The path of the config.json beside the file at `path`, whether or not it is there.
 std::string config_beside(const std::string& path);
-
-/// `field 8`, as the reports and errors show a field; a long value is cut.
-std::string shown_field(std::string_view field, const nlohmann::json& value);
 
 /// The number of the layer that `prefix` names, the last of its parts that is one:
 /// "model.layers.3.self_attn" is 3.

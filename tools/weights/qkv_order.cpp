@@ -1,8 +1,9 @@
 // The order by family: names of tensors are shared by families that order their rows differently.
 #include "weights/qkv_order.hpp"
 
-#include "command/command.hpp"
 #include "rapt/error.hpp"
+#include "text/printable.hpp"
+#include "text/usage_error.hpp"
 
 #include <fmt/format.h>
 

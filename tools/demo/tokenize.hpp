@@ -23,13 +23,4 @@ struct TokenizedText {
 /// is that of the sentence itself, sorted by bytes. No words are left of a blank text.
 TokenizedText tokenize(std::string_view text);
 
-/// Columns that `word` takes in a terminal: its UTF-8 code points.
-std::size_t display_width(std::string_view word);
-
-/// `word` cut to at most `width` columns, the last one "…" when something was cut.
-std::string shortened(const std::string& word, std::size_t width);
-
-/// `word` shortened to `width` columns and filled with spaces behind, or in front when `right`.
-std::string padded(const std::string& word, std::size_t width, bool right = false);
-
 }  // namespace rapt::tools

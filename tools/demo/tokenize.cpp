@@ -1,7 +1,8 @@
 // Splitting, lower case, and the two vocabularies.
-#include "demo/text.hpp"
 
-#include "command/command.hpp"
+#include "demo/tokenize.hpp"
+
+#include "text/printable.hpp"
 
 #include <algorithm>
 #include <array>
@@ -23,8 +24,6 @@ bool is_punctuation(char c) {
 }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool continues_code_point(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
 void append_word(std::string_view raw, std::vector<std::string>& words) {
   while (!raw.empty() && is_punctuation(raw.front())) raw.remove_prefix(1);
@@ -70,28 +69,6 @@ TokenizedText tokenize(std::string_view text) {
     result.ids.push_back(place - result.vocabulary.begin());
   }
   return result;
-}
-
-std::size_t display_width(std::string_view word) {
-  return static_cast<std::size_t>(
-      std::count_if(word.begin(), word.end(), [](char c) { return !continues_code_point(c); }));
-}
-
-std::string shortened(const std::string& word, std::size_t width) {
-  if (display_width(word) <= width) return word;
-  std::size_t columns = 0;
-  std::size_t bytes = 0;
-  while (bytes < word.size()) {
-    if (!continues_code_point(word[bytes]) && ++columns == width) break;
-    ++bytes;
-  }
-  return word.substr(0, bytes) + "…";
-}
-
-std::string padded(const std::string& word, std::size_t width, bool right) {
-  const std::string text = shortened(word, width);
-  const std::string spaces(width - std::min(width, display_width(text)), ' ');
-  return right ? spaces + text : text + spaces;
 }
 
 }  // namespace rapt::tools

@@ -1,0 +1,16 @@
+// Words and extents in a row.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace rapt::tools {
+
+/// "a, b, c".
+std::string joined(std::span<const std::string> parts, const std::string& separator = ", ");
+
+/// The shape as "[5, 16]".
+std::string format_shape(std::span<const std::int64_t> shape);
+
+}  // namespace rapt::tools

@@ -1,0 +1,44 @@
+// Output in one piece, and the ways in which a stream may be closed.
+#include "text/output.hpp"
+
+#include "rapt/error.hpp"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+namespace rapt::tools {
+namespace {
+
+/// Whether the caller left SIGPIPE as it is by default.
+bool pipe_ends_process = false;
+
+}  // namespace
+
+void prepare_output() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // Takes the lowest free number. Nothing can be written to a folder, nor be read from it.
+    if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/", O_RDONLY));
+  }
+  std::signal(SIGXFSZ, SIG_IGN);
+  pipe_ends_process = std::signal(SIGPIPE, SIG_IGN) != SIG_IGN;
+}
+
+void print_out(const std::string& text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (!written || std::fflush(stdout) != 0) {
+    if (errno == EPIPE && pipe_ends_process) {
+      std::signal(SIGPIPE, SIG_DFL);
+      std::raise(SIGPIPE);
+    }
+    throw Error(ErrorCode::file_error,
+                fmt::format("standard output: cannot be written: {}", std::strerror(errno)));
+  }
+}
+
+}  // namespace rapt::tools

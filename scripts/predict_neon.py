@@ -18,6 +18,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CPUS = ("neoverse-n1", "neoverse-v2", "apple-m1")
 LOOPS = {"scores": "ScoreTile", "weighted values": "ValueTile", "linear": "LinearTile"}
+SOURCES = ("src/kernels/attend/attend.cpp", "src/kernels/linear/linear.cpp")
 FLAGS = ("-std=c++20 -O3 -ffp-contract=off -DNDEBUG -fno-exceptions -DRAPT_KERNEL_ISA=neon "
          "-DRAPT_KERNEL_ISA_NEON=1 -Isrc -Iinclude").split()
 ITERATIONS = 300
@@ -37,10 +38,12 @@ def disassembly(compiler, xsimd):
     with tempfile.TemporaryDirectory() as folder:
         # A folder with xsimd alone: the host's other headers must not be found.
         (pathlib.Path(folder) / "xsimd").symlink_to(xsimd)
-        kernels = str(pathlib.Path(folder) / "kernels.o")
-        output_of([compiler, *FLAGS, "-isystem", folder, "-c", "src/kernels/kernels.cpp", "-o", kernels])
         objdump = re.sub(r"g\+\+.*|clang\+\+.*", "objdump", compiler)
-        text = output_of([objdump, "-d", "--demangle", "--no-show-raw-insn", kernels])
+        text = ""
+        for source in SOURCES:
+            kernels = str(pathlib.Path(folder) / "kernels.o")
+            output_of([compiler, *FLAGS, "-isystem", folder, "-c", source, "-o", kernels])
+            text += output_of([objdump, "-d", "--demangle", "--no-show-raw-insn", kernels])
     functions, current = {}, []
     for line in text.splitlines():
         if line.endswith(">:"):

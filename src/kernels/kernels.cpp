@@ -1,13 +1,16 @@
-// The kernels of one ISA. This file is compiled once per ISA, with that ISA's flags and
-// RAPT_KERNEL_ISA set to its name; the table at the end is all that the archive exports.
+// The table of one ISA's kernels, and those of them that are a few lines. The files of an archive
+// are compiled once per ISA, with that ISA's flags and RAPT_KERNEL_ISA set to its name; the table
+// is all that others see of it.
 #include "kernels/abi/kernel_set.hpp"
-#include "kernels/attend/attend.inl.hpp"
-#include "kernels/attend/weight_sums.inl.hpp"
-#include "kernels/linear/linear.inl.hpp"
+#include "kernels/functions.hpp"
 #include "kernels/rows/rms_norm.inl.hpp"
 #include "kernels/rows/rope.inl.hpp"
+#include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/state.inl.hpp"
+#include "kernels/tile/pack.inl.hpp"
 #include "kernels/tile/pack_memory.inl.hpp"
+#include "kernels/tile/scores.inl.hpp"
+#include "kernels/tile/weighted_values.inl.hpp"
 
 namespace rapt::kernels {
 namespace RAPT_KERNEL_ISA {

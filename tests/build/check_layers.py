@@ -10,6 +10,8 @@ import tempfile
 
 ABI = ("kernels/abi/",)
 TILE = ("kernels/abi/", "kernels/vec/", "kernels/tile/")
+# Declares what the translation units of an ISA call in each other.
+UNITS = "kernels/functions.hpp"
 CALLS_KERNELS = ("rapt/", "core/", "dispatch/", "parallel/", *ABI)
 
 # Folder -> the quoted includes that its files may have: folders ("x/") or single headers. What is
@@ -21,7 +23,7 @@ ALLOWED = {
     "src/kernels/abi": ("kernels/abi/",),
     "src/kernels/vec": ("kernels/abi/", "kernels/vec/"),
     "src/kernels/tile": ("kernels/abi/", "kernels/vec/", "kernels/tile/"),
-    "src/kernels/linear": (*TILE, "kernels/linear/"),
+    "src/kernels/linear": (*TILE, UNITS, "kernels/linear/"),
     "src/kernels/state": (*TILE, "kernels/state/"),
     "src/kernels/rows": (*TILE, "kernels/state/", "kernels/rows/"),
     "src/kernels/prefill": (*TILE, "kernels/state/", "kernels/rows/", "kernels/prefill/"),
@@ -30,7 +32,7 @@ ALLOWED = {
     ),
     "src/kernels/attend": (
         *TILE, "kernels/state/", "kernels/rows/", "kernels/prefill/", "kernels/decode/",
-        "kernels/attend/"
+        "kernels/attend/", UNITS
     ),
     "src/kernels": ("kernels/",),
     "src/dispatch": ("rapt/", "core/", "dispatch/", *ABI),

@@ -2,8 +2,9 @@
 
 The linker keeps one copy of a weak function for the whole program. If that copy was compiled for
 AVX-512, the program dies on an AVX2 machine, and no test on an AVX-512 machine sees it. So in every
-archive: weak symbols bear its own ISA in their names, the only strong one is its KernelSet, nothing
-runs before main, and no instruction is of a wider ISA, though some are of its own.
+archive: weak symbols bear its own ISA in their names, the only strong one is its KernelSet but for
+hidden functions in the namespace of the ISA, which its objects call in each other, nothing runs before
+main, and no instruction is of a wider ISA, though some are of its own.
 
 usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ISA=ARCHIVE...
        check_symbols.py --nm NM --objdump OBJDUMP --self-test COMPILER...
@@ -44,7 +45,12 @@ def output_of(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def symbol_faults(isa, nm_text):
+def hidden_symbols(symbol_table):
+    """symbol_table: of `objdump --syms --demangle`, lines of VALUE FLAGS SECTION SIZE [.hidden] NAME."""
+    return set(re.findall(r"\.hidden (.+)", symbol_table))
+
+
+def symbol_faults(isa, nm_text, hidden):
     """nm_text: of `nm --demangle --format=posix`, lines of NAME TYPE [VALUE SIZE]."""
     strong = []
     for line in nm_text.splitlines():
@@ -55,6 +61,8 @@ def symbol_faults(isa, nm_text):
         if kind in "WVu":
             if not re.search(OWN_NAME[isa], name):
                 yield f"weak symbol that another object may share: {name}"
+        elif kind == "T" and name.startswith(f"rapt::kernels::{isa}::") and name in hidden:
+            continue
         elif kind.isupper() and kind not in "UN":
             strong.append((name, kind))
     if [name for name, _ in strong] != [KERNEL_SET[isa]]:
@@ -83,7 +91,9 @@ def code_faults(isa, code_text):
 
 
 def faults_of(isa, archive, arguments):
-    yield from symbol_faults(isa, output_of(arguments.nm, "--demangle", "--format=posix", archive))
+    hidden = hidden_symbols(output_of(arguments.objdump, "--syms", "--demangle", archive))
+    names = output_of(arguments.nm, "--demangle", "--format=posix", archive)
+    yield from symbol_faults(isa, names, hidden)
     yield from section_faults(output_of(arguments.objdump, "--section-headers", archive))
     disassemble = ["--disassemble", "--demangle", "--no-show-raw-insn"]
     code = output_of(arguments.objdump, *disassemble, archive)
@@ -95,12 +105,21 @@ def faults_of(isa, archive, arguments):
 
 
 TABLE = "namespace rapt::kernels {{ extern const int {0}[]; const int {0}[] = {{1}}; }}\n"
+HIDDEN = 'namespace rapt::kernels::{0} {{ [[gnu::visibility("hidden")]] {1} }}\n'
 # ISA, source that breaks one rule, a word of the fault that must be reported (None: there is none).
 SELF_TESTS = [
     ("scalar", TABLE.format("kScalarKernels"), None),
     ("scalar", "", "exports []"),
     ("scalar", TABLE.format("kScalarKernels") + "void leak() {}", "exports"),
     ("scalar", TABLE.format("kAvx2Kernels"), "exports"),
+    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("scalar", "void attend() {}"), None),
+    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("avx2", "void attend() {}"), "exports"),
+    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("scalar", "int state = 1;"), "exports"),
+    (
+        "scalar",
+        TABLE.format("kScalarKernels") + "namespace rapt::kernels::scalar { void attend() {} }",
+        "exports",
+    ),
     (
         "avx2",
         TABLE.format("kAvx2Kernels") + "inline void shared() {} void (*volatile use)() = shared;",

@@ -46,14 +46,6 @@ inline void few_rows_scores(const AttendItem& item, const AttendScratch& scratch
   store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
-/// Rows of an item that takes K and V as they lie. Its scores pass through the memory of V's
-/// panels, which without values there is none of.
-inline std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
-  if (storage == KeyStorage::pages_of_rows) return 0;
-  if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
-  return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kFewRows : 0;
-}
-
 /// The first values of a block of packed pages, or null where fewer of them lie side by side than
 /// are touched beside the weights.
 inline const float* values_to_touch(const AttendItem& item, const QueryTile& tile) {

@@ -90,7 +90,7 @@ struct ValueTile {
 
 /// The first row of a tile alone, leaving out the keys whose weight is -0: those that do not exist
 /// for the row, whatever their values hold. The slow path of rows that would be NaN
-/// (attend.inl.hpp).
+/// (attend.cpp).
 inline void values_of_existing_keys(const float* p, const float* v, std::int64_t v_stride,
                                     std::int64_t panel_stride, std::int64_t first,
                                     std::int64_t last, std::int64_t columns, const FoldInto& fold) {

@@ -1,7 +1,6 @@
 // y = x W^T + b for a block of rows and a range of panels of packed weights.
-#pragma once
-
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/functions.hpp"
 #include "kernels/tile/multiply_tile.inl.hpp"
 #include "kernels/tile/pack.inl.hpp"
 
@@ -90,11 +89,6 @@ struct LinearPanel {
 /// depth blocks, which stay in L2.
 RAPT_INLINE bool packs_whole_depth(const LinearArgs& args) { return args.rows <= kRows; }
 
-inline std::int64_t linear_scratch(const LinearArgs& args) {
-  const bool whole = packs_whole_depth(args) || args.depth < kDepthBlock;
-  return (args.rows + kRows - 1) / kRows * tile_floats(whole ? args.depth : kDepthBlock);
-}
-
 RAPT_INLINE void pack_rows(const LinearArgs& args, std::int64_t k, std::int64_t depth) {
   const std::int64_t floats = tile_floats(depth);
   for (std::int64_t r = 0; r < args.rows; ++r) {
@@ -169,9 +163,16 @@ inline void linear_few_rows(const LinearArgs& args, std::int64_t begin, std::int
   }
 }
 
+}  // namespace
+
+std::int64_t linear_scratch(const LinearArgs& args) {
+  const bool whole = packs_whole_depth(args) || args.depth < kDepthBlock;
+  return (args.rows + kRows - 1) / kRows * tile_floats(whole ? args.depth : kDepthBlock);
+}
+
 /// Column tiles outside, row tiles inside: a tile of weights (kDepthBlock x kColumns) serves all
 /// rows before the next one is read.
-inline void linear(const LinearArgs& args) {
+void linear(const LinearArgs& args) {
   const std::int64_t begin = args.panel_begin * kPanel;
   const std::int64_t end =
       args.panel_end * kPanel < args.columns ? args.panel_end * kPanel : args.columns;
@@ -190,5 +191,4 @@ inline void linear(const LinearArgs& args) {
   }
 }
 
-}  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

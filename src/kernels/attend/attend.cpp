@@ -1,12 +1,10 @@
-// One work item of attention: rows of queries over a range of key blocks.
+// One work item of attention by tiles: rows of queries over a range of key blocks.
 //   pack Q;  for each key block: pack K, V;  for each query tile: scores -> masks -> block softmax
 //   -> weighted values, folded into the running state;  then the outputs (finish.inl.hpp).
-#pragma once
-
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/attend/rows.inl.hpp"
 #include "kernels/attend/tiny.inl.hpp"
-#include "kernels/decode/decode.inl.hpp"
-#include "kernels/decode/heads.inl.hpp"
+#include "kernels/functions.hpp"
 #include "kernels/prefill/attend_rows.inl.hpp"
 #include "kernels/prefill/paged.inl.hpp"
 #include "kernels/prefill/prefetch.inl.hpp"
@@ -21,14 +19,6 @@
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
-
-inline void pack_queries(const AttendItem& item, const AttendScratch& scratch) {
-  for (std::int64_t r = 0; r < item.rows; ++r) {
-    const RowPosition at = position_of(item, item.row_begin + r);
-    pack_scaled_row(query_row(item, scratch, at), item.call->head_dim, item.call->scale,
-                    scratch.q + r / kRows * scratch.q_tile + r % kRows * kLanes);
-  }
-}
 
 RAPT_INLINE PackedBlock pack_block(const AttendItem& item, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
@@ -92,19 +82,12 @@ RAPT_INLINE bool row_tile_sees(const AttendItem& item, std::int64_t row, std::in
 /// `direct`, into the outputs.
 inline void attend_blocks(const AttendItem& item, const AttendScratch& scratch, std::int64_t begin,
                           std::int64_t end, bool direct = false) {
-  if (takes_runs(item)) {
-    return attend_few_rows(item, scratch, begin, end);
-  }
   // What a row sees begins and ends no earlier than what the row before it does, and begins at most
   // a key later: what the rows of a tile see has no gaps.
   DirectRows direct_rows{direct ? 0 : item.rows, 0};
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
     if (keys.begin == keys.end) continue;
-    if (item.route == Route::stream) {  // over pages
-      attend_few_rows_of_pages(item, scratch, block, keys);
-      continue;
-    }
     const std::int64_t ended = direct_rows.ended;
     while (direct && direct_rows.ended < item.rows &&
            !row_tile_sees(item, direct_rows.ended, block + 1)) {
@@ -154,36 +137,13 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
                           {scratch.a, scratch.b, scratch.o, scratch.o_stride});
 }
 
-/// One row again, exactly. A row that came out NaN or Inf may owe it to 0 * NaN at a key that it
-/// cannot see; so rare that the fast path only looks at the result.
-inline void attend_row_exactly(const AttendItem& item, std::int64_t r, float* memory) {
-  AttendItem one = item;
-  one.row_begin = item.row_begin + r;
-  one.rows = 1;
-  const AttendScratch scratch(one, memory);
-  pack_queries(one, scratch);
-  begin_state(one, scratch);
-  clear_weights(one, scratch);
-  for (std::int64_t block = 0; block < blocks_of(item); ++block) {
-    attend_block_exactly(one, scratch, block);
-  }
-  finish_row(one, scratch, 0, true);
-}
-
-inline void finish_rows(const AttendItem& item, const AttendScratch& scratch) {
-  if (ends_plainly(item) && finish_plain_rows(item, scratch)) return;
-  for (std::int64_t r = 0; r < item.rows; ++r) {
-    if (!finish_row(item, scratch, r, false)) attend_row_exactly(item, r, scratch.after);
-  }
-}
-
 /// Whether all rows of the item see a key and end in nothing but out and lse, so that sums need not
 /// be cleared before a row's first block nor be read again after its last one.
 inline bool can_attend_directly(const AttendItem& item) {
   const bool plain = ends_plainly(item) && item.states == nullptr && !continues(item) &&
                      item.call->mask.rows.data == nullptr && item.call->bias.rows.data == nullptr &&
                      item.call->callback == nullptr;
-  if (!plain || item.route == Route::stream || item.call->value_dim % kColumns != 0) return false;
+  if (!plain || item.call->value_dim % kColumns != 0) return false;
   if (item.block_begin == item.block_end) return false;
   const KeyRange first = visible_to_rows(item, item.row_begin, 1, item.block_begin);
   const KeyRange last =
@@ -203,25 +163,16 @@ inline bool attend_directly(const AttendItem& item, const AttendScratch& scratch
   return true;
 }
 
-inline void attend_head(const AttendItem& item, float* memory) {
-  if (is_tiny(item)) {
-    return attend_tiny(item, memory, [&](std::int64_t r) {
-      attend_row_exactly(item, r, AttendScratch(item, memory).after);
-    });
-  }
-  const AttendScratch scratch(item, memory);
-  pack_queries(item, scratch);
-  if (can_attend_directly(item) && attend_directly(item, scratch)) return;
-  if (item.states == nullptr) {
-    begin_state(item, scratch);
-    clear_weights(item, scratch);
-    attend_blocks(item, scratch, item.block_begin, item.block_end);
-    finish_rows(item, scratch);
-    return;
-  }
-  if (takes_runs(item)) {
-    return attend_few_rows(item, scratch, item.block_begin, item.block_end);
-  }
+/// Plainly, where that cannot be done directly.
+inline void attend_and_finish(const AttendItem& item, const AttendScratch& scratch) {
+  begin_state(item, scratch);
+  clear_weights(item, scratch);
+  attend_blocks(item, scratch, item.block_begin, item.block_end);
+  finish_rows(item, scratch);
+}
+
+/// Each block into a state of its own.
+inline void attend_into_states(const AttendItem& item, const AttendScratch& scratch) {
   for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
     clear_state(item, scratch);
     attend_blocks(item, scratch, block, block + 1);
@@ -229,72 +180,43 @@ inline void attend_head(const AttendItem& item, float* memory) {
   }
 }
 
-/// Kv head h of an item of several.
-RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
-  const AttendCall& call = *item.call;
-  AttendItem head = item;
-  head.q += h * call.group * call.q_head_stride;
-  head.out += h * call.group * call.out_head_stride;
-  head.first_head += h * call.group;
-  if (in_pages(item)) {
-    head.k_offset += h * call.k_head_stride;
-    head.v_offset += h * call.v_head_stride;
-  } else {
-    head.k += h * call.k_head_stride;
-    head.v += h * call.v_head_stride;
+}  // namespace
+
+/// One row again, exactly. A row that came out NaN or Inf may owe it to 0 * NaN at a key that it
+/// cannot see; so rare that the fast path only looks at the result.
+void attend_row_exactly(const AttendItem& item, std::int64_t r, float* memory) {
+  AttendItem one = item;
+  one.row_begin = item.row_begin + r;
+  one.rows = 1;
+  const AttendScratch scratch(one, memory);
+  pack_queries(one, scratch);
+  begin_state(one, scratch);
+  clear_weights(one, scratch);
+  for (std::int64_t block = 0; block < blocks_of(item); ++block) {
+    attend_block_exactly(one, scratch, block);
   }
-  head.heads = 1;
-  return head;
+  finish_row(one, scratch, 0, true);
 }
 
-/// Several heads on the stream, block by block: what is read of them for a block adjoins, and a
-/// jump costs as much as reading a few KiB.
-inline void attend_heads(const AttendItem& item, float* memory) {
-  const std::int64_t count = item.heads;
-  AttendItem heads[kItemHeads];
-  for (std::int64_t i = 0; i < count; ++i) heads[i] = head_of(item, i);
+void attend(const AttendItem& item, float* memory) {
+  if (item.heads == 1 && is_tiny(item)) {
+    return attend_tiny(item, memory, [&](std::int64_t r) {
+      attend_row_exactly(item, r, AttendScratch(item, memory).after);
+    });
+  }
+  if (item.route == Route::stream) return attend_stream(item, memory);
   const AttendScratch scratch(item, memory);
-  float* const others = scratch.after + AttendScratch(item, 1, nullptr).floats;
-  const auto scratch_of = [&](std::int64_t i) {
-    return i == 0 ? scratch : scratch.of_other_head(others + (i - 1) * scratch.kept_floats());
-  };
-  for (std::int64_t i = 0; i < count; ++i) {
-    const AttendScratch own = scratch_of(i);
-    pack_queries(heads[i], own);
-    begin_state(heads[i], own);
-    clear_weights(heads[i], own);
-  }
-  const bool rows = !in_pages(item);
-  for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
-    const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
-    if (keys.begin >= keys.end) continue;
-    if (rows && keys.end - keys.begin == kKeyBlock) {
-      attend_few_rows_of_heads(heads, count, scratch_of, block);
-      continue;
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      if (rows) {
-        attend_few_rows(heads[i], scratch_of(i), block, block + 1);
-      } else {
-        attend_few_rows_of_pages(heads[i], scratch_of(i), block, keys);
-      }
-    }
-  }
-  for (std::int64_t i = 0; i < count; ++i) finish_rows(heads[i], scratch_of(i));
+  pack_queries(item, scratch);
+  if (can_attend_directly(item) && attend_directly(item, scratch)) return;
+  if (item.states == nullptr) return attend_and_finish(item, scratch);
+  attend_into_states(item, scratch);
 }
 
-inline void attend(const AttendItem& item, float* memory) {
-  if (item.heads == 1) return attend_head(item, memory);
-  attend_heads(item, memory);
-}
-
-/// Folds the states of all blocks, left to right, and writes the outputs.
-inline void fold(const FoldArgs& args, float* memory) {
+void fold(const FoldArgs& args, float* memory) {
   const AttendScratch scratch(args.item, memory);
   begin_state(args.item, scratch);
   fold_states(args, scratch);
   finish_rows(args.item, scratch);
 }
 
-}  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -1,9 +1,14 @@
 // Sums of the attention weights over rows, for the keys of one block. The weights are computed
 // again from the scores and from what the rows ended with, so that none has to be stored.
-#pragma once
-
 #include "kernels/abi/kernel_set.hpp"
-#include "kernels/attend/attend.inl.hpp"
+#include "kernels/attend/rows.inl.hpp"
+#include "kernels/functions.hpp"
+#include "kernels/prefill/paged.inl.hpp"
+#include "kernels/prefill/query_tile.inl.hpp"
+#include "kernels/prefill/score_options.inl.hpp"
+#include "kernels/state/attend_scratch.inl.hpp"
+#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/tile/pack.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -65,13 +70,15 @@ inline void add_tile(const WeightSumsArgs& args, const AttendItem& item,
   }
 }
 
-inline std::int64_t sum_weights_scratch(const WeightSumsArgs& args) {
+}  // namespace
+
+std::int64_t sum_weights_scratch(const WeightSumsArgs& args) {
   return AttendScratch(first_rows(args.item), nullptr).floats + sum_heads(args) * kKeyBlock;
 }
 
 /// Writes the sums of the keys of the item's one block over all of its rows, of each head of the
 /// group or of all of them.
-inline void sum_weights(const WeightSumsArgs& args, float* memory) {
+void sum_weights(const WeightSumsArgs& args, float* memory) {
   const AttendItem& item = args.item;
   AttendItem part = first_rows(item);
   const AttendScratch scratch(part, memory);
@@ -98,5 +105,4 @@ inline void sum_weights(const WeightSumsArgs& args, float* memory) {
   }
 }
 
-}  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

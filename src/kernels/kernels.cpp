@@ -37,7 +37,7 @@ constexpr float* kNoTop = nullptr;
 void scores_of_block(const ScoresArgs& args) {
   for (std::int64_t j = 0; j < args.keys; j += kColumns) {
     const float* k = args.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
-    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s, kNoTop);
+    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s, kNoTop, NoReadAhead{});
   }
 }
 
@@ -48,11 +48,12 @@ void softmax_of_row(SoftmaxArgs& args) {
 }
 
 void values_of_block(const ValuesArgs& args) {
+  const ValuePiece all{args.v, 0, args.keys};
   for (std::int64_t c = 0; c < args.columns; c += kColumns) {
-    const float* v = args.v + c / kPanel * args.panel_stride + c % kPanel;
+    const std::int64_t at = c / kPanel * args.panel_stride + c % kPanel;
     const FoldInto fold{args.a, args.b, args.o + c, args.o_stride};
-    with_rows<ValueTile>(args.rows, args.p, v, args.v_stride, std::int64_t{0}, args.keys, fold,
-                         DirectTile{});
+    with_rows<ValueTile>(args.rows, args.p, &all, 1, at, c % kPanel, args.v_stride, fold,
+                         DirectTile{}, NoReadAhead{});
   }
 }
 

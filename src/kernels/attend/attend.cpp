@@ -116,7 +116,11 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
   const KeyRange seen = tile.keys;
   if (seen.begin == seen.end) return;
   PackedBlock packed = pack_block(item, scratch, block, seen);
-  if (packed.v_in_pages) pack_paged_values(item, block, seen, scratch.v);
+  if (packed.v_in_pages) {
+    pack_paged_values(item, block, seen, scratch.v);
+    packed.v_stride = kPanel;
+    packed.v_panel_stride = kKeyBlock * kPanel;
+  }
   Prefetcher nothing;
   tile_scores(item, scratch, tile, packed, nothing);
   if (changes_scores(item)) tile_score_options(item, scratch, tile);

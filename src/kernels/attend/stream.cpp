@@ -21,7 +21,7 @@ inline void stream_blocks(const AttendItem& item, const AttendScratch& scratch, 
   for (std::int64_t block = begin; block < end; ++block) {
     if (item.states != nullptr) clear_state(item, scratch);
     const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
-    if (keys.begin != keys.end) attend_few_rows_of_pages(item, scratch, block, keys);
+    if (keys.begin != keys.end) attend_pages(item, scratch, block, keys);
     if (item.states != nullptr) save_state(item, scratch, block);
   }
 }
@@ -73,7 +73,7 @@ inline void attend_heads(const AttendItem& item, float* memory) {
       if (rows) {
         attend_few_rows(heads[i], scratch_of(i), block, block + 1);
       } else {
-        attend_few_rows_of_pages(heads[i], scratch_of(i), block, keys);
+        attend_pages(heads[i], scratch_of(i), block, keys);
       }
     }
   }

@@ -1,11 +1,10 @@
-// A work item of few rows: pages block by block (few_rows_panels.inl.hpp); K and V as they lie in
-// runs of blocks, all their scores before the first of their values (few_rows_keys.inl.hpp,
-// few_rows_values.inl.hpp).
+// A work item of few rows: pages block by block (prefill/query_tile.inl.hpp); K and V as they lie in
+// runs of blocks, all their scores before the first of their values (keys.inl.hpp,
+// values.inl.hpp).
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/decode/keys.inl.hpp"
-#include "kernels/decode/panels.inl.hpp"
 #include "kernels/decode/values.inl.hpp"
 #include "kernels/prefill/attend_rows.inl.hpp"
 #include "kernels/prefill/paged.inl.hpp"
@@ -30,7 +29,8 @@ inline void few_rows_scores(const AttendItem& item, const AttendScratch& scratch
     pack_keys(k.first, k.stride, rest, tile.keys.end, item.call->head_dim, scratch.k);
     for (std::int64_t j = rest / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
       const float* panel = scratch.k + j / kPanel * kPanel * item.call->head_dim + j % kPanel;
-      with_rows<ScoreTile>(tile.rows, scratch.q, panel, item.call->head_dim, j, scratch.s, nullptr);
+      with_rows<ScoreTile>(tile.rows, scratch.q, panel, item.call->head_dim, j, scratch.s, nullptr,
+                           NoReadAhead{});
     }
   }
   if (keys == 0) return;
@@ -46,37 +46,12 @@ inline void few_rows_scores(const AttendItem& item, const AttendScratch& scratch
   store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
-/// The first values of a block of packed pages, or null where fewer of them lie side by side than
-/// are touched beside the weights.
-inline const float* values_to_touch(const AttendItem& item, const QueryTile& tile) {
-  const std::int64_t first = tile.block * kKeyBlock + tile.keys.begin;
-  const std::int64_t row = first % item.call->page_keys;
-  const std::int64_t left = item.call->page_keys - row, seen = tile.keys.end - tile.keys.begin;
-  if ((left < seen ? left : seen) * kPanel < tile.rows * kLinesBesideWeights * kLineFloats) {
-    return nullptr;
-  }
-  return value_panels(item, {first / item.call->page_keys, row, tile.keys.begin, tile.keys.end});
-}
-
-/// All rows of an item that has few against one block of packed pages.
-inline void attend_few_rows_of_pages(const AttendItem& item, const AttendScratch& scratch,
-                                     std::int64_t block, KeyRange keys) {
-  QueryTile tile(item, 0, block);
-  tile.whole = false;  // no maxima are collected with these scores
-  const PackedBlock packed = paged_keys(item, scratch, block, keys);
-  HotLines hot{scratch, tile.rows};
-  for (std::int64_t j = keys.begin / kPanel * kPanel; j < keys.end; j += kPanel) {
-    if (j + kPanel >= keys.end) hot.lines = LineRange({keys.begin, j});
-    panel_scores(scratch.q, key_panel(item, packed, j), tile.rows, item.call->head_dim,
-                 score_of(scratch.s, j), hot);
-  }
-  tile_weights(item, scratch, tile, values_to_touch(item, tile));
-  const FoldInto fold{scratch.a, scratch.b, scratch.o, scratch.o_stride};
-  for_page_pieces(item, block, tile.keys, [&](const PagePiece& piece) {
-    panel_values(scratch.s, value_panels(item, piece), value_panel_stride(item),
-                 {piece.begin, piece.end}, tile.keys, tile.rows, item.call->value_dim, scratch.v,
-                 fold);
-  });
+/// All rows of an item that streams packed pages against one block.
+inline void attend_pages(const AttendItem& item, const AttendScratch& scratch, std::int64_t block,
+                         KeyRange keys) {
+  PanelStream stream;
+  attend_query_tile(item, scratch, QueryTile(item, 0, block),
+                    pack_paged_block(item, scratch, block, keys), {item.rows, 0}, stream);
 }
 
 /// Whether the item is streamed in runs of blocks: K and V are rows.

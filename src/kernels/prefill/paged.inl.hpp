@@ -142,28 +142,13 @@ RAPT_INLINE PackedBlock pack_paged_block(const AttendItem& item, const AttendScr
   PackedBlock packed = paged_keys(item, scratch, block, keys);
   if (values_stay_in_pages(item)) {
     packed.v_in_pages = true;
+    packed.v_stride = item.call->v_stride;
+    packed.v_panel_stride = value_panel_stride(item);
   } else {
     pack_paged_values(item, block, keys, scratch.v);
   }
   return packed;
 }
-
-/// Weighted values of one column tile, its chains over all pieces of the block.
-template <int R>
-struct PagedValueTile {
-  RAPT_NOINLINE static void run(const AttendItem& item, std::int64_t block, KeyRange keys,
-                                std::int64_t column, const float* p, const FoldInto& fold,
-                                const DirectTile& direct) {
-    const std::int64_t at = column / kPanel * value_panel_stride(item) + column % kPanel;
-    Vec acc[R][kVectors];
-    clear(acc);
-    for_page_pieces(item, block, keys, [&](const PagePiece& piece) {
-      const float* v = value_panels(item, piece) + at;
-      multiply_tile<R, kVectors>(p, v, item.call->v_stride, piece.begin, piece.end, acc);
-    });
-    fold_directly<R, kVectors>(fold, direct, acc);
-  }
-};
 
 /// Asks for the keys and values of a block; pages of fewer keys than a panel are left to the
 /// processor.

@@ -25,6 +25,8 @@ constexpr std::int64_t kLineFloats = 16, kLineBytes = 64;
 /// A queue of memory rows, worked off line by line.
 class Prefetcher {
  public:
+  using InTile = NoReadAhead;
+
   /// Width and strides are in elements.
   template <class T>
   void add(const T* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
@@ -112,18 +114,37 @@ inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::in
                  item.call->out_head_stride, true);
 }
 
-/// The processor's prefetchers stop at the end of a page of memory and find the next one late: who
-/// is about to read `floats` floats from p on, and goes on behind them, asks for the first lines of
-/// a page that begins a little further on.
-RAPT_INLINE void ask_for_border(const float* p, std::int64_t floats) {
-  constexpr std::uintptr_t kAhead = 2048, kPage = 4096;
-  constexpr int kLines = 4;
-  const std::uintptr_t from = reinterpret_cast<std::uintptr_t>(p) + kAhead;
-  const std::uintptr_t border = (from + kPage - 1) / kPage * kPage;
-  if (border >= from + static_cast<std::uintptr_t>(floats) * sizeof(float)) return;
-  const float* const line = reinterpret_cast<const float*>(border);
-  for (int i = 0; i < kLines; ++i) __builtin_prefetch(line + i * kLineFloats, 0, 2);
-}
+/// Panels that are read from end to end, as in decoding, where reading bounds the time: each step
+/// of a tile prefetches as much as it reads, 16 KiB further on, in one ascending stream whatever
+/// the tile's share of a panel is. What was read so far ahead is in L1 by then, for any order of
+/// use (Zen 5, D1 from a KvCache against 2 KiB of a panel at a time without it: 0.42 of the time
+/// with AVX2, 0.88 with AVX-512; 4 KiB ahead 0.70 and 0.85, 24 KiB 0.41 and 0.90).
+class PanelsAhead {
+ public:
+  PanelsAhead() = default;  // names the type to a tile
+  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
+    return PanelsAhead(tile - column + kFloatsAhead + column * depth);
+  }
+  template <int C>
+  RAPT_INLINE void step() {
+    RAPT_UNROLL for (int i = 0; i < C * kVecLanes; i += kLineFloats) {
+      __builtin_prefetch(next_ + i, 0, 3);
+    }
+    next_ += C * kVecLanes;
+  }
+
+ private:
+  static constexpr std::int64_t kFloatsAhead = 4096;
+
+  explicit PanelsAhead(const float* next) : next_(next) {}
+  const float* next_ = nullptr;
+};
+
+/// Decoding from panels: tiles read ahead by themselves, nothing is brought nearer between them.
+struct PanelStream {
+  using InTile = PanelsAhead;
+  RAPT_INLINE void step() {}
+};
 
 /// Loads what a vector holds of a line and waits for nothing: a stream that is read line by line
 /// ahead of its use, as a loop would that does nothing but read. (A word instead of a vector: the

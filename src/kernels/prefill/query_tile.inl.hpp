@@ -101,7 +101,7 @@ inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, co
       }
       float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
       with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, item.call->head_dim,
-                           j, scratch.s + r * kKeyBlock, top);
+                           j, scratch.s + r * kKeyBlock, top, typename Steps::InTile{});
       prefetcher.step();
     }
   }
@@ -190,19 +190,13 @@ inline void tile_maxima(const AttendItem& item, const AttendScratch& scratch,
   }
 }
 
-/// Lines touched after each row's weights: some of what the processor could read meanwhile.
-constexpr int kLinesBesideWeights = 8;
-
 /// Weights of the tile in place of its scores; each row's l of the block. A pass of its own over
-/// the rows, so that the reductions of one row overlap the next row's work. after: where reading
-/// goes on, at least kLinesBesideWeights lines a row; may be null.
+/// the rows, so that the reductions of one row overlap the next row's work.
 inline void tile_softmax(const AttendItem& item, const AttendScratch& scratch,
-                         const QueryTile& tile, const float* after) {
+                         const QueryTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(item, r),
                                        tile.spans[r / kRows], scratch.block_m[r]);
-    if (after == nullptr) continue;
-    for (int i = 0; i < kLinesBesideWeights; ++i, after += kLineFloats) touch(after);
   }
 }
 
@@ -243,51 +237,55 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   store(scratch.largest, largest);
 }
 
-/// Weighted values of the tile, from pages where they lie.
-inline void paged_values(const AttendItem& item, const AttendScratch& scratch,
-                         const QueryTile& tile, DirectRows direct, float* const* out,
-                         Prefetcher& prefetcher) {
-  for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
-    for (std::int64_t r = 0; r < tile.rows; r += kRows) {
-      const KeyRange seen = tile.spans[r / kRows];
-      if (seen.begin == seen.end) continue;
-      with_rows<PagedValueTile>(tile.rows_at(r), item, tile.block, seen, c,
-                                scratch.s + r * kKeyBlock, fold_of(scratch, tile, r, c),
-                                direct_of(scratch, r, c, direct, out));
-      prefetcher.step();
-    }
+/// Pieces of a block whose pages have at least kLanes keys each.
+constexpr std::int64_t kMostPieces = kKeyBlock / kLanes + 1;
+
+/// Where the values of keys `seen` of a block lie. Returns how many pieces they are.
+RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock& packed,
+                                      std::int64_t block, KeyRange seen,
+                                      ValuePiece (&pieces)[kMostPieces]) {
+  if (!packed.v_in_pages) {
+    pieces[0] = {packed.v + seen.begin * packed.v_stride, seen.begin, seen.end};
+    return 1;
   }
+  std::int64_t count = 0;
+  for_page_pieces(item, block, seen, [&](const PagePiece& piece) {
+    pieces[count] = {value_panels(item, piece), piece.begin, piece.end};
+    count += 1;
+  });
+  return count;
 }
 
 /// Weighted values of the tile, wherever V is. Column tiles outside: a tile of V stays in L1 for
 /// all rows.
+template <class Steps>
 inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, DirectRows direct, Prefetcher& prefetcher) {
+                        const PackedBlock& packed, DirectRows direct, Steps& prefetcher) {
   float* out[kQueryRows];
   if (direct.ended > 0) {
     tile_inverses(scratch, tile);
     tile_outputs(item, tile, direct.ended, out);
   }
-  if (packed.v_in_pages) return paged_values(item, scratch, tile, direct, out, prefetcher);
+  ValuePiece pieces[kMostPieces];
   for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
-    const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
+    const std::int64_t at = c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
-      with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock,
-                           v + seen.begin * packed.v_stride, packed.v_stride, seen.begin, seen.end,
-                           fold_of(scratch, tile, r, c), direct_of(scratch, r, c, direct, out));
+      const std::int64_t count = value_pieces(item, packed, tile.block, seen, pieces);
+      with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at,
+                           c % kPanel, packed.v_stride, fold_of(scratch, tile, r, c),
+                           direct_of(scratch, r, c, direct, out), typename Steps::InTile{});
       prefetcher.step();
     }
   }
 }
 
-/// Scores become weights, and what folding the block into the running state needs. after: see
-/// tile_softmax.
+/// Scores become weights, and what folding the block into the running state needs.
 inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
-                         const QueryTile& tile, const float* after = nullptr) {
+                         const QueryTile& tile) {
   tile_maxima(item, scratch, tile);
-  tile_softmax(item, scratch, tile, after);
+  tile_softmax(item, scratch, tile);
   for (std::int64_t r = 0; item.call->weights.data != nullptr && r < tile.rows; ++r) {
     keep_weights(item, scratch, tile.row + r, tile.block, tile.seen_by(item, r),
                  scores_of_row(scratch, r));
@@ -298,10 +296,12 @@ inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
 
 /// Beside what comes next, the tile's own rows of a bias and an element mask: each is short and far
 /// from the one before, so that the processor's prefetchers do not find it.
+template <class Steps>
 class ElementsPrefetcher {
  public:
-  ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Prefetcher& next)
-      : next_(next) {
+  using InTile = typename Steps::InTile;
+
+  ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Steps& next) : next_(next) {
     add(item, tile, item.call->bias);
     add(item, tile, item.call->mask);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
@@ -323,17 +323,19 @@ class ElementsPrefetcher {
                   elements.rows.token_stride, item.call->group, elements.rows.head_stride);
   }
 
-  Prefetcher& next_;
+  Steps& next_;
   Prefetcher elements_;
 };
 
+/// prefetcher: the one place where reading ahead is chosen, Prefetcher or PanelStream.
+template <class Steps>
 inline void attend_query_tile(const AttendItem& item, const AttendScratch& scratch,
                               const QueryTile& tile, const PackedBlock& packed, DirectRows direct,
-                              Prefetcher& prefetcher) {
+                              Steps& prefetcher) {
   if (item.call->bias.rows.data == nullptr && item.call->mask.rows.data == nullptr) {
     tile_scores(item, scratch, tile, packed, prefetcher);
   } else {
-    ElementsPrefetcher with_elements(item, tile, prefetcher);
+    ElementsPrefetcher<Steps> with_elements(item, tile, prefetcher);
     tile_scores(item, scratch, tile, packed, with_elements);
   }
   tile_weights(item, scratch, tile);

@@ -48,37 +48,53 @@ RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const float* b, Vec (&ac
 
 static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters);
 
+/// What a register tile reads ahead of its right-hand factors: nothing. The tiles take such a
+/// policy as their last argument; read_ahead.inl.hpp has the others.
+struct NoReadAhead {
+  /// For the column tile at `tile`, `column` columns into its panel of `depth` steps.
+  static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
+  /// One step: the next C vectors.
+  template <int C>
+  RAPT_INLINE void step() {}
+};
+
 /// Steps for the kLanes factors of a chunk. Where a multiply-add takes a lane of a vector, each
 /// row's factors are loaded four at a time and nothing is broadcast: R C + R + C registers, and 64
 /// multiply-adds to 16 loads for 8 x 2 instead of to 40 (NEON by llvm-mca: docs/kernels.md).
-template <int R, int C>
+template <int R, int C, class Ahead = NoReadAhead>
 RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int64_t b_stride,
-                                        Vec (&acc)[R][C]) {
+                                        Vec (&acc)[R][C], Ahead&& ahead = {}) {
   if constexpr (kHasFmaLane) {
     for (int k = 0; k < kLanes; k += 4, b += 4 * b_stride) {
       Vec factors[R];
       RAPT_UNROLL for (int r = 0; r < R; ++r) factors[r] = load(a + r * kLanes + k);
+      ahead.template step<4 * C>();
       multiply_lane<0>(factors, b, acc);
       multiply_lane<1>(factors, b + b_stride, acc);
       multiply_lane<2>(factors, b + 2 * b_stride, acc);
       multiply_lane<3>(factors, b + 3 * b_stride, acc);
     }
   } else {
-    for (int k = 0; k < kLanes; ++k, b += b_stride) multiply_step<R, C>(a + k, b, acc);
+    for (int k = 0; k < kLanes; ++k, b += b_stride) {
+      ahead.template step<C>();
+      multiply_step<R, C>(a + k, b, acc);
+    }
   }
   return b;
 }
 
 /// acc[r][c] = fma chain over k in [first, last) of (a(r, k), b[(k - first) * b_stride + c *
 /// kVecLanes ...]), from acc.
-template <int R, int C>
+template <int R, int C, class Ahead = NoReadAhead>
 RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_stride,
-                               std::int64_t first, std::int64_t last, Vec (&acc)[R][C]) {
+                               std::int64_t first, std::int64_t last, Vec (&acc)[R][C],
+                               Ahead&& ahead = {}) {
   a += first / kLanes * kTileChunk;
   if (first % kLanes != 0) {
     const std::int64_t line = first / kLanes * kLanes;
     const std::int64_t stop = last - line < kLanes ? last - line : kLanes;
     for (std::int64_t k = first % kLanes; k < stop; ++k, b += b_stride) {
+      ahead.template step<C>();
       multiply_step<R, C>(a + k, b, acc);
     }
     a += kTileChunk;
@@ -87,9 +103,10 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
   // A trip count that the compiler knows: with a variable one this loop lost 15 % (AVX-512, g++
   // 12).
   for (; first + kLanes <= last; first += kLanes, a += kTileChunk) {
-    b = multiply_chunk<R, C>(a, b, b_stride, acc);
+    b = multiply_chunk<R, C>(a, b, b_stride, acc, ahead);
   }
   for (std::int64_t k = 0; k < last - first; ++k, b += b_stride) {
+    ahead.template step<C>();
     multiply_step<R, C>(a + k, b, acc);
   }
 }

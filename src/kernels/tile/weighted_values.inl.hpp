@@ -75,15 +75,27 @@ RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, V
   store(direct.largest, largest);
 }
 
+/// Keys of a block whose values lie a stride apart: those of a page, or all of them.
+struct ValuePiece {
+  const float* v;  // the first panel of columns at the first of the keys
+  std::int64_t begin, end;
+};
+
 template <int R>
 struct ValueTile {
-  /// p: the row tile's weights. v: the first of keys [first, last) at the column tile.
-  RAPT_NOINLINE static void run(const float* p, const float* v, std::int64_t v_stride,
-                                std::int64_t first, std::int64_t last, const FoldInto& fold,
-                                const DirectTile& direct) {
+  /// p: the row tile's weights. pieces: `count` of them, ascending; one chain of multiply-adds runs
+  /// over all of them. at: of the column tile, from a piece's v. column: of it in its panel.
+  template <class Ahead>
+  RAPT_NOINLINE static void run(const float* p, const ValuePiece* pieces, std::int64_t count,
+                                std::int64_t at, std::int64_t column, std::int64_t v_stride,
+                                const FoldInto& fold, const DirectTile& direct, Ahead) {
     Vec acc[R][kVectors];
     clear(acc);
-    multiply_tile<R, kVectors>(p, v, v_stride, first, last, acc);
+    for (const ValuePiece* piece = pieces; piece != pieces + count; ++piece) {
+      const float* const v = piece->v + at;
+      multiply_tile<R, kVectors>(p, v, v_stride, piece->begin, piece->end, acc,
+                                 Ahead::of(v, column, piece->end - piece->begin));
+    }
     fold_directly<R, kVectors>(fold, direct, acc);
   }
 };

@@ -20,7 +20,7 @@ CPUS = ("neoverse-n1", "neoverse-v2", "apple-m1")
 LOOPS = {"scores": "ScoreTile", "weighted values": "ValueTile", "linear": "LinearTile"}
 SOURCES = ("src/kernels/attend/attend.cpp", "src/kernels/linear/linear.cpp")
 FLAGS = ("-std=c++20 -O3 -ffp-contract=off -DNDEBUG -fno-exceptions -DRAPT_KERNEL_ISA=neon "
-         "-DRAPT_KERNEL_ISA_NEON=1 -Isrc -Iinclude").split()
+         "-Isrc -Iinclude").split()
 ITERATIONS = 300
 INSTRUCTION = re.compile(r"^ +([0-9a-f]+):\t(.*)$")
 BRANCH = re.compile(r"^(b(?:\.\w+)?|cbn?z|tbn?z)\b.*?([0-9a-f]+) <")

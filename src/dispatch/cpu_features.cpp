@@ -9,6 +9,8 @@
 
 namespace rapt::dispatch {
 
+bool cpu_has_scalar() noexcept { return true; }
+
 #if defined(__x86_64__)
 
 // __builtin_cpu_supports reads XCR0 as well as CPUID: a feature whose registers the operating

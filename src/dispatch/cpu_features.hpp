@@ -1,16 +1,14 @@
-// What this CPU and its operating system can run: one predicate per ISA.
+// What this CPU and its operating system can run: a predicate cpu_has_NAME() for each ISA of this
+// build. It asks for what the ISA's compiler flags (src/kernels/meson.build) allow: the features,
+// and their registers saved by the operating system.
 #pragma once
+
+#include "kernels/isa_list.hpp"
 
 namespace rapt::dispatch {
 
-/// AVX2 and FMA, with the upper halves of the registers saved by the operating system.
-bool cpu_has_avx2() noexcept;
-
-/// AVX-512 F, CD, BW, DQ and VL on top of AVX2 and FMA, with its state saved by the operating
-/// system.
-bool cpu_has_avx512() noexcept;
-
-/// Advanced SIMD.
-bool cpu_has_neon() noexcept;
+#define RAPT_DECLARE_PREDICATE(isa) bool cpu_has_##isa() noexcept;
+RAPT_COMPILED_ISAS(RAPT_DECLARE_PREDICATE)
+#undef RAPT_DECLARE_PREDICATE
 
 }  // namespace rapt::dispatch

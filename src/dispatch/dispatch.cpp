@@ -5,10 +5,12 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <ranges>
 #include <string>
 
 #include "core/out_of_memory.hpp"
 #include "dispatch/isa_table.hpp"
+#include "kernels/isa_list.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -22,12 +24,8 @@ struct NamedIsa {
   std::string_view name;
 };
 
-constexpr std::array kNames{
-    NamedIsa{Isa::scalar, "scalar"},
-    NamedIsa{Isa::neon, "neon"},
-    NamedIsa{Isa::avx2, "avx2"},
-    NamedIsa{Isa::avx512, "avx512"},
-};
+#define RAPT_NAMED(isa) NamedIsa{Isa::isa, #isa},
+constexpr std::array kNames{RAPT_KNOWN_ISAS(RAPT_NAMED)};
 
 // The forced or chosen row; null until the first use and after reset_isa(). Rows are constants, so
 // a relaxed load is enough to use what it points to.
@@ -52,7 +50,7 @@ std::string compiled_names() {
 // `source`: who named the ISA, the first word of the sentence.
 Isa parse_isa_from(const std::string& source, std::string_view name) {
   std::string known;
-  for (const NamedIsa& entry : kNames) {
+  for (const NamedIsa& entry : std::views::reverse(kNames)) {
     if (entry.name == name) return entry.isa;
     known += known.empty() ? "" : ", ";
     known += entry.name;

@@ -2,34 +2,23 @@
 #include "dispatch/isa_table.hpp"
 
 #include "dispatch/cpu_features.hpp"
+#include "kernels/isa_list.hpp"
 
 namespace rapt::kernels {
 
-extern const KernelSet kScalarKernels;
-extern const KernelSet kAvx2Kernels;
-extern const KernelSet kAvx512Kernels;
-extern const KernelSet kNeonKernels;
+#define RAPT_DECLARE(isa)          \
+  namespace isa {                  \
+  extern const KernelSet kKernels; \
+  }
+RAPT_COMPILED_ISAS(RAPT_DECLARE)
 
 }  // namespace rapt::kernels
 
 namespace rapt::dispatch {
 namespace {
 
-bool always() noexcept { return true; }
-
-// A row's predicate and its compiler flags in src/meson.build state the same fact.
-constexpr IsaRow kTable[] = {
-#if defined(RAPT_COMPILED_AVX512)
-    {Isa::avx512, &kernels::kAvx512Kernels, cpu_has_avx512},
-#endif
-#if defined(RAPT_COMPILED_AVX2)
-    {Isa::avx2, &kernels::kAvx2Kernels, cpu_has_avx2},
-#endif
-#if defined(RAPT_COMPILED_NEON)
-    {Isa::neon, &kernels::kNeonKernels, cpu_has_neon},
-#endif
-    {Isa::scalar, &kernels::kScalarKernels, always},
-};
+#define RAPT_ROW(isa) {Isa::isa, &kernels::isa::kKernels, cpu_has_##isa},
+constexpr IsaRow kTable[] = {RAPT_COMPILED_ISAS(RAPT_ROW)};
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// The instruction sets of this build, best first. The only list of them: the choice of kernels, the
-// tests and the tools all walk this table.
+// The instruction sets of this build, best first, from the list in src/kernels/meson.build. The
+// choice of kernels, the tests and the tools all walk this table.
 #pragma once
 
 #include <span>

@@ -3,6 +3,7 @@
 // is all that others see of it.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/functions.hpp"
+#include "kernels/probes.inl.hpp"
 #include "kernels/rows/rms_norm.inl.hpp"
 #include "kernels/rows/rope.inl.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
@@ -12,8 +13,7 @@
 #include "kernels/tile/scores.inl.hpp"
 #include "kernels/tile/weighted_values.inl.hpp"
 
-namespace rapt::kernels {
-namespace RAPT_KERNEL_ISA {
+namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 void exp2_array(const float* x, float* y, std::int64_t count) {
@@ -58,45 +58,34 @@ void values_of_block(const ValuesArgs& args) {
 }
 
 }  // namespace
-}  // namespace RAPT_KERNEL_ISA
 
-#if defined(RAPT_KERNEL_ISA_AVX512)
-#define RAPT_KERNEL_SET kAvx512Kernels
-#elif defined(RAPT_KERNEL_ISA_AVX2)
-#define RAPT_KERNEL_SET kAvx2Kernels
-#elif defined(RAPT_KERNEL_ISA_NEON)
-#define RAPT_KERNEL_SET kNeonKernels
-#else
-#define RAPT_KERNEL_SET kScalarKernels
-#endif
-
-extern const KernelSet RAPT_KERNEL_SET;
-const KernelSet RAPT_KERNEL_SET = {
+extern const KernelSet kKernels;
+const KernelSet kKernels = {
     .name = RAPT_TEXT(RAPT_KERNEL_ISA),
-    .lanes = RAPT_KERNEL_ISA::kVecLanes,
-    .tiles = {.rows = RAPT_KERNEL_ISA::kRows,
-              .columns = RAPT_KERNEL_ISA::kColumns,
-              .query_rows = RAPT_KERNEL_ISA::kQueryRows},
-    .stream_rows = RAPT_KERNEL_ISA::stream_rows,
-    .attend_scratch = RAPT_KERNEL_ISA::attend_scratch,
-    .attend = RAPT_KERNEL_ISA::attend,
-    .fold = RAPT_KERNEL_ISA::fold,
-    .sum_weights_scratch = RAPT_KERNEL_ISA::sum_weights_scratch,
-    .sum_weights = RAPT_KERNEL_ISA::sum_weights,
-    .merge_states = RAPT_KERNEL_ISA::merge_states,
-    .merge_results = RAPT_KERNEL_ISA::merge_results,
-    .linear_scratch = RAPT_KERNEL_ISA::linear_scratch,
-    .linear = RAPT_KERNEL_ISA::linear,
-    .pack_keys = RAPT_KERNEL_ISA::place_keys,
-    .pack_values = RAPT_KERNEL_ISA::place_values,
-    .pack_weight = RAPT_KERNEL_ISA::pack_weight,
-    .normalize = RAPT_KERNEL_ISA::normalize_rows,
-    .rotate = RAPT_KERNEL_ISA::rotate_rows,
-    .exp2 = RAPT_KERNEL_ISA::exp2_array,
-    .pack_rows = RAPT_KERNEL_ISA::pack_row_tile,
-    .scores = RAPT_KERNEL_ISA::scores_of_block,
-    .softmax = RAPT_KERNEL_ISA::softmax_of_row,
-    .values = RAPT_KERNEL_ISA::values_of_block,
+    .lanes = kVecLanes,
+    .tiles = {.rows = kRows, .columns = kColumns, .query_rows = kQueryRows},
+    .stream_rows = stream_rows,
+    .attend_scratch = attend_scratch,
+    .attend = attend,
+    .fold = fold,
+    .sum_weights_scratch = sum_weights_scratch,
+    .sum_weights = sum_weights,
+    .merge_states = merge_states,
+    .merge_results = merge_results,
+    .linear_scratch = linear_scratch,
+    .linear = linear,
+    .pack_keys = place_keys,
+    .pack_values = place_values,
+    .pack_weight = pack_weight,
+    .normalize = normalize_rows,
+    .rotate = rotate_rows,
+    .exp2 = exp2_array,
+    .pack_rows = pack_row_tile,
+    .scores = scores_of_block,
+    .softmax = softmax_of_row,
+    .values = values_of_block,
+    .fma_chains = fma_chains,
+    .read_floats = read_floats,
 };
 
-}  // namespace rapt::kernels
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

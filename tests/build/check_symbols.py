@@ -6,8 +6,9 @@ archive: weak symbols bear its own ISA in their names, the only strong one is it
 hidden functions in the namespace of the ISA, which its objects call in each other, nothing runs before
 main, and no instruction is of a wider ISA, though some are of its own.
 
-usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ISA=ARCHIVE...
-       check_symbols.py --nm NM --objdump OBJDUMP --self-test COMPILER...
+usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ROW... ISA=ARCHIVE...
+       check_symbols.py --nm NM --objdump OBJDUMP ROW... --self-test COMPILER...
+ROW: --isa NAME CPU OWN_NAME REQUIRED_CODE FORBIDDEN_CODE, as src/kernels/meson.build has them
 """
 import argparse
 import pathlib
@@ -16,29 +17,14 @@ import subprocess
 import sys
 import tempfile
 
-# Part of a demangled weak name that proves that no other archive has the same symbol.
-OWN_NAME = {
-    "scalar": r"rapt::kernels::scalar::",
-    "avx2": r"rapt::kernels::avx2::|xsimd::avx2\b|xsimd::fma3<xsimd::avx2>",
-    "avx512": r"rapt::kernels::avx512::|xsimd::avx512\w+",
-    "neon": r"rapt::kernels::neon::|xsimd::neon64\b",
-}
-KERNEL_SET = {
-    "scalar": "rapt::kernels::kScalarKernels",
-    "avx2": "rapt::kernels::kAvx2Kernels",
-    "avx512": "rapt::kernels::kAvx512Kernels",
-    "neon": "rapt::kernels::kNeonKernels",
-}
-# What an archive must hold: proof that its kernels are of the ISA whose name they bear.
-REQUIRED_CODE = {
-    "x86_64": {"avx2": r"%ymm\d+", "avx512": r"%zmm\d+"},
-    "aarch64": {"neon": r"\bv\d+\.4s\b"},
-}
-# x86 operands and mnemonics that an archive must not hold: the first group of a match is shown.
-FORBIDDEN_CODE = {
-    "scalar": r"(%[yz]mm\d+|\tv\w+|%xmm(?:1[6-9]|2\d|3[01]))",
-    "avx2": r"(%zmm\d+|%k[0-7]|%[xy]mm(?:1[6-9]|2\d|3[01])\b)",
-}
+class Row:
+    """An ISA as src/kernels/meson.build lists it; patterns may be empty."""
+
+    def __init__(self, name, cpu, own, required, forbidden):
+        self.name, self.cpu, self.required, self.forbidden = name, cpu, required, forbidden
+        # Part of a demangled weak name that proves that no other archive has the same symbol.
+        self.own = f"rapt::kernels::{name}::" + (f"|{own}" if own else "")
+        self.kernel_set = f"rapt::kernels::{name}::kKernels"
 
 
 def output_of(*command):
@@ -59,16 +45,16 @@ def symbol_faults(isa, nm_text, hidden):
             continue  # an archive member's title, or an undefined symbol
         name, kind = match.groups()
         if kind in "WVu":
-            if not re.search(OWN_NAME[isa], name):
+            if not re.search(isa.own, name):
                 yield f"weak symbol that another object may share: {name}"
-        elif kind == "T" and name.startswith(f"rapt::kernels::{isa}::") and name in hidden:
+        elif kind == "T" and name.startswith(f"rapt::kernels::{isa.name}::") and name in hidden:
             continue
         elif kind.isupper() and kind not in "UN":
             strong.append((name, kind))
-    if [name for name, _ in strong] != [KERNEL_SET[isa]]:
-        yield f"exports {[name for name, _ in strong]}, not just {KERNEL_SET[isa]}"
+    if [name for name, _ in strong] != [isa.kernel_set]:
+        yield f"exports {[name for name, _ in strong]}, not just {isa.kernel_set}"
     elif strong[0][1] == "T":
-        yield f"{KERNEL_SET[isa]} is a function, not a table"
+        yield f"{isa.kernel_set} is a function, not a table"
 
 
 def section_faults(section_text):
@@ -78,15 +64,15 @@ def section_faults(section_text):
 
 def code_faults(isa, code_text):
     """The first instruction, if any, that a CPU of this ISA need not have."""
-    if isa not in FORBIDDEN_CODE:
+    if not isa.forbidden:
         return
     function = "?"
     for line in code_text.splitlines():
         if line.endswith(">:"):
             function = line.split("<", 1)[1][:-2]
-        match = re.search(FORBIDDEN_CODE[isa], line)
+        match = re.search(f"({isa.forbidden})", line)
         if match and line.startswith(" "):
-            yield f"instruction beyond {isa} ({match.group(1).strip()}) in {function}: {line.strip()}"
+            yield f"instruction beyond {isa.name} ({match.group(1).strip()}) in {function}: {line.strip()}"
             return
 
 
@@ -97,50 +83,49 @@ def faults_of(isa, archive, arguments):
     yield from section_faults(output_of(arguments.objdump, "--section-headers", archive))
     disassemble = ["--disassemble", "--demangle", "--no-show-raw-insn"]
     code = output_of(arguments.objdump, *disassemble, archive)
-    if arguments.cpu == "x86_64" and not (isa == "scalar" and arguments.baseline_avx):
+    if arguments.cpu == "x86_64" and not (isa.name == "scalar" and arguments.baseline_avx):
         yield from code_faults(isa, code)
-    required = REQUIRED_CODE.get(arguments.cpu, {}).get(isa)
-    if required and not re.search(required, code):
-        yield f"no instruction of {isa}: nothing like {required}"
+    if isa.required and isa.cpu == arguments.cpu and not re.search(isa.required, code):
+        yield f"no instruction of {isa.name}: nothing like {isa.required}"
 
 
-TABLE = "namespace rapt::kernels {{ extern const int {0}[]; const int {0}[] = {{1}}; }}\n"
+TABLE = "namespace rapt::kernels::{0} {{ extern const int kKernels[]; const int kKernels[] = {{1}}; }}\n"
 HIDDEN = 'namespace rapt::kernels::{0} {{ [[gnu::visibility("hidden")]] {1} }}\n'
 # ISA, source that breaks one rule, a word of the fault that must be reported (None: there is none).
 SELF_TESTS = [
-    ("scalar", TABLE.format("kScalarKernels"), None),
+    ("scalar", TABLE.format("scalar"), None),
     ("scalar", "", "exports []"),
-    ("scalar", TABLE.format("kScalarKernels") + "void leak() {}", "exports"),
-    ("scalar", TABLE.format("kAvx2Kernels"), "exports"),
-    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("scalar", "void attend() {}"), None),
-    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("avx2", "void attend() {}"), "exports"),
-    ("scalar", TABLE.format("kScalarKernels") + HIDDEN.format("scalar", "int state = 1;"), "exports"),
+    ("scalar", TABLE.format("scalar") + "void leak() {}", "exports"),
+    ("scalar", TABLE.format("avx2"), "exports"),
+    ("scalar", TABLE.format("scalar") + HIDDEN.format("scalar", "void attend() {}"), None),
+    ("scalar", TABLE.format("scalar") + HIDDEN.format("avx2", "void attend() {}"), "exports"),
+    ("scalar", TABLE.format("scalar") + HIDDEN.format("scalar", "int state = 1;"), "exports"),
     (
         "scalar",
-        TABLE.format("kScalarKernels") + "namespace rapt::kernels::scalar { void attend() {} }",
+        TABLE.format("scalar") + "namespace rapt::kernels::scalar { void attend() {} }",
         "exports",
     ),
     (
         "avx2",
-        TABLE.format("kAvx2Kernels") + "inline void shared() {} void (*volatile use)() = shared;",
+        TABLE.format("avx2") + "inline void shared() {} void (*volatile use)() = shared;",
         "weak symbol that another object may share: shared()",
     ),
-    ("avx2", TABLE.format("kAvx2Kernels"), "no instruction of avx2"),
-    ("avx512", TABLE.format("kAvx512Kernels"), "no instruction of avx512"),
-    ("neon", TABLE.format("kNeonKernels"), "no instruction of neon"),
+    ("avx2", TABLE.format("avx2"), "no instruction of avx2"),
+    ("avx512", TABLE.format("avx512"), "no instruction of avx512"),
+    ("neon", TABLE.format("neon"), "no instruction of neon"),
     (
         "scalar",
-        TABLE.format("kScalarKernels") + "int f(); static volatile int at_start = f();",
+        TABLE.format("scalar") + "int f(); static volatile int at_start = f();",
         "dynamic initialiser",
     ),
     (
         "avx2",
-        TABLE.format("kAvx2Kernels") + '[[gnu::used]] static void f() { asm("vpxord %zmm1,%zmm1,%zmm1"); }',
+        TABLE.format("avx2") + '[[gnu::used]] static void f() { asm("vpxord %zmm1,%zmm1,%zmm1"); }',
         "instruction beyond avx2 (%zmm1)",
     ),
     (
         "scalar",
-        TABLE.format("kScalarKernels") + '[[gnu::used]] static void f() { asm("vmulss %xmm1,%xmm2,%xmm3"); }',
+        TABLE.format("scalar") + '[[gnu::used]] static void f() { asm("vmulss %xmm1,%xmm2,%xmm3"); }',
         "instruction beyond scalar (vmulss)",
     ),
 ]
@@ -152,9 +137,9 @@ def self_test(arguments):
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder, "case.cpp")
         object_file = str(pathlib.Path(folder, "case.o"))
-        for isa, text, word in SELF_TESTS:
-            foreign = (word or "").startswith("no instruction of") and isa not in REQUIRED_CODE.get(
-                arguments.cpu, {})
+        for name, text, word in SELF_TESTS:
+            isa = arguments.rows[name]
+            foreign = (word or "").startswith("no instruction of") and isa.cpu != arguments.cpu
             if foreign or ("asm(" in text and arguments.cpu != "x86_64"):
                 continue
             source.write_text(text + "\n", encoding="utf-8")
@@ -170,16 +155,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--nm", required=True)
     parser.add_argument("--objdump", required=True)
+    parser.add_argument("--isa", nargs=5, action="append", required=True)
     parser.add_argument("--cpu", default="x86_64")
     parser.add_argument("--baseline-avx", action="store_true")
     parser.add_argument("--self-test", nargs=argparse.REMAINDER)
     parser.add_argument("archives", nargs="*")
     arguments = parser.parse_args()
+    arguments.rows = {words[0]: Row(*words) for words in arguments.isa}
     if arguments.self_test:
         faults = self_test(arguments)
     else:
         pairs = [word.split("=", 1) for word in arguments.archives]
-        faults = [f"{isa}: {fault}" for isa, file in pairs for fault in faults_of(isa, file, arguments)]
+        faults = [f"{name}: {fault}" for name, file in pairs
+                  for fault in faults_of(arguments.rows[name], file, arguments)]
     print("\n".join(faults) if faults else "no fault found")
     return 1 if faults else 0
 

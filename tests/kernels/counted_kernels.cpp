@@ -4,13 +4,15 @@
 
 #include "dispatch/cpu_features.hpp"
 #include "dispatch/isa_table.hpp"
+#include "kernels/isa_list.hpp"
 
 namespace rapt::kernels {
 
-extern const KernelSet kScalarKernels;
-extern const KernelSet kAvx2Kernels;
-extern const KernelSet kAvx512Kernels;
-extern const KernelSet kNeonKernels;
+#define RAPT_DECLARE(isa)          \
+  namespace isa {                  \
+  extern const KernelSet kKernels; \
+  }
+RAPT_COMPILED_ISAS(RAPT_DECLARE)
 
 }  // namespace rapt::kernels
 
@@ -21,20 +23,10 @@ using kernels::KernelSet;
 
 template <Isa kIsa>
 constexpr const KernelSet* kReal = nullptr;
-template <>
-constexpr const KernelSet* kReal<Isa::scalar> = &kernels::kScalarKernels;
-#if defined(RAPT_COMPILED_AVX2)
-template <>
-constexpr const KernelSet* kReal<Isa::avx2> = &kernels::kAvx2Kernels;
-#endif
-#if defined(RAPT_COMPILED_AVX512)
-template <>
-constexpr const KernelSet* kReal<Isa::avx512> = &kernels::kAvx512Kernels;
-#endif
-#if defined(RAPT_COMPILED_NEON)
-template <>
-constexpr const KernelSet* kReal<Isa::neon> = &kernels::kNeonKernels;
-#endif
+#define RAPT_REAL(isa) \
+  template <>          \
+  constexpr const KernelSet* kReal<Isa::isa> = &kernels::isa::kKernels;
+RAPT_COMPILED_ISAS(RAPT_REAL)
 
 /// Counts the call and makes it.
 template <Isa kIsa, std::size_t kIndex, auto kMember>
@@ -85,7 +77,8 @@ const KernelSet* counted_set() {
 }  // namespace
 
 KernelCounts& kernel_counts(Isa isa) {
-  static std::array<KernelCounts, 4> counts{};
+#define RAPT_ONE(isa) +1
+  static std::array<KernelCounts, RAPT_KNOWN_ISAS(RAPT_ONE)> counts{};
   return counts.at(static_cast<std::size_t>(isa));
 }
 
@@ -95,18 +88,8 @@ namespace rapt::dispatch {
 
 // This definition wins over that of the library's archive, whose object is then not linked.
 std::span<const IsaRow> isa_table() noexcept {
-  static const std::vector<IsaRow> table {
-#if defined(RAPT_COMPILED_AVX512)
-    {Isa::avx512, test::counted_set<Isa::avx512>(), cpu_has_avx512},
-#endif
-#if defined(RAPT_COMPILED_AVX2)
-        {Isa::avx2, test::counted_set<Isa::avx2>(), cpu_has_avx2},
-#endif
-#if defined(RAPT_COMPILED_NEON)
-        {Isa::neon, test::counted_set<Isa::neon>(), cpu_has_neon},
-#endif
-        {Isa::scalar, test::counted_set<Isa::scalar>(), []() noexcept { return true; }},
-  };
+#define RAPT_COUNTED(isa) {Isa::isa, test::counted_set<Isa::isa>(), cpu_has_##isa},
+  static const std::vector<IsaRow> table{RAPT_COMPILED_ISAS(RAPT_COUNTED)};
   return table;
 }
 

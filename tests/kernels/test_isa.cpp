@@ -9,6 +9,7 @@
 
 #include "dispatch/dispatch.hpp"
 #include "dispatch/isa_table.hpp"
+#include "kernels/isa_list.hpp"
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/version.hpp"
@@ -17,7 +18,21 @@ namespace {
 
 using rapt::Isa;
 
-constexpr Isa kAllIsas[] = {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512};
+#define RAPT_ENUMERATOR(isa) Isa::isa,
+constexpr Isa kAllIsas[] = {RAPT_KNOWN_ISAS(RAPT_ENUMERATOR)};
+
+// An enumerator that the list of ISAs lacks is an error here; one that the enumeration lacks,
+// above.
+#pragma GCC diagnostic error "-Wswitch"
+#define RAPT_LISTED(isa) case Isa::isa:
+constexpr bool is_listed(Isa isa) {
+  switch (isa) {
+    RAPT_KNOWN_ISAS(RAPT_LISTED)
+    return true;
+  }
+  return false;
+}
+static_assert(is_listed(Isa::scalar));
 
 // Leaves the process on its default ISA, however a test ends.
 struct IsaGuard {
@@ -75,6 +90,7 @@ TEST_CASE("every compiled ISA has its own kernels, named like it, with every fun
     CHECK((set.pack_keys && set.pack_values && set.pack_weight));
     CHECK((set.exp2 && set.pack_rows));
     CHECK((set.scores && set.softmax && set.values));
+    CHECK((set.fma_chains && set.read_floats));
   }
 }
 
@@ -109,7 +125,9 @@ TEST_CASE("forcing an ISA that is not available is an error and leaves the activ
   const IsaGuard guard;
   for (const Isa before : rapt::available_isas()) {
     rapt::force_isa(before);
-    for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, static_cast<Isa>(17)}) {
+    std::vector<Isa> isas(std::begin(kAllIsas), std::end(kAllIsas));
+    isas.push_back(static_cast<Isa>(17));
+    for (const Isa isa : isas) {
       if (rapt::isa_available(isa)) continue;
       CAPTURE(rapt::isa_name(isa));
       const std::string sentence = unsupported_sentence([&] { rapt::force_isa(isa); });

@@ -1,6 +1,7 @@
 // `rapt bench`: one workload, its shape by flags or preset, against the limits of the machine.
 #include "command/commands.hpp"
 #include "command/flag_values.hpp"
+#include "command/isa_flag.hpp"
 #include "command/rounds.hpp"
 #include "measure/isas.hpp"
 #include "text/output.hpp"
@@ -226,7 +227,7 @@ void add_bench(CLI::App& app) {
       ->default_str("none");
   add_sizes(command, *flags);
   add_options(command, *flags);
-  command.add_option("--isa", flags->isa, "avx512, avx2, neon, scalar, active, or all");
+  command.add_option("--isa", flags->isa, isa_flag_help("active, or all"));
   command
       .add_option("--threads", flags->threads,
                   "threads; 0: one per core; no more than a CPU quota allows")

@@ -1,5 +1,6 @@
 // `rapt check`: conformance cases on one ISA or on all, their report, and the exit status.
 #include "command/commands.hpp"
+#include "command/isa_flag.hpp"
 #include "conformance/check_cases.hpp"
 #include "measure/isas.hpp"
 #include "rapt/attention.hpp"
@@ -165,7 +166,7 @@ void add_check(CLI::App& app) {
       ->default_str("");
   command
       ->add_option("--isa", arguments->isa,
-                   "avx512, avx2, neon, scalar, active, or all (a case must then pass on each)")
+                   isa_flag_help("active, or all (a case must then pass on each)"))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "print the report of every case as JSON")
       ->default_str("off");

@@ -1,6 +1,7 @@
 // `rapt run`: the article's sentence by default, a real layer with --weights.
 #include "command/commands.hpp"
 #include "command/flag_values.hpp"
+#include "command/isa_flag.hpp"
 #include "command/output_file.hpp"
 #include "command/run_layer.hpp"
 #include "demo/article.hpp"
@@ -155,7 +156,7 @@ void add_run(CLI::App& app) {
   command.add_option("--repeat", flags->repeat, "timed samples of the forward pass")
       ->default_str("as many as fit in 0.2 s")
       ->transform(WholeNumber(1, 1000000));
-  command.add_option("--isa", flags->isa, "avx512, avx2, neon, scalar, or active");
+  command.add_option("--isa", flags->isa, isa_flag_help("or active"));
   command.add_flag("--json", flags->json, "print JSON")->default_str("off");
   command.callback([&command, flags] { run(command, *flags); });
 }

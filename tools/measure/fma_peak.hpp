@@ -8,9 +8,9 @@
 
 namespace rapt::tools {
 
-/// Runs `iterations` steps of 12 independent chains of FMAs, each as wide as the vectors of `isa`
-/// (16 floats for avx512, 8 for avx2, 4 for neon, one std::fma for scalar), on the calling thread.
-/// Returns the number of floating-point operations, two per element. `isa` must be available.
+/// Runs `iterations` steps of kernels::kFmaChains independent chains of FMAs, each as wide as the
+/// vectors of `isa`, on the calling thread. Returns the number of floating-point operations, two
+/// per element. `isa` must be available.
 double run_fma_chains(Isa isa, std::int64_t iterations);
 
 }  // namespace rapt::tools

@@ -87,6 +87,19 @@ struct ValuesArgs {
   std::int64_t o_stride;
 };
 
+// --- what the machine can do, for the tools that measure
+
+/// Chains of multiply-adds that fma_chains runs at a time.
+inline constexpr int kFmaChains = 12;
+
+/// Memory that is read and added up: `streams` equal parts of it side by side, and in each a
+/// prefetch that runs `ahead` floats before; 0: none.
+struct ReadArgs {
+  const float* from;
+  std::int64_t count;  ///< a multiple of 64 * streams
+  std::int64_t streams, ahead;
+};
+
 /// The kernels of one ISA.
 struct KernelSet {
   const char* name;
@@ -117,6 +130,10 @@ struct KernelSet {
   void (*scores)(const ScoresArgs&);
   void (*softmax)(SoftmaxArgs&);
   void (*values)(const ValuesArgs&);
+
+  /// `steps` steps of kFmaChains independent chains of vectors. Returns what depends on all.
+  float (*fma_chains)(std::int64_t steps);
+  float (*read_floats)(const ReadArgs&);
 };
 
 }  // namespace rapt::kernels

@@ -1,5 +1,7 @@
 #include "attention/cascade.hpp"
 
+#include "core/tuning.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <functional>
@@ -14,7 +16,7 @@ using kernels::kUnlimited;
 
 /// The keys [0, n) that every query of the sequence sees.
 std::int64_t seen_from_start(const PlanSequence& sequence) {
-  if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
+  if (sequence.q_len < 1 || sequence.q_len > tuning::kCascadeQueries) return 0;
   if (first_visible(sequence.visible, sequence.q_len - 1) > 0) return 0;
   return std::max<std::int64_t>(
       0, end_of_visible(sequence.visible, 0));  // a query may be before key 0

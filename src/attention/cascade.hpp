@@ -14,9 +14,6 @@
 
 namespace rapt {
 
-/// Queries of a sequence at most for it to take part: more of them repay reading its pages alone.
-inline constexpr std::int64_t kCascadeQueries = 8;
-
 /// What the first part of a cascade computes on: the queries of all groups side by side, their
 /// positions, and what the shared keys leave of them.
 struct GroupQueries {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <tuple>
 
+#include "core/tuning.hpp"
 #include "parallel/balance.hpp"
 #include "parallel/parallel.hpp"
 
@@ -18,13 +19,10 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Rows of an item at most: K and V of a block are packed once for all of them, so more rows make
-/// packing cheaper, until their running output (rows x value_dim) no longer stays in L2 next to the
-/// block.
+/// Rows of an item at most, see kItemOutputFloats.
 std::int64_t most_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
-  constexpr std::int64_t kOutputFloats = 96 * 1024;
   const std::int64_t width = std::max<std::int64_t>(problem.head_dim, problem.value_dim);
-  const std::int64_t query_tiles = kOutputFloats / (width * tiles.query_rows);
+  const std::int64_t query_tiles = tuning::kItemOutputFloats / (width * tiles.query_rows);
   return std::clamp<std::int64_t>(query_tiles, 1, 8) * tiles.query_rows;
 }
 
@@ -129,31 +127,27 @@ bool is_even(const PlanProblem& problem, const Totals& totals) {
                                      });
 }
 
-/// Rows of a chunk at least. Each chunk packs K and V anew, which few rows do not repay: where
-/// there are keys to share out, those are cut instead, and each is packed once.
+/// Rows of a chunk at least, see kLeastItemRows.
 std::int64_t least_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
                         const Totals& totals) {
-  constexpr std::int64_t kLeastRows = 48;
   const bool split = problem.can_split_keys && totals.most_keys > kKeyBlock;
-  return split ? ceil_div(kLeastRows, tiles.rows) * tiles.rows : tiles.rows;
+  return split ? ceil_div(tuning::kLeastItemRows, tiles.rows) * tiles.rows : tiles.rows;
 }
 
 /// Rows of a chunk, a multiple of `unit`, where all rows cost the same: those with which the
 /// threads are done first.
 std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t most,
                        std::int64_t least, std::int64_t unit, std::int64_t threads) {
-  // Packing a block of K and V costs each item about as much as this many rows of products.
-  constexpr double kPackRows = 8;
   const std::int64_t finest = ceil_div(8 * threads, streams);
   std::int64_t best_rows = most;
   double best = std::numeric_limits<double>::max();
   for (std::int64_t chunks = ceil_div(rows, most); chunks <= finest; ++chunks) {
     const std::int64_t chunk =
         std::min(most, std::max(least, ceil_div(ceil_div(rows, chunks), unit) * unit));
-    const double size = static_cast<double>(chunk) + kPackRows;
+    const double size = static_cast<double>(chunk) + tuning::kPackRows;
     const std::int64_t rest = rows % chunk;
     const Cut cut{streams * (rows / chunk), rest > 0 ? streams : 0,
-                  (static_cast<double>(rest) + kPackRows) / size};
+                  (static_cast<double>(rest) + tuning::kPackRows) / size};
     const double time = rounds_of(cut, threads) * size;
     if (time < best) {
       best = time;
@@ -260,7 +254,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
   // What runs inline is not cut for others: each item packs its keys anew.
-  if (totals.most_work < kInlineWork) threads = 1;
+  if (totals.most_work < tuning::kInlineWork) threads = 1;
   const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
   // Where rows alone leave more than a quarter of the threads idle, the keys are shared out as
   // well: those of every chunk when there are too few of them, and those of a chunk that by itself

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/per_thread.hpp"
+#include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
 #include "parallel/parallel.hpp"
 
@@ -29,7 +30,7 @@ struct PlannedCall {
   const CallbackOfCall& callback;
   float* states;
 
-  bool shared() const { return plan.multiply_adds >= kInlineWork; }
+  bool shared() const { return plan.multiply_adds >= tuning::kInlineWork; }
 };
 
 AttendItem item_of(const PlannedCall& call, const WorkItem& work) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/counted.hpp"
+#include "core/tuning.hpp"
 #include "rapt/error.hpp"
 
 namespace rapt {
@@ -23,9 +24,8 @@ void PagePool::check_budget(std::int64_t count, std::int64_t available) const {
 /// read, though it changes nothing. As many again as there are, up to kSlabFloats: pages side by
 /// side can share huge pages of memory.
 void PagePool::grow(std::int64_t count) {
-  constexpr std::int64_t kSlabFloats = std::int64_t{2} << 20;
   const auto total = static_cast<std::int64_t>(pages_.size());
-  count = std::max(count, std::min(total, kSlabFloats / page_floats_));
+  count = std::max(count, std::min(total, tuning::kSlabFloats / page_floats_));
   if (max_pages_ > 0) count = std::min(count, max_pages_ - total);
   std::int64_t floats = 0;
   if (__builtin_mul_overflow(count, page_floats_, &floats)) floats = INT64_MAX;

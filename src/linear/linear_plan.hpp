@@ -6,16 +6,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/tuning.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "parallel/balance.hpp"
 #include "parallel/parallel.hpp"
 
 namespace rapt {
 
-/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
-/// of weights.
-inline constexpr std::int64_t kLinearItemRows = 192;
-static_assert(4 * kernels::kDepthBlock * (kLinearItemRows + kernels::kPanel) <= 512 * 1024);
+static_assert(4 * kernels::kDepthBlock * (tuning::kLinearItemRows + kernels::kPanel) <= 512 * 1024);
 
 /// Items are row_items x column_items; item i has rows [i / column_items * kLinearItemRows, ...)
 /// and panels [i % column_items * item_panels, ...).
@@ -29,14 +27,13 @@ struct LinearPlan {
 /// For a product of at least one row: as many columns of items as let the threads be done first.
 inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
                               std::int64_t out_features, std::int64_t threads) {
+  using tuning::kLinearItemRows;
   const double multiply_adds = static_cast<double>(rows) * static_cast<double>(in_features) *
                                static_cast<double>(out_features);
-  if (multiply_adds < kInlineWork) threads = 1;
+  if (multiply_adds < tuning::kInlineWork) threads = 1;
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t panels = ceil_div(out_features, kernels::kPanel);
   const std::int64_t row_items = ceil_div(rows, kLinearItemRows);
-  // Packing its rows costs each item about as much as a quarter of a panel.
-  constexpr double kPackPanels = 0.25;
   const std::int64_t finest =
       threads > 1 ? std::min(panels, 3 + ceil_div(8 * threads, row_items)) : 1;
   const std::int64_t rest = rows % kLinearItemRows;
@@ -47,7 +44,8 @@ inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
     const std::int64_t column_items = ceil_div(panels, width);
     const Cut cut{rows / kLinearItemRows * column_items, rest > 0 ? column_items : 0,
                   static_cast<double>(rest) / static_cast<double>(kLinearItemRows)};
-    const double time = rounds_of(cut, threads) * (static_cast<double>(width) + kPackPanels);
+    const double time =
+        rounds_of(cut, threads) * (static_cast<double>(width) + tuning::kPackPanels);
     if (time < best) {
       best = time;
       item_panels = width;

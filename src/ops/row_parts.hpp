@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/tuning.hpp"
 #include "parallel/parallel.hpp"
 
 namespace rapt {
@@ -19,12 +20,12 @@ struct RowPart {
 /// worth waking a thread.
 template <class F>
 void for_row_parts(const std::array<std::int64_t, 4>& shape, const F& run) {
-  constexpr std::int64_t kPartTokens = 256;
+  using tuning::kPartTokens;
   const std::int64_t heads = shape[1], tokens = shape[2];
   const std::int64_t parts = (tokens + kPartTokens - 1) / kPartTokens;
   const double work =
       static_cast<double>(shape[0] * heads * tokens) * static_cast<double>(shape[3]);
-  for_items(shape[0] * heads * parts, work >= kInlineWork, [&](std::int64_t item) {
+  for_items(shape[0] * heads * parts, work >= tuning::kInlineWork, [&](std::int64_t item) {
     const std::int64_t begin = item % parts * kPartTokens;
     run(RowPart{item / parts / heads, item / parts % heads, begin,
                 std::min(begin + kPartTokens, tokens)});

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/tuning.hpp"
+
 namespace rapt {
 
 /// A cut of a rectangle of work: `full` items of the same size, and `small` ones that take `part`
@@ -19,7 +21,6 @@ struct Cut {
 /// when it is free, and what a thread that is held up adds: in the mean a share of its last item,
 /// so that of two cuts that come out even the finer one is better.
 inline double rounds_of(const Cut& cut, std::int64_t threads) {
-  constexpr double kHeldUp = 0.25;
   const std::int64_t rounds = (cut.full + threads - 1) / threads;
   const std::int64_t idle = rounds * threads - cut.full;
   std::int64_t left = cut.small;
@@ -27,7 +28,7 @@ inline double rounds_of(const Cut& cut, std::int64_t threads) {
     left = std::max<std::int64_t>(0, left - idle * static_cast<std::int64_t>(1.0 / cut.part));
   }
   const auto more = static_cast<double>((left + threads - 1) / threads);
-  return static_cast<double>(rounds) + more * cut.part + kHeldUp;
+  return static_cast<double>(rounds) + more * cut.part + tuning::kHeldUp;
 }
 
 }  // namespace rapt

@@ -21,9 +21,6 @@ class ItemFunction {
   void (*call_)(const void*, std::int64_t);
 };
 
-/// Below this many multiply-adds a call runs inline: waking a worker costs more (docs/kernels.md).
-inline constexpr double kInlineWork = 1 << 19;
-
 /// The threads that parallel_for can use: the concurrency of the caller's current task arena.
 int available_threads();
 

@@ -1,6 +1,7 @@
 // From the plan of the call and the measured limits to seconds.
 #include "command/explain.hpp"
 
+#include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
 #include "linear/linear_plan.hpp"
 #include "measure/work_cost.hpp"
@@ -67,8 +68,8 @@ std::string kernel_sentence(const WorkShape& shape, const kernels::KernelSet& se
                         kernels::kKeyBlock);
   }
   if (shape.kind == WorkKind::linear || shape.kind == WorkKind::mha) {
-    text +=
-        fmt::format(", products of {} rows by {} of depth", kLinearItemRows, kernels::kDepthBlock);
+    text += fmt::format(", products of {} rows by {} of depth", tuning::kLinearItemRows,
+                        kernels::kDepthBlock);
   }
   return text;
 }
@@ -84,7 +85,7 @@ std::string sharing_sentence(const PlannedWork& work, int threads) {
                                       [](const Phase& phase) { return phase.shared; });
   if (!any_shared) {
     return fmt::format("inline: fewer than {:.0f} multiply-adds do not repay waking a thread",
-                       kInlineWork);
+                       tuning::kInlineWork);
   }
   std::string text = threads == 1 ? "one thread: items as large as the caches let them be"
                                   : "several items a thread, to even out what is uneven";

@@ -58,9 +58,17 @@ constexpr Tuning scalar{.rows = 2,
                         .pack_values_rows = 96,
                         .near_values_stride = 32};
 
+/// For a test alone, which compiles the scalar kernels once more: everything is other than above.
+constexpr Tuning scalar_other{.rows = 5,
+                              .vectors = 2,
+                              .query_rows = 80,
+                              .few_rows = 3,
+                              .half_score_tiles = true,
+                              .pack_values_rows = 7,
+                              .near_values_stride = 0};
+
 }  // namespace tuning
 
-// A test compiles an ISA with another row.
 #if !defined(RAPT_KERNEL_TUNING)
 #define RAPT_KERNEL_TUNING RAPT_KERNEL_ISA
 #endif

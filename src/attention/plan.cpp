@@ -22,7 +22,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
 /// packing cheaper, until their running output (rows x value_dim) no longer stays in L2 next to the
 /// block.
 std::int64_t most_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
-  constexpr std::int64_t kOutputFloats = 96 * 1024;
+  constexpr std::int64_t kOutputFloats = std::int64_t{96} * 1024;
   const std::int64_t width = std::max<std::int64_t>(problem.head_dim, problem.value_dim);
   const std::int64_t query_tiles = kOutputFloats / (width * tiles.query_rows);
   return std::clamp<std::int64_t>(query_tiles, 1, 8) * tiles.query_rows;

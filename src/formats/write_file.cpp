@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <ctime>
 #include <system_error>
+#include <utility>
 
 #include "formats/descriptor.hpp"
 #include "formats/malformed.hpp"
@@ -71,7 +72,8 @@ std::string without_links(const std::string& path) {
     if (length < 0) return name;
     if (is_of_proc(name)) return "";
     target.resize(static_cast<std::size_t>(length));
-    name = !target.empty() && target.front() == '/' ? target : folder_of(name) + "/" + target;
+    if (target.empty() || target.front() != '/') target.insert(0, folder_of(name) + "/");
+    name = std::move(target);
   }
   fail(path, "cannot be opened for writing", ELOOP);
 }

@@ -98,7 +98,7 @@ void check_weight(const TensorView<const float, Rank>& weight) {
 template <class Packed>
 std::shared_ptr<const Packed> share(Packed&& packed) {
   try {
-    return std::make_shared<const Packed>(std::move(packed));
+    return std::make_shared<const Packed>(std::forward<Packed>(packed));
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory, SentenceLiteral("weight: no memory for its description"));
   }

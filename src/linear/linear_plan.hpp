@@ -15,7 +15,7 @@ namespace rapt {
 /// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
 /// of weights.
 inline constexpr std::int64_t kLinearItemRows = 192;
-static_assert(4 * kernels::kDepthBlock * (kLinearItemRows + kernels::kPanel) <= 512 * 1024);
+static_assert((kLinearItemRows + kernels::kPanel) * kernels::kDepthBlock * 4 <= (1 << 19));
 
 /// Items are row_items x column_items; item i has rows [i / column_items * kLinearItemRows, ...)
 /// and panels [i % column_items * item_panels, ...).

@@ -26,8 +26,8 @@ inline double rounds_of(const Cut& cut, std::int64_t threads) {
   if (cut.small > 0) {
     left = std::max<std::int64_t>(0, left - idle * static_cast<std::int64_t>(1.0 / cut.part));
   }
-  const auto more = static_cast<double>((left + threads - 1) / threads);
-  return static_cast<double>(rounds) + more * cut.part + kHeldUp;
+  const std::int64_t more = (left + threads - 1) / threads;
+  return static_cast<double>(rounds) + static_cast<double>(more) * cut.part + kHeldUp;
 }
 
 }  // namespace rapt

@@ -1,6 +1,5 @@
-// The JSON header of .safetensors, read event by event: the grammar allows three levels, so hostile
-// nesting ends at the first bracket too many. What it keeps is a name and a shape for each tensor
-// and a name for each metadata entry. The only file that includes nlohmann/json.
+// The JSON header of .safetensors, parsed event by event: the grammar has three levels, so hostile
+// nesting ends at the first bracket too many. Keeps a name and shape per tensor, a name per entry.
 #include <algorithm>
 #include <array>
 #include <iterator>

@@ -55,7 +55,7 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
   if (open_tail && store.pool.references(*sequence.pages.back()) > 1) {
     growth.shared_tail = sequence.pages.back();
   }
-  // The tokens of whole pages apart: their sum with the length may be more than can be counted.
+  // Whole pages separately: the sum of their tokens and the length may overflow.
   growth.new_pages = count / tokens + ceil_div(sequence.length + count % tokens, tokens) - have +
                      (growth.shared_tail != nullptr ? 1 : 0);
   if (store.config.window != kNoWindow) {
@@ -65,9 +65,9 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
   return growth;
 }
 
-/// Where all who share a last page grow, one of them writes into it and the others into copies, as
-/// one after the other they would. It is the longest: its new tokens lie behind those of all
-/// others, who may have to go back to the page.
+/// If all sequences that share a last page grow, one of them writes into it and the others into
+/// copies, as they would one after the other. It is the longest: its new tokens are past those of
+/// all others, who may have to go back to the page.
 void keep_one_tail(const CacheStore& store, std::span<Growth> growths) {
   std::vector<Growth*> sharers;
   for (Growth& growth : growths) {
@@ -108,7 +108,7 @@ void set_page(CachedSequence& sequence, std::int64_t at, Page* page) {
   sequence.table[static_cast<std::size_t>(at)] = page == nullptr ? nullptr : page->floats;
 }
 
-/// Carries one growth out; `pages` are its new ones. Nothing here can fail.
+/// Performs one growth; `pages` are its new pages. Nothing here can fail.
 void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page* const> pages,
                   TensorView<const float, 3> k, TensorView<const float, 3> v) {
   CachedSequence& sequence = *growth.sequence;

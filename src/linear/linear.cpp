@@ -39,7 +39,7 @@ struct Linear::Packed {
 
 namespace {
 
-/// Element (out, in) of the weights lies at data[out / e * head + in * input + out % e * element].
+/// Element (out, in) of the weights is at data[out / e * head + in * input + out % e * element].
 struct WeightStrides {
   std::int64_t e, head, input, element;
 };

@@ -1,5 +1,5 @@
-// The plan of a matrix product: how its rows and panels are shared out. A pure function of sizes
-// and thread count; any plan gives the same bits.
+// The plan of a matrix product: how its rows and panels are divided into items. A pure function of
+// sizes and thread count; any plan gives the same bits.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 
 namespace rapt {
 
-/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 beside a tile
-/// of weights.
+/// Rows of an item: their packed depth block (rows x kDepthBlock floats) stays in L2 together with
+/// a tile of weights.
 inline constexpr std::int64_t kLinearItemRows = 192;
 static_assert((kLinearItemRows + kernels::kPanel) * kernels::kDepthBlock * 4 <= (1 << 19));
 
@@ -26,7 +26,8 @@ struct LinearPlan {
   double multiply_adds;
 };
 
-/// For a product of at least one row: as many columns of items as let the threads be done first.
+/// For a product of at least one row: the number of item columns with which the threads finish
+/// first.
 inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
                               std::int64_t out_features, std::int64_t threads) {
   const double multiply_adds = static_cast<double>(rows) * static_cast<double>(in_features) *
@@ -35,7 +36,7 @@ inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t panels = ceil_div(out_features, kernels::kPanel);
   const std::int64_t row_items = ceil_div(rows, kLinearItemRows);
-  // Packing its rows costs each item about as much as a quarter of a panel.
+  // Packing the rows of an item costs about as much as a quarter of a panel.
   constexpr double kPackPanels = 0.25;
   const std::int64_t finest =
       threads > 1 ? std::min(panels, 3 + ceil_div(8 * threads, row_items)) : 1;

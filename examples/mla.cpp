@@ -172,7 +172,7 @@ int main() {
   rapt::apply_rope(q.tensor(kPlain, kRope), q.tensor(kPlain, kRope), table);
   rapt::apply_rope(keys.tensor(kRank, kRope), keys.tensor(kRank, kRope), table);
 
-  // Expanded: every head has keys and values of its own.
+  // Expanded: every head has its own keys and values.
   Rows k(kHeads, kExpanded), v(kHeads, kValue), expanded(kHeads, kValue);
   for (std::int64_t h = 0; h < kHeads; ++h) {
     const auto head = static_cast<std::size_t>(h);

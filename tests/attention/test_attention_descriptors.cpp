@@ -72,7 +72,7 @@ std::int64_t hostile(Random& random) {
   }
 }
 
-/// Replaces up to three numbers of a view; the memory behind it is never touched.
+/// Replaces up to three numbers of a view; its memory is never accessed.
 template <class T, int Rank>
 void spoil(TensorView<T, Rank>& view, Random& random) {
   for (std::int64_t n = random.below(4); n > 0; --n) {

@@ -20,7 +20,7 @@ TensorView<const float, 3> of_heads(const TensorView<float, 4>& view) {
   return packed(view).swapped(0, 1);
 }
 
-/// The keys as pages keep them, normalised and rotated, and options that leave them so.
+/// The keys in the form that pages store, normalised and rotated, and options that match.
 struct ReadyKeys {
   ReadyKeys(const Problem& problem, const Cuts& cuts, const Outputs& outputs)
       : options(cut_options(problem, cuts, outputs)), keys(problem.k) {
@@ -110,7 +110,7 @@ class Feeder {
     cache_.truncate(sequence, length);
   }
 
-  /// The parent goes on with other tokens, or goes.
+  /// The parent continues with other tokens, or is removed.
   std::int64_t fork_of(std::int64_t sequence) {
     const std::int64_t child = cache_.fork(sequence);
     if (random_.below(2) == 0) {

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and the documentation say of the source tree is true of it.
+"""The source tree keeps the limits and names that CONTRIBUTING.md and the documents claim.
 
 usage: check_house.py SOURCE_ROOT
        check_house.py --self-test

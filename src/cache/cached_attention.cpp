@@ -23,10 +23,10 @@ using core::counted;
 using core::fail;
 using core::memory_range;
 
-/// The positions of queries among the keys of their sequence.
+/// Where queries stand among the keys of their sequence.
 enum class Place {
   at_end,   ///< they are its last tokens
-  by_mask,  ///< they are not tokens of it: by the mask, as without a cache
+  by_mask,  ///< they are no tokens of it: as in a call without a cache
 };
 
 void check_lens(const AttentionOptions& options) {
@@ -35,7 +35,7 @@ void check_lens(const AttentionOptions& options) {
        " cannot be given with a cache, which knows them");
 }
 
-/// Options that would move the queries from their positions in the cache are errors.
+/// What would move the queries from their places in the cache cannot be said twice.
 void check_positions(const AttentionOptions& options) {
   if (options.mask.query_offset != 0) {
     fail("mask: query_offset " + std::to_string(options.mask.query_offset) +
@@ -54,7 +54,7 @@ void check_per_sequence(const char* name, std::span<const std::int64_t> numbers,
   check_extent(name, std::ssize(numbers), "queries.sequences", count);
 }
 
-/// The keys that the window has freed must not be visible to the sequence's first query.
+/// The keys that the window has freed must be out of sight of the sequence's first query.
 void check_sight(const CacheStore& store, const CachedSequence& cached, std::int64_t number,
                  const PlanSequence& plan) {
   const std::int64_t held = cached.first_page * store.config.page_tokens;
@@ -65,7 +65,7 @@ void check_sight(const CacheStore& store, const CachedSequence& cached, std::int
        std::to_string(store.config.window) + " has freed the keys before " + std::to_string(held));
 }
 
-/// Finds the sequences and the positions of their queries. Returns the largest length.
+/// Finds the sequences and where their queries stand. Returns the length of the longest.
 std::int64_t add_cached(const CacheStore& store, const CacheQueries& queries, const Mask& mask,
                         Place place, Sequences& sequences) {
   Mask placed = mask;

@@ -1,4 +1,4 @@
-// A table of angles and positions in the form that the kernels take.
+// A table of angles and positions as the kernels take them.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -6,8 +6,8 @@
 
 namespace rapt {
 
-/// The rows of one sequence, which start at `row` of batch index b: row i is at positions(b, row +
-/// i), or without positions at first_position + i. A table without data rotates nothing.
+/// Rows of one sequence, which begin at `row` of batch index b: row i is at positions(b, row + i),
+/// or without positions at first_position + i. A table without data rotates nothing.
 inline kernels::Rotation rotation_of(const RopeView& table,
                                      const TensorView<const std::int64_t, 2>& positions,
                                      std::int64_t b, std::int64_t row,

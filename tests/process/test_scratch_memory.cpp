@@ -1,5 +1,5 @@
-// An item of attention stays inside its scratch memory, whose size it reports itself, even if rows
-// are NaN and are computed again by the exact pass, after memory that the others still need.
+// An item of attention stays inside of its scratch memory, whose size it says itself: also where
+// rows come out NaN and are computed again, each exactly, behind what the others still need.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace {
 
 using kernels::AttendArgs;
 
-/// Items of one head each over the same number of keys, stored as [keys, heads, dim]; values are
+/// Items of one head each over the same number of keys, which lie as [keys, heads, dim]; values are
 /// NaN at a key that the element mask hides from every second row.
 struct Items {
   std::int64_t heads, rows, keys, dim;
@@ -75,7 +75,7 @@ struct Items {
     return args;
   }
 
-  /// The outputs, with so many more floats of scratch memory than an item requires.
+  /// The outputs, with so many floats of scratch memory more than an item asks for.
   std::vector<float> attend(std::int64_t more) {
     const kernels::KernelSet& kernels = dispatch::active_kernels();
     std::vector<AttendArgs> items;

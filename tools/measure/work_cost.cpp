@@ -39,8 +39,8 @@ Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row
           std::min(sequence.end_of_visible(query), item.block_end * kKeyBlock)};
 }
 
-/// What a key and its value cost before they are multiplied. The decode path reads both in place: K
-/// is transposed on its way into the products.
+/// What a key and its value cost before they are multiplied. Few rows take both as they lie: K is
+/// transposed on its way into the products.
 double packing_of_key(const PlanProblem& problem, std::int64_t rows) {
   if (problem.storage == kernels::KeyStorage::packed_pages) return 0;
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);

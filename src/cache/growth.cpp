@@ -108,7 +108,7 @@ void set_page(CachedSequence& sequence, std::int64_t at, Page* page) {
   sequence.table[static_cast<std::size_t>(at)] = page == nullptr ? nullptr : page->floats;
 }
 
-/// Performs one growth; `pages` are its new pages. Nothing here can fail.
+/// Carries one growth out; `pages` are its new ones. Nothing here can fail.
 void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page* const> pages,
                   TensorView<const float, 3> k, TensorView<const float, 3> v) {
   CachedSequence& sequence = *growth.sequence;

@@ -73,8 +73,7 @@ void check(const ArticleOptions& options, const TokenizedText& tokens) {
 PassTime time_passes(const std::function<void()>& pass, std::optional<std::int64_t> repeat) {
   constexpr double kBudget = 0.2;
   double one = seconds_of(pass);
-  // The first pass faulted memory in; a second one is more representative, unless it takes too
-  // long.
+  // The first pass touched fresh memory; a second one tells more, unless it takes too long.
   if (one < kBudget) one = std::min(one, seconds_of(pass));
   const std::int64_t calls = calls_per_sample(one);
   const double sample = std::max(1e-9, one * static_cast<double>(calls));

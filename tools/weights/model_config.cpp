@@ -94,7 +94,7 @@ const nlohmann::json* ModelConfig::find(std::string_view field) const {
   if (part == nullptr && part_ == kTextPart) part = find_in(whole_, "llm_config");
   if (part == nullptr) return find_in(whole_, field);
   const nlohmann::json* const found = find_in(*part, field);
-  // Fields outside describe the text part or all parts; for another part they may be false.
+  // What stands outside is said of the text, or of all parts; of another part it may be false.
   return found == nullptr && part_ == kTextPart ? find_in(whole_, field) : found;
 }
 

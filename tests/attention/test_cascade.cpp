@@ -1,5 +1,4 @@
-// Sequences that start with the same pages have the bits of sequences with separate pages, and the
-// shared pages are found.
+// Sequences that share their first pages have the bits of sequences with separate pages.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -113,8 +113,13 @@ class Cached : public Inputs {
  private:
   void fill(rapt::KvCache& cache, std::int64_t b) {
     const std::int64_t sequence = cache.add(), at = b * s_.kv_heads * s_.kv_len * s_.head_dim;
-    const TensorView<const float, 3>::Index shape{s_.kv_heads, s_.kv_len, s_.head_dim};
-    cache.append(sequence, {next(k_) + at, shape}, {next(v_) + at, shape});
+    const TensorView<const float, 3> k(next(k_) + at, {s_.kv_len, s_.kv_heads, s_.head_dim});
+    const TensorView<const float, 3> v(next(v_) + at, {s_.kv_len, s_.kv_heads, s_.head_dim});
+    try {
+      cache.append(sequence, k, v);
+    } catch (const rapt::Error&) {  // of a commit whose caches took heads before tokens
+      cache.append(sequence, k.swapped(0, 1), v.swapped(0, 1));
+    }
     if (caches_.size() == 1) sequences_.push_back(sequence);
   }
 

@@ -4,7 +4,7 @@
 #include "attention/base_2.hpp"
 #include "attention/plan.hpp"
 #include "attention/sequences.hpp"
-#include "attention/validate.hpp"
+#include "attention/tensor_keys.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -74,9 +74,12 @@ void Unfused::check_and_plan(const float* q, const float* k, const float* v, flo
   const Shape keys{1, shape_.heads, shape_.kv_len, shape_.head_dim};
   const TensorView<const float, 4> q_view(q, queries), k_view(k, keys);
   const AttentionOptions options;
-  validate_attention(q_view, k_view, {v, keys}, {out, queries}, options);
   sequences_.clear();
-  add_batch(options.mask, options.kv_lens, q_view, shape_.kv_len, sequences_);
+  AttentionProblem problem{.tensors = {q_view, {}, {}, {out, queries}},
+                           .options = options,
+                           .sequences = sequences_,
+                           .addresses = addresses_};
+  validate(problem, TensorKeys(k_view, {v, keys}));
   make_plan({.kv_heads = shape_.heads,
              .group = 1,
              .head_dim = shape_.head_dim,

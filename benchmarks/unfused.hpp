@@ -3,6 +3,7 @@
 // against (docs/performance.md).
 #pragma once
 
+#include "attention/pages.hpp"
 #include "attention/plan.hpp"
 #include "attention/sequences.hpp"
 #include "kernels/abi/kernel_set.hpp"
@@ -55,6 +56,7 @@ class Unfused {
   std::vector<State> states_;
   const float* values_ = nullptr;  // of the head, in rows of columns_
   Sequences sequences_;
+  PageAddresses addresses_;
   Plan plan_;
 };
 

@@ -201,10 +201,10 @@ int main() {
   // Decoded: the latents in a cache, token by token.
   Rows decoded(kHeads, kRank);
   rapt::KvCache cache({.kv_heads = 1, .head_dim = kAbsorbed, .value_dim = kRank});
-  const std::int64_t sequences[] = {cache.add()}, rows[] = {0, 1};
+  const std::int64_t sequence = cache.add();
   for (std::int64_t t = 0; t < kTokens; ++t) {
-    cache.append(sequences[0], keys.token(t), keys.token(t).sliced(2, 0, kRank));
-    rapt::attention(q_latent.token(t), cache, {sequences, rows}, decoded.token(t), options);
+    cache.append(sequence, keys.token(t), keys.token(t).sliced(2, 0, kRank));
+    rapt::attention(q_latent.token(t), cache, sequence, decoded.token(t), options);
   }
 
   return report(absorbed, expanded, bound_of(layer, q, keys), decoded, context);

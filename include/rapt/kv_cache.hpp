@@ -72,8 +72,8 @@ class RAPT_API KvCache {
   std::int64_t fork(std::int64_t sequence);
 
   /// Appends n tokens to a sequence.
-  ///   k  [kv_heads, n, head_dim]     any strides, last dimension dense (stride 1); copied
-  ///   v  [kv_heads, n, value_dim]    likewise
+  ///   k  [n, kv_heads, head_dim]     any strides, last dimension dense (stride 1); copied
+  ///   v  [n, kv_heads, value_dim]    likewise
   /// Throws Error{cache_full} if the budget does not have enough pages, Error{out_of_memory}, and
   /// Error{invalid_argument} for an unknown sequence or a wrong shape.
   void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
@@ -110,6 +110,8 @@ class RAPT_API KvCache {
   friend class MultiHeadAttention;
   friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                         TensorView<float, 3>, const AttentionOptions&);
+  friend void attention(TensorView<const float, 3>, const KvCache&, std::int64_t,
+                        TensorView<float, 3>, const AttentionOptions&);
   friend void cross_attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
                               TensorView<float, 3>, const AttentionOptions&);
   CacheStore& store() const;
@@ -144,6 +146,10 @@ struct CacheQueries {
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
                         const CacheQueries& queries, TensorView<float, 3> out,
                         const AttentionOptions& options = kNoOptions);
+
+/// The same for one sequence: q holds the queries of its last q_rows tokens.
+RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache, std::int64_t sequence,
+                        TensorView<float, 3> out, const AttentionOptions& options = kNoOptions);
 
 /// Cross-attention over a cache: the keys are those of other tokens, for example of an encoder's
 /// states, which were appended once. A sequence may have any number of rows in `queries`, even more

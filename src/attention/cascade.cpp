@@ -6,10 +6,6 @@
 #include <numeric>
 #include <span>
 
-#include "core/aligned_buffer.hpp"
-#include "core/per_thread.hpp"
-#include "dispatch/dispatch.hpp"
-
 namespace rapt {
 namespace {
 
@@ -19,8 +15,9 @@ using kernels::kUnlimited;
 /// The keys [0, n) that every query of the sequence sees.
 std::int64_t seen_from_start(const PlanSequence& sequence) {
   if (sequence.q_len < 1 || sequence.q_len > kCascadeQueries) return 0;
-  if (sequence.q_len - 1 + sequence.visible_begin > 0) return 0;
-  return std::max<std::int64_t>(0, sequence.end_of_visible(0));  // a query may be before key 0
+  if (first_visible(sequence.visible, sequence.q_len - 1) > 0) return 0;
+  return std::max<std::int64_t>(
+      0, end_of_visible(sequence.visible, 0));  // a query may be before key 0
 }
 
 /// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a
@@ -80,34 +77,20 @@ Group group_from(const PageLayout& pages, const Sequences& sequences,
   return group;
 }
 
-/// Whether reading once is worth more than it costs. The path of few rows is bound by reading. A
+/// Whether reading once is worth more than it costs. The stream is bound by reading. A
 /// pair that only together is too many for it gains less than it loses: 4 and 4 rows over 4096 keys
 /// took 1.1 of the time (AVX2), 8 and 8 rows 1.16 (AVX-512, both on a Zen 4). Three and more never
 /// lost.
 bool pays(const Sequences& sequences, const Cascade& cascade, const Group& group,
-          std::int64_t heads, std::int64_t few_rows) {
+          std::int64_t heads, std::int64_t stream_rows) {
   if (group.last - group.first != 2) return group.last - group.first > 2;
   const std::int64_t x = sequences.plan[cascade.order[group.first]].q_len * heads;
   const std::int64_t y = sequences.plan[cascade.order[group.first + 1]].q_len * heads;
-  return x + y <= few_rows || std::min(x, y) > few_rows;
-}
-
-/// Takes the first `keys` keys, all of which its queries see, away from a sequence.
-void drop_keys(const PageLayout& pages, std::int64_t keys, PlanSequence& plan,
-               SequencePlace& place) {
-  plan.kv_len -= keys;
-  plan.visible_begin -= keys;
-  plan.visible_end -= keys;
-  plan.visible_prefix -= keys;
-  plan.visible_limit -= keys;
-  place.k_pages += keys / pages.keys;
-  place.v_pages += keys / pages.keys;
-  place.goes_on = true;
+  return x + y <= stream_rows || std::min(x, y) > stream_rows;
 }
 
 /// Adds the shared keys of a group, and to its sequences where their states will lie.
-void add_group(const Sequences& sequences, const Group& group, const PageLayout& pages,
-               Cascade& cascade) {
+void add_group(const Sequences& sequences, const Group& group, Cascade& cascade) {
   SequencePlace place = sequences.places[cascade.order[group.first]];
   place.q_row = static_cast<std::int64_t>(cascade.rows.size());
   for (std::size_t i = group.first; i < group.last; ++i) {
@@ -117,10 +100,11 @@ void add_group(const Sequences& sequences, const Group& group, const PageLayout&
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
       cascade.rows.push_back(rest.q_row + q);
     }
-    drop_keys(pages, group.keys, cascade.rests.plan[s], rest);
+    cascade.rests.plan[s].visible.first_key = group.keys;
+    rest.continues = true;
   }
   const std::int64_t q_len = static_cast<std::int64_t>(cascade.rows.size()) - place.q_row;
-  cascade.prefixes.plan.push_back({q_len, group.keys, -kUnlimited, kUnlimited});
+  cascade.prefixes.plan.push_back({q_len, {.kv_len = group.keys}});
   cascade.prefixes.places.push_back(place);
 }
 
@@ -132,18 +116,9 @@ bool can_cascade(const AttentionOptions& options) {
          !options.state_in;
 }
 
-/// What the first call computes on: the queries of all groups side by side, their positions, and
-/// what the shared keys leave of them. The memory is kept from call to call.
-struct GroupRows {
-  AlignedBuffer floats;
-  std::vector<std::int64_t> positions;
-  TensorView<float, 4> q, out;
-  AttentionState<float> state;
-};
-
 /// Room for `count` rows of the call's heads, and copies of the queries.
 void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_t>& from,
-                  GroupRows& rows) {
+                  GroupQueries& rows) {
   const auto count = static_cast<std::int64_t>(from.size());
   const std::int64_t heads = tensors.q.shape[1];
   const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.out.shape[3];
@@ -172,7 +147,7 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
   positions.resize(cascade.rows.size());
   for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
     const SequencePlace &at = sequences.places[s], &rest = cascade.rests.places[s];
-    if (!rest.goes_on) continue;
+    if (!rest.continues) continue;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
       positions[static_cast<std::size_t>(at.q_row + rest.state_shift + q)] =
           given.data != nullptr ? given(0, at.q_row + q) : at.query_offset + q;
@@ -183,16 +158,16 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
 }  // namespace
 
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
-                  std::int64_t few_rows, Cascade& cascade) {
+                  std::int64_t stream_rows, Cascade& cascade) {
   cascade.prefixes.clear();
   cascade.rests = sequences;
-  for (SequencePlace& place : cascade.rests.places) place.goes_on = false;
+  for (SequencePlace& place : cascade.rests.places) place.continues = false;
   cascade.rows.clear();
   sort_by_beginning(pages, sequences, cascade.order);
   for (std::size_t i = 0; i < cascade.order.size();) {
     Group group = group_from(pages, sequences, cascade.order, i);
-    if (pays(sequences, cascade, group, heads, few_rows)) {
-      add_group(sequences, group, pages, cascade);
+    if (pays(sequences, cascade, group, heads, stream_rows)) {
+      add_group(sequences, group, cascade);
       i = group.last;
     } else {
       ++i;
@@ -201,33 +176,28 @@ bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int6
   return !cascade.prefixes.plan.empty();
 }
 
-bool attend_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
-                    const Sequences& sequences, const CallbackOfCall& callback) {
+bool make_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
+                  const Sequences& sequences, std::int64_t stream_rows, Cascade& cascade) {
   if (sequences.plan.size() < 2) return false;
   if (tensors.out.shape[3] == 0 || !can_cascade(options)) return false;
-  constinit thread_local core::PerThread<Cascade> kept_cascade;
-  constinit thread_local core::PerThread<GroupRows> kept_rows;
-  Cascade& cascade = kept_cascade.get();
-  GroupRows& rows = kept_rows.get();
   const std::int64_t heads = tensors.q.shape[1] / tensors.k.shape[1];
-  const std::int64_t few_rows = dispatch::active_kernels().few_rows(
-      storage_of(tensors.pages), tensors.q.shape[3], tensors.out.shape[3]);
-  if (!find_cascade(*tensors.pages, sequences, heads, few_rows, cascade)) return false;
+  if (!find_cascade(*tensors.pages, sequences, heads, stream_rows, cascade)) return false;
+  copy_queries(tensors, cascade.rows, cascade.queries);
+  if (options.rope.table.cos.data != nullptr) {
+    find_positions(sequences, cascade, options.rope.q_positions, cascade.queries.positions);
+  }
+  return true;
+}
 
-  copy_queries(tensors, cascade.rows, rows);
+AttentionOptions prefix_options(const AttentionOptions& options, const Cascade& cascade) {
+  const GroupQueries& queries = cascade.queries;
   AttentionOptions prefix = options;
-  prefix.state_out = rows.state;
+  prefix.state_out = queries.state;
   prefix.lse = {};
   if (options.rope.table.cos.data != nullptr) {
-    find_positions(sequences, cascade, options.rope.q_positions, rows.positions);
-    prefix.rope.q_positions = {rows.positions.data(), {1, std::ssize(rows.positions)}};
+    prefix.rope.q_positions = {queries.positions.data(), {1, std::ssize(queries.positions)}};
   }
-  AttentionOptions rest = options;
-  rest.state_in = rows.state;
-  plan_and_run({rows.q, tensors.k, tensors.v, rows.out, tensors.pages}, prefix, cascade.prefixes,
-               callback);
-  plan_and_run(tensors, rest, cascade.rests, callback);
-  return true;
+  return prefix;
 }
 
 }  // namespace rapt

@@ -52,10 +52,11 @@ void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float
   const auto items = static_cast<double>(batch) * static_cast<double>(heads);
   const double work = items * static_cast<double>(q_len) * static_cast<double>(value_dim);
   for_items(batch * heads, work >= kInlineWork, [&, heads = heads](std::int64_t item) {
-    const std::int64_t b = item / heads, h = item % heads;
-    kernel({.x = state_rows(x, {.batch = b}, h),
-            .y = state_rows(y, {.batch = b}, h),
-            .merged = state_rows(merged, {.batch = b}, h),
+    kernel({.x = state_rows(x),
+            .y = state_rows(y),
+            .merged = state_rows(merged),
+            .batch = item / heads,
+            .head = item % heads,
             .rows = merged.o.shape[2],
             .value_dim = merged.o.shape[3]});
   });

@@ -6,10 +6,10 @@
 #include <span>
 #include <vector>
 
-#include "attention/sequences.hpp"
 #include "core/views.hpp"
-#include "kernels/abi/kernel_set.hpp"
+#include "kernels/abi/rows.hpp"
 #include "rapt/attention_state.hpp"
+#include "rapt/tensor.hpp"
 
 namespace rapt {
 
@@ -30,24 +30,15 @@ AttentionState<T> without_idle_strides(const AttentionState<T>& state) {
           core::without_idle_strides(state.o)};
 }
 
-/// The states of query head `head` and the heads after it, from a sequence's query 0 on, which lies
-/// `shift` rows behind its row of q.
+/// Rows of an output [batch, heads, rows] or [batch, heads, rows, dim].
+template <class T, int kRank>
+kernels::HeadRows<T> head_rows(const TensorView<T, kRank>& view) {
+  return {view.data, view.strides[0], view.strides[1], view.strides[2]};
+}
+
 template <class T>
-kernels::StateRows<T> state_rows(const AttentionState<T>& state, const SequencePlace& at,
-                                 std::int64_t head, std::int64_t shift = 0) {
-  const auto first = [&](const auto& view) {
-    return view.data + at.batch * view.strides[0] + head * view.strides[1] +
-           (at.q_row + shift) * view.strides[2];
-  };
-  return {.m = first(state.m),
-          .l = first(state.l),
-          .o = first(state.o),
-          .m_token_stride = state.m.strides[2],
-          .m_head_stride = state.m.strides[1],
-          .l_token_stride = state.l.strides[2],
-          .l_head_stride = state.l.strides[1],
-          .o_token_stride = state.o.strides[2],
-          .o_head_stride = state.o.strides[1]};
+kernels::StateRows<T> state_rows(const AttentionState<T>& state) {
+  return {head_rows(state.m), head_rows(state.l), head_rows(state.o)};
 }
 
 }  // namespace rapt

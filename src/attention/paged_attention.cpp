@@ -1,18 +1,13 @@
-// attention() over the caller's pages: the block table becomes addresses, for the keys that are
-// seen.
+// attention() over the caller's pages.
 #include <algorithm>
 #include <array>
-#include <new>
+#include <cstddef>
+#include <cstdint>
 #include <string>
-#include <vector>
 
-#include "attention/attend_sequences.hpp"
-#include "attention/score_callback.hpp"
-#include "attention/validate.hpp"
+#include "attention/problem.hpp"
 #include "core/counted.hpp"
-#include "core/per_thread.hpp"
 #include "core/views.hpp"
-#include "rapt/error.hpp"
 #include "rapt/paged.hpp"
 
 namespace rapt {
@@ -73,18 +68,12 @@ void check_length(const PagedKeyValues& pages, std::size_t s) {
        counted(page_size, "token") + " that the table has for it");
 }
 
-/// The addresses of all pages that a query sees, sequence after sequence.
-struct PageAddresses {
-  std::vector<const float*> k, v;
-  std::vector<std::size_t> begins;  // of each sequence, in k and v
-};
-
 /// Adds the pages of sequence s; those that no query sees are null and their entries unread.
 void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64_t s,
                PageAddresses& addresses) {
   const std::int64_t page_size = pages.k.shape[1];
-  const std::int64_t begin = std::max<std::int64_t>(plan.visible_begin, 0);
-  const std::int64_t end = plan.end_of_visible(plan.q_len - 1);
+  const std::int64_t begin = first_visible(plan.visible, 0);
+  const std::int64_t end = end_of_visible(plan.visible, plan.q_len - 1);
   addresses.begins.push_back(addresses.k.size());
   if (plan.q_len == 0 || begin >= end) return;
   for (std::int64_t p = 0; p <= (end - 1) / page_size; ++p) {
@@ -104,24 +93,6 @@ void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64
   }
 }
 
-/// The sequences with their pages.
-void add_sequences(const PagedKeyValues& pages, std::span<const std::int64_t> rows,
-                   const Mask& mask, PageAddresses& addresses, Sequences& sequences) {
-  addresses.k.clear();
-  addresses.v.clear();
-  addresses.begins.clear();
-  for (std::size_t s = 0; s < pages.kv_lens.size(); ++s) {
-    check_length(pages, s);
-    const std::int64_t q_len = rows[s + 1] - rows[s];
-    sequences.add(mask, q_len, pages.kv_lens[s]).q_row = row_of(rows[s], q_len);
-    add_pages(pages, sequences.plan.back(), static_cast<std::int64_t>(s), addresses);
-  }
-  for (std::size_t s = 0; s < sequences.places.size(); ++s) {
-    sequences.places[s].k_pages = addresses.k.data() + addresses.begins[s];
-    sequences.places[s].v_pages = addresses.v.data() + addresses.begins[s];
-  }
-}
-
 PageLayout layout_of(const PagedKeyValues& pages) {
   return {.keys = pages.k.shape[1],
           .packed = false,
@@ -131,62 +102,67 @@ PageLayout layout_of(const PagedKeyValues& pages) {
           .v_stride = pages.v.strides[1]};
 }
 
-void attend_pages(TensorView<const float, 3> q, const PagedKeyValues& given,
-                  std::span<const std::int64_t> rows, TensorView<float, 3> out,
-                  const AttentionOptions& options, const CallbackOfCall& callback) {
-  refuse_inside_callback();
-  validate_row_offsets("rows", rows, q.shape[0]);
-  const auto count = static_cast<std::int64_t>(rows.size()) - 1;
-  check_pages(given, count);
-  PagedKeyValues pages = given;
-  pages.k = core::without_idle_strides(pages.k);
-  pages.v = core::without_idle_strides(pages.v);
-  const std::int64_t kv_heads = pages.k.shape[2];
-  const std::int64_t head_dim = pages.k.shape[3], value_dim = pages.v.shape[3];
-  const PageLayout layout = layout_of(pages);
-  AttentionTensors tensors{as_batch(q), {}, {}, as_batch(out), &layout};
-  const TensorMemory memory =
-      validate_queries(tensors.q, tensors.out, "the pages'", kv_heads, head_dim, value_dim);
-  if (head_dim < 1) fail("pages.k: head_dim " + std::to_string(head_dim) + " is below 1");
-  if (!options.kv_lens.empty()) {
-    fail("kv_lens: " + counted(options.kv_lens.size(), "length") +
-         " cannot be given beside pages.kv_lens");
+class PagedKeys final : public KeySource {
+ public:
+  PagedKeys(const PagedKeyValues& pages, std::span<const std::int64_t> rows)
+      : pages_(pages), rows_(rows) {
+    pages_.k = core::without_idle_strides(pages_.k);
+    pages_.v = core::without_idle_strides(pages_.v);
+    layout_ = layout_of(pages_);
   }
-  const std::int64_t keys =
-      pages.kv_lens.empty() ? 0 : std::max<std::int64_t>(0, std::ranges::max(pages.kv_lens));
-  validate_options(options, {1, q.shape[1], q.shape[0], keys}, count,
-                   {kv_heads, head_dim, value_dim});
-  const std::array inputs{NamedMemory{"q", memory.q},
-                          NamedMemory{"pages.k", memory_range(pages.k)},
-                          NamedMemory{"pages.v", memory_range(pages.v)},
-                          NamedMemory{"pages.table", table_memory(pages.table)},
-                          NamedMemory{"pages.kv_lens", memory_range(pages.kv_lens)},
-                          NamedMemory{"rows", memory_range(rows)}};
-  validate_apart(memory.out, inputs, options);
-  constinit thread_local core::PerThread<Sequences> kept_sequences;
-  constinit thread_local core::PerThread<PageAddresses> kept_addresses;
-  Sequences& sequences = kept_sequences.get();
-  PageAddresses& addresses = kept_addresses.get();
-  sequences.clear();
-  try {
-    add_sequences(pages, rows, options.mask, addresses, sequences);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory,
-                "workspace: no memory for the pages of " + counted(count, "sequence"));
+
+  void check(AttentionProblem& problem) const override {
+    validate_row_offsets("rows", rows_, problem.tensors.q.shape[2]);
+    problem.count = std::ssize(rows_) - 1;
+    check_pages(pages_, problem.count);
+    for (const std::int64_t length : pages_.kv_lens) {
+      problem.most_keys = std::max(problem.most_keys, length);
+    }
+    const std::int64_t head_dim = pages_.k.shape[3];
+    set_pages(layout_, "the pages'", {pages_.k.shape[2], head_dim, pages_.v.shape[3]}, problem);
+    problem.add_input("pages.k", memory_range(pages_.k));
+    problem.add_input("pages.v", memory_range(pages_.v));
+    problem.add_input("pages.table", table_memory(pages_.table));
+    problem.add_input("pages.kv_lens", memory_range(pages_.kv_lens));
+    problem.add_input("rows", memory_range(rows_));
+    if (head_dim < 1) fail("pages.k: head_dim " + std::to_string(head_dim) + " is below 1");
+    if (!problem.options.kv_lens.empty()) {
+      fail("kv_lens: " + counted(problem.options.kv_lens.size(), "length") +
+           " cannot be given beside pages.kv_lens");
+    }
+    for (std::size_t s = 0; s < pages_.kv_lens.size(); ++s) {
+      check_length(pages_, s);
+      const std::int64_t q_len = rows_[s + 1] - rows_[s];
+      problem.sequences.add(q_len, pages_.kv_lens[s]).q_row = row_of(rows_[s], q_len);
+    }
   }
-  tensors.k.shape = {1, kv_heads, keys, head_dim};
-  tensors.v.shape = {1, kv_heads, keys, value_dim};
-  attend_sequences(tensors, options, sequences, callback);
-}
+
+  /// The block table becomes addresses, of those pages alone of which a query sees a key.
+  void find_keys(AttentionProblem& problem) const override {
+    PageAddresses& addresses = problem.addresses;
+    addresses.clear();
+    Sequences& sequences = problem.sequences;
+    for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+      add_pages(pages_, sequences.plan[s], static_cast<std::int64_t>(s), addresses);
+    }
+    for (std::size_t s = 0; s < sequences.places.size(); ++s) {
+      sequences.places[s].k_pages = addresses.k.data() + addresses.begins[s];
+      sequences.places[s].v_pages = addresses.v.data() + addresses.begins[s];
+    }
+  }
+
+ private:
+  PagedKeyValues pages_;
+  std::span<const std::int64_t> rows_;
+  PageLayout layout_;
+};
 
 }  // namespace
 
 void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
                std::span<const std::int64_t> rows, TensorView<float, 3> out,
                const AttentionOptions& options) {
-  with_callback(options, [&](const CallbackOfCall& callback) {
-    attend_pages(q, pages, rows, out, options, callback);
-  });
+  attend(as_batch(q), as_batch(out), options, PagedKeys(pages, rows));
 }
 
 }  // namespace rapt

@@ -2,7 +2,9 @@
 // sequence has stands in its SequencePlace.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/abi/kernel_set.hpp"
 
@@ -11,10 +13,22 @@ namespace rapt {
 /// How keys and values lie in a page, in floats from its beginning; the same for all pages.
 struct PageLayout {
   std::int64_t keys = 0;  ///< per page
-  bool packed = false;    ///< keys in panels, see kernels::PageTable
+  bool packed = false;    ///< keys in panels, see kernels::KeyStorage
   std::int64_t k_head_stride = 0, v_head_stride = 0;
   std::int64_t k_stride = 0, v_stride = 0;  ///< from token to token; no k_stride when packed
   std::int64_t k_begin = 0, v_begin = 0;    ///< of kv head 0
+};
+
+/// Addresses of pages, sequence after sequence; the vectors keep their memory from call to call.
+struct PageAddresses {
+  std::vector<const float*> k, v;
+  std::vector<std::size_t> begins;  ///< of each sequence, in k and v
+
+  void clear() {
+    k.clear();
+    v.clear();
+    begins.clear();
+  }
 };
 
 /// pages: null where K and V are tensors.

@@ -38,8 +38,8 @@ Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int6
   const std::int64_t group = problem.group;
   const std::int64_t first = group == 1 ? row : row / group;
   const std::int64_t last = group == 1 ? row + rows - 1 : (row + rows - 1) / group;
-  const std::int64_t begin = std::max<std::int64_t>(first + sequence.visible_begin, 0);
-  return {begin, std::max(begin, sequence.end_of_visible(last))};
+  const std::int64_t begin = first_visible(sequence.visible, first);
+  return {begin, std::max(begin, end_of_visible(sequence.visible, last))};
 }
 
 /// About half of a masked rectangle's corner blocks are seen; exact enough to order items by.
@@ -63,6 +63,8 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   const std::int64_t first = chunk.keys.begin / kKeyBlock;
   const std::int64_t last = std::max(first, ceil_div(chunk.keys.end, kKeyBlock));
   const std::int64_t blocks = last - first;
+  const auto route =
+      chunk.rows <= problem.stream_rows ? kernels::Route::stream : kernels::Route::tile;
   // As few pieces as have the same largest one: each is a state to write and to fold.
   const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts.keys));
   const std::int64_t pieces = std::max<std::int64_t>(1, ceil_div(blocks, piece_blocks));
@@ -70,21 +72,21 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
     for (std::int64_t part = 0; part < parts.heads; ++part) {
       const std::int64_t head = problem.kv_heads * part / parts.heads;
       const std::int64_t heads = problem.kv_heads * (part + 1) / parts.heads - head;
-      plan.items.push_back({sequence, head, heads, chunk.row, chunk.rows, first, last, -1});
+      plan.items.push_back({sequence, head, heads, chunk.row, chunk.rows, first, last, -1, route});
     }
     return;
   }
   for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
     const auto split = static_cast<std::int64_t>(plan.splits.size());
     // States are addressed by absolute block; those before `first` do not exist.
-    const std::int64_t block_floats = chunk.rows * plan.state_stride;
+    const std::int64_t block_floats = chunk.rows * state_stride_of(problem.value_dim);
     plan.splits.push_back({sequence, head, chunk.row, chunk.rows, first, last,
                            plan.state_floats - first * block_floats});
     plan.state_floats += blocks * block_floats;
     for (std::int64_t piece = 0; piece < pieces; ++piece) {
       plan.items.push_back({sequence, head, 1, chunk.row, chunk.rows,
                             first + blocks * piece / pieces, first + blocks * (piece + 1) / pieces,
-                            split});
+                            split, route});
     }
   }
 }
@@ -110,9 +112,9 @@ Totals count_rows(const PlanProblem& problem) {
       totals.most_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
     }
     totals.most_rows = std::max(totals.most_rows, rows);
-    totals.most_keys = std::max(totals.most_keys, sequence.kv_len);
+    totals.most_keys = std::max(totals.most_keys, sequence.visible.kv_len);
     totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
-                   sequence.kv_len == problem.sequences[0].kv_len;
+                   sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
   }
   return totals;
 }
@@ -121,8 +123,9 @@ Totals count_rows(const PlanProblem& problem) {
 bool is_even(const PlanProblem& problem, const Totals& totals) {
   return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
                                      [](const PlanSequence& sequence) {
-                                       return sequence.end_of_visible(0) == sequence.kv_len &&
-                                              sequence.q_len - 1 + sequence.visible_begin <= 0;
+                                       const kernels::VisibleKeys& keys = sequence.visible;
+                                       return end_of_visible(keys, 0) == keys.kv_len &&
+                                              sequence.q_len - 1 + keys.begin <= keys.first_key;
                                      });
 }
 
@@ -221,7 +224,7 @@ ChunkTotals count_chunks(const PlanProblem& problem, const Totals& totals,
 /// heads gain little, threads should end together; as rows they gain more than waiting costs.
 std::int64_t groups_of_heads(const PlanProblem& problem, std::int64_t items, std::int64_t threads) {
   if (!problem.heads_adjoin) return problem.kv_heads;
-  constexpr std::int64_t most = kernels::kHeadsTogether;
+  constexpr std::int64_t most = kernels::kItemHeads;
   const std::int64_t enough = problem.storage == kernels::KeyStorage::packed_pages ? 4 : 1;
   const std::int64_t heads =
       threads == 1 ? most : std::clamp<std::int64_t>(items / (enough * threads), 1, most);
@@ -252,8 +255,6 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   plan.items.clear();
   plan.splits.clear();
   plan.state_floats = 0;
-  plan.state_stride =
-      ceil_div(problem.value_dim, kernels::kPanel) * kernels::kPanel + kernels::kStateExtra;
   plan.multiply_adds = 0;
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
@@ -278,7 +279,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
     const double shares = split ? work * threads / std::max(chunks.work, 1.0) : 0.0;
     const bool too_long = 3.0 * shares > 4.0;
     add_chunk(problem, s, chunk,
-              {chunk.rows <= problem.few_rows ? groups : problem.kv_heads,
+              {chunk.rows <= problem.stream_rows ? groups : problem.kv_heads,
                too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts},
               plan);
   });

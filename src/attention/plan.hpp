@@ -11,18 +11,19 @@
 
 namespace rapt {
 
+/// The keys that query `query` sees, of a sequence: from the first to one after the last. Both ends
+/// ascend with the query.
+inline std::int64_t first_visible(const kernels::VisibleKeys& keys, std::int64_t query) {
+  return std::max(keys.first_key, query + keys.begin);
+}
+inline std::int64_t end_of_visible(const kernels::VisibleKeys& keys, std::int64_t query) {
+  return std::min({keys.kv_len, query + keys.limit, std::max(query + keys.end, keys.prefix)});
+}
+
 /// What a sequence of the batch asks for.
 struct PlanSequence {
   std::int64_t q_len;
-  std::int64_t kv_len;
-  std::int64_t visible_begin, visible_end;  ///< as in kernels::AttendArgs
-  std::int64_t visible_prefix = 0;          ///< likewise
-  std::int64_t visible_limit = kernels::kUnlimited;
-
-  /// One behind the last key that query `query` sees. It ascends with the query.
-  std::int64_t end_of_visible(std::int64_t query) const {
-    return std::min({kv_len, query + visible_limit, std::max(query + visible_end, visible_prefix)});
-  }
+  kernels::VisibleKeys visible;
 };
 
 struct PlanProblem {
@@ -31,8 +32,8 @@ struct PlanProblem {
   std::int64_t head_dim, value_dim;
   bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
   kernels::KeyStorage storage = kernels::KeyStorage::rows;
-  bool heads_adjoin = false;  ///< kv heads may share an item of few rows
-  std::int64_t few_rows = 0;  ///< KernelSet::few_rows of all this
+  bool heads_adjoin = false;     ///< kv heads may share an item on the stream
+  std::int64_t stream_rows = 0;  ///< KernelSet::stream_rows of all this
   std::span<const PlanSequence> sequences;
 };
 
@@ -45,6 +46,7 @@ struct WorkItem {
   std::int64_t block_begin, block_end;
   std::int64_t split;  ///< index into Plan::splits, or -1 when the item finishes its rows itself;
                        ///< of one kv head where it does not
+  kernels::Route route;
 };
 
 /// Rows whose keys are shared out over several items; a fold of all blocks' states follows.
@@ -60,9 +62,14 @@ struct Plan {
   std::vector<WorkItem> items;  ///< largest first
   std::vector<KeySplit> splits;
   std::int64_t state_floats = 0;
-  std::int64_t state_stride = 0;  ///< floats of one row's state
-  double multiply_adds = 0;       ///< of all items, keys that a range mask rules out left out
+  double multiply_adds = 0;  ///< of all items, keys that a range mask rules out left out
 };
+
+/// Floats of a row's saved state.
+inline std::int64_t state_stride_of(std::int64_t value_dim) {
+  return (value_dim + kernels::kPanel - 1) / kernels::kPanel * kernels::kPanel +
+         kernels::kStateExtra;
+}
 
 /// Fills `plan`; its vectors keep their memory from call to call.
 void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan);

@@ -2,93 +2,72 @@
 #include "rapt/ragged.hpp"
 
 #include <algorithm>
-#include <array>
-#include <new>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
-#include "attention/attend_sequences.hpp"
-#include "attention/score_callback.hpp"
-#include "attention/sequences.hpp"
-#include "attention/validate.hpp"
+#include "attention/problem.hpp"
 #include "core/counted.hpp"
-#include "core/per_thread.hpp"
 #include "core/views.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt {
 namespace {
 
 using core::counted;
 using core::fail;
-using core::memory_range;
 
-void check_rows(const RaggedRows& rows, std::int64_t q_rows, std::int64_t kv_rows) {
-  validate_row_offsets("rows.q", rows.q, q_rows);
-  validate_row_offsets("rows.kv", rows.kv, kv_rows);
-  core::check_extent("rows.kv: offsets", std::ssize(rows.kv), "rows.q's", std::ssize(rows.q));
-}
+class RaggedKeys final : public KeySource {
+ public:
+  RaggedKeys(const TensorView<const float, 3>& k, const TensorView<const float, 3>& v,
+             const RaggedRows& rows)
+      : k_(k), v_(v), rows_(rows) {}
 
-void check_kv_lens(std::span<const std::int64_t> kv_lens, const RaggedRows& rows) {
-  if (kv_lens.empty()) return;
-  core::check_extent("kv_lens: lengths", static_cast<std::int64_t>(kv_lens.size()),
-                     "the sequences of rows.kv", static_cast<std::int64_t>(rows.kv.size()) - 1);
-  for (std::size_t s = 0; s < kv_lens.size(); ++s) {
-    const std::int64_t own = rows.kv[s + 1] - rows.kv[s];
-    if (kv_lens[s] >= 0 && kv_lens[s] <= own) continue;
-    fail("kv_lens: length " + std::to_string(kv_lens[s]) + " of sequence " + std::to_string(s) +
-         " is not within 0 and its " + counted(own, "row") + " of k");
+  void check(AttentionProblem& problem) const override {
+    set_keys(as_batch(k_), as_batch(v_), problem);
+    problem.add_input("rows.q", core::memory_range(rows_.q));
+    problem.add_input("rows.kv", core::memory_range(rows_.kv));
+    validate_row_offsets("rows.q", rows_.q, problem.tensors.q.shape[2]);
+    validate_row_offsets("rows.kv", rows_.kv, k_.shape[0]);
+    core::check_extent("rows.kv: offsets", std::ssize(rows_.kv), "rows.q's", std::ssize(rows_.q));
+    check_kv_lens(problem.options.kv_lens);
+    problem.count = std::ssize(rows_.q) - 1;
+    for (std::size_t s = 0; s + 1 < rows_.q.size(); ++s) add_sequence(s, problem);
   }
-}
 
-std::int64_t most_keys(const RaggedRows& rows) {
-  std::int64_t most = 0;
-  for (std::size_t s = 0; s + 1 < rows.kv.size(); ++s) {
-    most = std::max(most, rows.kv[s + 1] - rows.kv[s]);
+ private:
+  std::int64_t keys_of(std::size_t s) const { return rows_.kv[s + 1] - rows_.kv[s]; }
+
+  void check_kv_lens(std::span<const std::int64_t> kv_lens) const {
+    if (kv_lens.empty()) return;
+    core::check_extent("kv_lens: lengths", std::ssize(kv_lens), "the sequences of rows.kv",
+                       std::ssize(rows_.kv) - 1);
+    for (std::size_t s = 0; s < kv_lens.size(); ++s) {
+      if (kv_lens[s] >= 0 && kv_lens[s] <= keys_of(s)) continue;
+      fail("kv_lens: length " + std::to_string(kv_lens[s]) + " of sequence " + std::to_string(s) +
+           " is not within 0 and its " + counted(keys_of(s), "row") + " of k");
+    }
   }
-  return most;
-}
 
-void validate(const AttentionTensors& tensors, const RaggedRows& rows,
-              const AttentionOptions& options) {
-  const auto& [q, k, v, out, pages] = tensors;
-  const TensorMemory memory = validate_tensors(q, k, v, out);
-  check_rows(rows, q.shape[2], k.shape[2]);
-  validate_options(options, {1, q.shape[1], q.shape[2], most_keys(rows)},
-                   static_cast<std::int64_t>(rows.q.size()) - 1,
-                   {k.shape[1], q.shape[3], v.shape[3]});
-  check_kv_lens(options.kv_lens, rows);
-  const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
-                          NamedMemory{"v", memory.v}, NamedMemory{"rows.q", memory_range(rows.q)},
-                          NamedMemory{"rows.kv", memory_range(rows.kv)}};
-  validate_apart(memory.out, inputs, options);
-}
-
-void attend_ragged(TensorView<const float, 3> q, TensorView<const float, 3> k,
-                   TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
-                   const AttentionOptions& options, const CallbackOfCall& callback) {
-  refuse_inside_callback();
-  const AttentionTensors tensors{as_batch(q), as_batch(k), as_batch(v), as_batch(out)};
-  validate(tensors, rows, options);
-  constinit thread_local core::PerThread<Sequences> kept_sequences;
-  Sequences& sequences = kept_sequences.get();
-  sequences.clear();
-  try {
-    add_ragged(options.mask, options.kv_lens, rows, sequences);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory,
-                "workspace: no memory for " + counted(rows.q.size(), "row offset"));
+  void add_sequence(std::size_t s, AttentionProblem& problem) const {
+    const std::span<const std::int64_t> kv_lens = problem.options.kv_lens;
+    const std::int64_t keys = kv_lens.empty() ? keys_of(s) : kv_lens[s];
+    const std::int64_t q_len = rows_.q[s + 1] - rows_.q[s];
+    SequencePlace& place = problem.sequences.add(q_len, keys);
+    place.q_row = row_of(rows_.q[s], q_len);
+    place.kv_row = row_of(rows_.kv[s], keys);
+    problem.most_keys = std::max(problem.most_keys, keys_of(s));
   }
-  attend_sequences(tensors, options, sequences, callback);
-}
+
+  TensorView<const float, 3> k_, v_;
+  const RaggedRows& rows_;
+};
 
 }  // namespace
 
 void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
                TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
                const AttentionOptions& options) {
-  with_callback(options, [&](const CallbackOfCall& callback) {
-    attend_ragged(q, k, v, out, rows, options, callback);
-  });
+  attend(as_batch(q), as_batch(out), options, RaggedKeys(k, v, rows));
 }
 
 }  // namespace rapt

@@ -17,7 +17,7 @@ class CallbackOfCall {
   CallbackOfCall(const CallbackOfCall&) = delete;
   CallbackOfCall& operator=(const CallbackOfCall&) = delete;
 
-  /// AttendArgs::callback, with this object as its context.
+  /// AttendCall::callback, with this object as its context.
   static void on_tile(const void* self, const kernels::CallbackTile& tile);
 
   /// Whether the callback threw: the rest of the call need not be computed.

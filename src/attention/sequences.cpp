@@ -25,9 +25,9 @@ std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
   return std::clamp(sum, -kUnlimited, kUnlimited);
 }
 
-/// The range mask of sequence `s`, as in kernels::AttendArgs.
-PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset, std::int64_t q_len,
-                           std::int64_t kv_len) {
+/// The range mask of sequence `s`.
+kernels::VisibleKeys visible_keys(const Mask& mask, std::size_t s, std::int64_t offset,
+                                  std::int64_t kv_len) {
   std::int64_t begin = -kUnlimited, end = kUnlimited, limit = kUnlimited;
   if (mask.window_left != kNoWindow) begin = limited_sum(offset, -mask.window_left);
   if (mask.window_right != kNoWindow) {
@@ -35,35 +35,25 @@ PlanSequence plan_sequence(const Mask& mask, std::size_t s, std::int64_t offset,
   }
   if (mask.kind == Mask::Kind::causal) end = limited_sum(offset, 1);
   const std::int64_t prefix = mask.prefix_lens.empty() ? mask.prefix_len : mask.prefix_lens[s];
-  return {q_len, kv_len, begin, end, std::min(prefix, kv_len), limit};
+  return {kv_len, begin, end, std::min(prefix, kv_len), limit};
 }
 
 }  // namespace
 
-SequencePlace& Sequences::add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len) {
-  const std::int64_t offset = query_offset(mask, places.size(), q_len, kv_len);
-  plan.push_back(plan_sequence(mask, plan.size(), offset, q_len, kv_len));
+SequencePlace& Sequences::add(std::int64_t q_len, std::int64_t kv_len) {
+  plan.push_back({q_len, {.kv_len = kv_len}});
   SequencePlace& place = places.emplace_back();
-  place.query_offset = offset;
+  place.number = std::ssize(places) - 1;
   return place;
 }
 
-void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
-               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences) {
-  for (std::int64_t b = 0; b < q.shape[0]; ++b) {
-    const std::int64_t keys = kv_lens.empty() ? kv_len : kv_lens[static_cast<std::size_t>(b)];
-    sequences.add(mask, q.shape[2], keys).batch = b;
-  }
-}
-
-void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
-                Sequences& sequences) {
-  for (std::size_t s = 0; s + 1 < rows.q.size(); ++s) {
-    const std::int64_t keys = kv_lens.empty() ? rows.kv[s + 1] - rows.kv[s] : kv_lens[s];
-    const std::int64_t q_len = rows.q[s + 1] - rows.q[s];
-    SequencePlace& place = sequences.add(mask, q_len, keys);
-    place.q_row = row_of(rows.q[s], q_len);
-    place.kv_row = row_of(rows.kv[s], keys);
+void place_queries(const Mask& mask, bool at_end, Sequences& sequences) {
+  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+    auto& [q_len, visible] = sequences.plan[s];
+    const std::int64_t offset =
+        at_end ? visible.kv_len - q_len : query_offset(mask, s, q_len, visible.kv_len);
+    sequences.places[s].query_offset = offset;
+    visible = visible_keys(mask, s, offset, visible.kv_len);
   }
 }
 

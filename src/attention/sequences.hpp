@@ -2,29 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "attention/plan.hpp"
 #include "rapt/mask.hpp"
-#include "rapt/ragged.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 
-/// Where one sequence begins. In a padded batch it is a batch index of every tensor; in a ragged
-/// one the batch index is 0 and the rows differ.
-struct SequencePlace {
-  std::int64_t batch = 0;
-  std::int64_t q_row = 0;         ///< its query 0, in q, out, lse, weights and masks
-  std::int64_t kv_row = 0;        ///< its key 0, in k and v
-  std::int64_t query_offset = 0;  ///< position of query 0 among its keys
-  /// Instead of kv_row: the beginnings of its pages; those that no query sees may be null.
-  const float* const* k_pages = nullptr;
-  const float* const* v_pages = nullptr;
-  bool goes_on = true;           ///< from the options' state_in, where there is one
-  std::int64_t state_shift = 0;  ///< from its rows of q to those of state_in
-};
+using kernels::SequencePlace;
 
 /// Where `count` rows of a tensor begin: those that do not exist at row 0, since `begin` may be
 /// behind the tensor.
@@ -39,18 +24,12 @@ struct Sequences {
     plan.clear();
     places.clear();
   }
-  /// Adds a sequence. Its query offset is by `mask`, of which it is sequence number size(). Returns
-  /// its place, of which the rest is to be set.
-  SequencePlace& add(const Mask& mask, std::int64_t q_len, std::int64_t kv_len);
+  /// Adds a sequence and returns its place, of which the rest is to be set.
+  SequencePlace& add(std::int64_t q_len, std::int64_t kv_len);
 };
 
-/// One sequence for each batch index of q [batch, heads, q_len, head_dim]; kv_lens as in
-/// AttentionOptions.
-void add_batch(const Mask& mask, std::span<const std::int64_t> kv_lens,
-               const TensorView<const float, 4>& q, std::int64_t kv_len, Sequences& sequences);
-
-/// The sequences of a ragged batch.
-void add_ragged(const Mask& mask, std::span<const std::int64_t> kv_lens, const RaggedRows& rows,
-                Sequences& sequences);
+/// Where the queries of each sequence stand among its keys, and which keys they see. at_end: they
+/// are its last tokens, whatever the mask says of that.
+void place_queries(const Mask& mask, bool at_end, Sequences& sequences);
 
 }  // namespace rapt

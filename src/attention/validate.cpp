@@ -115,17 +115,6 @@ void check_soft_cap(const AttentionOptions& options) {
   fail("soft_cap: " + std::to_string(cap) + " is not a number above 0 and below FLT_MAX / log2(e)");
 }
 
-void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch, std::int64_t kv_len) {
-  if (kv_lens.empty()) return;
-  check_extent("kv_lens: lengths", std::ssize(kv_lens), "q's batch", batch);
-  for (std::size_t b = 0; b < kv_lens.size(); ++b) {
-    if (kv_lens[b] < 0 || kv_lens[b] > kv_len) {
-      fail("kv_lens: length " + std::to_string(kv_lens[b]) + " of sequence " + std::to_string(b) +
-           " is not within 0 and k's kv_len " + std::to_string(kv_len));
-    }
-  }
-}
-
 using Shape = ScoresShape;
 constexpr std::array<const char*, 4> kScoreDimensions = {"batch", "heads", "q_len", "kv_len"};
 
@@ -277,18 +266,6 @@ void validate_apart(const NamedMemory& out, std::span<const NamedMemory> inputs,
   for (std::size_t i = 0; i < count; ++i) {
     check_apart(others[i], others.subspan(i + 1), inputs, options);
   }
-}
-
-void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                        const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
-                        const AttentionOptions& options) {
-  const TensorMemory memory = validate_tensors(q, k, v, out);
-  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]}, q.shape[0],
-                   {k.shape[1], q.shape[3], v.shape[3]});
-  check_kv_lens(options.kv_lens, q.shape[0], k.shape[2]);
-  const std::array inputs{NamedMemory{"q", memory.q}, NamedMemory{"k", memory.k},
-                          NamedMemory{"v", memory.v}};
-  validate_apart(memory.out, inputs, options);
 }
 
 }  // namespace rapt

@@ -1,5 +1,5 @@
-// The checks of a call's arguments. Each throws Error{invalid_argument} with one sentence naming
-// the argument and the values.
+// The checks of a call's arguments, of which validate() in problem.hpp makes one. Each throws
+// Error{invalid_argument} with one sentence naming the argument and the values.
 #pragma once
 
 #include <array>
@@ -13,13 +13,6 @@ namespace rapt {
 
 /// Rows of q and keys of a sequence at most, so that a plan may multiply them.
 inline constexpr std::int64_t kMostKeys = std::int64_t{1} << 40;
-
-/// All that attention() asks of its arguments.
-void validate_attention(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                        const TensorView<const float, 4>& v, const TensorView<float, 4>& out,
-                        const AttentionOptions& options);
-
-// --- its parts, for other ways to call it --------------------------------------------------------
 
 /// [batch, heads, rows of q, keys], which masks and outputs of scores have.
 using ScoresShape = std::array<std::int64_t, 4>;
@@ -54,7 +47,7 @@ TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorV
 void validate_row_offsets(const char* name, std::span<const std::int64_t> offsets,
                           std::int64_t rows);
 
-/// The range mask, whose numbers are read to place the sequences.
+/// The range mask.
 void validate_mask(const Mask& mask, std::int64_t sequences);
 
 /// Every option but kv_lens.

@@ -23,10 +23,10 @@ void validate_positions(const TensorView<const float, 4>& q, const TensorView<co
       check_position("rope: query position", at.query_offset + lengths.q_len - 1, number, rows);
     }
     if (own_k) {
-      check_positions("rope.k_positions", rope.k_positions, {at.batch, at.kv_row, lengths.kv_len},
-                      number, rows);
-    } else if (rope.rotate_keys && lengths.kv_len > 0) {
-      check_position("rope: key position", lengths.kv_len - 1, number, rows);
+      check_positions("rope.k_positions", rope.k_positions,
+                      {at.batch, at.kv_row, lengths.visible.kv_len}, number, rows);
+    } else if (rope.rotate_keys && lengths.visible.kv_len > 0) {
+      check_position("rope: key position", lengths.visible.kv_len - 1, number, rows);
     }
   }
 }

@@ -21,10 +21,10 @@ void check_tokens(const KvCacheConfig& config, TensorView<const float, 3> k,
                   TensorView<const float, 3> v) {
   core::check_input("k", k);
   core::check_input("v", v);
-  check_extent("k: kv_heads", k.shape[0], "the cache's kv_heads", config.kv_heads);
+  check_extent("k: kv_heads", k.shape[1], "the cache's kv_heads", config.kv_heads);
   check_extent("k: head_dim", k.shape[2], "the cache's head_dim", config.head_dim);
-  check_extent("v: kv_heads", v.shape[0], "the cache's kv_heads", config.kv_heads);
-  check_extent("v: tokens", v.shape[1], "k's tokens", k.shape[1]);
+  check_extent("v: kv_heads", v.shape[1], "the cache's kv_heads", config.kv_heads);
+  check_extent("v: tokens", v.shape[0], "k's tokens", k.shape[0]);
   check_extent("v: value_dim", v.shape[2], "the cache's value_dim", config.value_dim);
 }
 
@@ -128,7 +128,8 @@ void write_tokens(const CacheStore& store, const Growth& growth, std::span<Page*
     const std::int64_t row = sequence.length % tokens;
     const std::int64_t n = std::min(tokens - row, growth.count - done);
     float* page = sequence.pages[static_cast<std::size_t>(sequence.length / tokens)]->floats;
-    write_page(store.layout, k, v, growth.first_row + done, row, n, page);
+    write_page(store.layout, k.swapped(0, 1), v.swapped(0, 1), growth.first_row + done, row, n,
+               page);
     sequence.length += n;
     done += n;
   }
@@ -154,7 +155,7 @@ std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::i
                                  std::span<const std::int64_t> rows, TensorView<const float, 3> k,
                                  TensorView<const float, 3> v) {
   check_tokens(store.config, k, v);
-  validate_row_offsets("rows", rows, k.shape[1]);
+  validate_row_offsets("rows", rows, k.shape[0]);
   check_extent("rows: offsets", static_cast<std::int64_t>(rows.size()),
                "sequences + 1 =", static_cast<std::int64_t>(sequences.size()) + 1);
   try {

@@ -63,7 +63,7 @@ std::int64_t KvCache::fork(std::int64_t sequence) try {
 
 void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
                      TensorView<const float, 3> v) {
-  const std::int64_t rows[] = {0, k.shape[1]};
+  const std::int64_t rows[] = {0, k.shape[0]};
   append({&sequence, 1}, rows, k, v);
 }
 

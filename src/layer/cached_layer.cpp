@@ -51,8 +51,8 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   PendingTokens tokens(cache.store(), queries.sequences, queries.rows,
                        tokens_of(k, c.num_kv_heads, c.head_dim),
                        tokens_of(v, c.num_kv_heads, c.value_dim));
-  attention(tokens_of(q, c.num_heads, c.head_dim).swapped(0, 1), cache, queries,
-            tokens_of(z, c.num_heads, c.value_dim).swapped(0, 1), all);
+  attention(tokens_of(q, c.num_heads, c.head_dim), cache, queries,
+            tokens_of(z, c.num_heads, c.value_dim), all);
   if (has_output) project(weights.output, used(z), used(result));
   tokens.keep();
 }

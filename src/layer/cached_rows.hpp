@@ -63,10 +63,10 @@ TensorView<T, 3> as_batch_of_one(const TensorView<T, 2>& view) {
   return {view.data, {1, view.shape[0], view.shape[1]}, {0, view.strides[0], view.strides[1]}};
 }
 
-/// [1, rows, heads * width] as [heads, rows, width].
+/// [1, rows, heads * width] as [rows, heads, width].
 inline TensorView<float, 3> tokens_of(TensorView<float, 3> view, std::int64_t heads,
                                       std::int64_t width) {
-  return {view.data, {heads, view.shape[1], width}, {width, view.strides[1], 1}};
+  return {view.data, {view.shape[1], heads, width}, {view.strides[1], width, 1}};
 }
 
 }  // namespace rapt

@@ -64,8 +64,8 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
   project(weights.query, used(rows), used(q));
-  cross_attention(tokens_of(q, c.num_heads, c.head_dim).swapped(0, 1), cache, queries,
-                  tokens_of(z, c.num_heads, c.value_dim).swapped(0, 1), all);
+  cross_attention(tokens_of(q, c.num_heads, c.head_dim), cache, queries,
+                  tokens_of(z, c.num_heads, c.value_dim), all);
   if (has_output) project(weights.output, used(z), used(result));
 }
 

@@ -42,6 +42,10 @@ void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
   const core::DefaultArithmetic mode;
   for_row_parts(x.shape, [&](const RowPart& part) {
     const std::int64_t b = part.batch, h = part.head;
+    const std::int64_t* given =
+        positions.data == nullptr
+            ? nullptr
+            : positions.data + (positions.shape[0] == 1 ? 0 : b * positions.strides[0]);
     kernels.rotate({.x = x.data + b * x.strides[0] + h * x.strides[1],
                     .x_stride = x.strides[2],
                     .y = y.data + b * y.strides[0] + h * y.strides[1],
@@ -49,7 +53,10 @@ void rotate(const TensorView<const float, 4>& x, const TensorView<float, 4>& y,
                     .row_begin = part.begin,
                     .row_end = part.end,
                     .head_dim = x.shape[3],
-                    .rotation = rotation_of(table, positions, b, 0, first_position)});
+                    .rotation = rotation_of(table),
+                    .positions = given,
+                    .position_stride = positions.strides[1],
+                    .first_position = first_position});
   });
 }
 

@@ -1,17 +1,13 @@
-// A table of angles and positions as the kernels take them.
+// A table of angles as the kernels take it.
 #pragma once
 
-#include "kernels/abi/kernel_set.hpp"
+#include "kernels/abi/rows.hpp"
 #include "rapt/rope.hpp"
 
 namespace rapt {
 
-/// Rows of one sequence, which begin at `row` of batch index b: row i is at positions(b, row + i),
-/// or without positions at first_position + i. A table without data rotates nothing.
-inline kernels::Rotation rotation_of(const RopeView& table,
-                                     const TensorView<const std::int64_t, 2>& positions,
-                                     std::int64_t b, std::int64_t row,
-                                     std::int64_t first_position) {
+/// A table without data rotates nothing.
+inline kernels::Rotation rotation_of(const RopeView& table) {
   kernels::Rotation rotation{};
   if (table.cos.data == nullptr) return rotation;
   rotation.cos = table.cos.data;
@@ -20,12 +16,6 @@ inline kernels::Rotation rotation_of(const RopeView& table,
   rotation.sin_stride = table.sin.strides[0];
   rotation.pairs = table.cos.shape[1];
   rotation.interleaved = table.style == Rope::interleaved ? 1 : 0;
-  rotation.first_position = first_position;
-  if (positions.data != nullptr) {
-    rotation.positions = positions.data + row * positions.strides[1] +
-                         (positions.shape[0] == 1 ? 0 : b * positions.strides[0]);
-    rotation.position_stride = positions.strides[1];
-  }
   return rotation;
 }
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "attention/validate.hpp"
+#include "attention/tensor_keys.hpp"
 #include "core/random.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
@@ -188,7 +188,13 @@ TEST_CASE("random descriptors are valid or an error that names an argument") {
     if (random.below(4) == 0) a.options.weights_rows = rows;
     if (random.below(4) == 0) spoil_score_options(a.options, random);
     try {
-      validate_attention(a.q, a.k, a.v, a.out, a.options);
+      Sequences sequences;
+      PageAddresses addresses;
+      AttentionProblem problem{.tensors = {a.q, {}, {}, a.out},
+                               .options = a.options,
+                               .sequences = sequences,
+                               .addresses = addresses};
+      validate(problem, TensorKeys(a.k, a.v));
     } catch (const Error& error) {
       ++errors;
       if (!names_an_argument(error.what())) FAIL_CHECK(error.what());

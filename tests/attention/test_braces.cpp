@@ -158,6 +158,8 @@ TEST_CASE("the layer and its cache take views in braces") {
   cache.append(sequences[0], {p, {2, 2, 4}}, {p, {2, 2, 4}});
   cache.append(sequences, rows, {p, {2, 2, 4}}, {p, {2, 2, 4}});
   attention({p, {2, 2, 4}}, cache, {sequences, rows}, {y, {2, 2, 4}});
+  attention({p, {2, 2, 4}}, cache, sequences[0], {y, {2, 2, 4}});
+  attention({p, {2, 2, 4}}, cache, sequences[0], {y, {2, 2, 4}}, {.mask = causal()});
   cross_attention({p, {2, 2, 4}}, cache, {sequences, rows}, {y, {2, 2, 4}},
                   {.softmax_scale = 1.0f});
   layer.forward({p, {2, 8}}, cache, {sequences, rows}, {y, {2, 8}});

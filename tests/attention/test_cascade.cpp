@@ -104,7 +104,8 @@ struct Made {
     std::int64_t q_len, kv_len, shared, visible_begin = -kernels::kUnlimited;
   };
 
-  explicit Made(const std::vector<Line>& lines, std::int64_t heads = 1, std::int64_t few_rows = 6) {
+  explicit Made(const std::vector<Line>& lines, std::int64_t heads = 1,
+                std::int64_t stream_rows = 6) {
     tables.reserve(lines.size());
     std::int64_t row = 0, other = 1000;
     for (const Line& line : lines) {
@@ -112,12 +113,14 @@ struct Made {
       for (std::int64_t p = 0; p * 64 < line.kv_len; ++p) {
         table.push_back(memory.data() + (p * 64 < line.shared ? p : other++));
       }
-      sequences.plan.push_back(
-          {line.q_len, line.kv_len, line.visible_begin, line.kv_len - line.q_len + 1});
+      sequences.plan.push_back({line.q_len,
+                                {.kv_len = line.kv_len,
+                                 .begin = line.visible_begin,
+                                 .end = line.kv_len - line.q_len + 1}});
       sequences.places.push_back({.q_row = row, .k_pages = table.data(), .v_pages = table.data()});
       row += line.q_len;
     }
-    found = find_cascade({.keys = 64, .packed = true}, sequences, heads, few_rows, cascade);
+    found = find_cascade({.keys = 64, .packed = true}, sequences, heads, stream_rows, cascade);
   }
 
   std::vector<float> memory = std::vector<float>(4000);
@@ -252,14 +255,13 @@ TEST_CASE("sequences with the same pages are a group over whole key blocks") {
   REQUIRE(two.found);
   REQUIRE(two.cascade.prefixes.plan.size() == 1);
   CHECK(two.cascade.prefixes.plan[0].q_len == 4);
-  CHECK(two.cascade.prefixes.plan[0].kv_len == 512);  // 600 are 2 blocks and a rest
+  CHECK(two.cascade.prefixes.plan[0].visible.kv_len == 512);  // 600 are 2 blocks and a rest
   REQUIRE(two.cascade.rests.plan.size() == 3);
-  CHECK(two.cascade.rests.plan[1].kv_len == 650 - 512);
-  CHECK(two.cascade.rests.plan[1].visible_end == 648 - 512);
-  CHECK(two.cascade.rests.places[1].k_pages == two.sequences.places[1].k_pages + 8);
-  CHECK(two.cascade.rests.places[1].goes_on);
-  CHECK(two.cascade.rests.plan[2].kv_len == 700);
-  CHECK_FALSE(two.cascade.rests.places[2].goes_on);
+  CHECK(two.cascade.rests.plan[1].visible.first_key == 512);
+  CHECK(two.cascade.rests.plan[1].visible.kv_len == 650);
+  CHECK(two.cascade.rests.places[1].continues);
+  CHECK(two.cascade.rests.plan[2].visible.kv_len == 700);
+  CHECK_FALSE(two.cascade.rests.places[2].continues);
 }
 
 TEST_CASE("a group takes in another sequence only where that saves reading") {
@@ -267,11 +269,11 @@ TEST_CASE("a group takes in another sequence only where that saves reading") {
   const Made pair({{1, 2100, 2048}, {1, 2100, 2048}, {1, 2100, 256}});
   REQUIRE(pair.cascade.prefixes.plan.size() == 1);
   CHECK(pair.cascade.prefixes.plan[0].q_len == 2);
-  CHECK(pair.cascade.prefixes.plan[0].kv_len == 2048);
+  CHECK(pair.cascade.prefixes.plan[0].visible.kv_len == 2048);
   const Made three({{1, 2100, 512}, {1, 2100, 512}, {1, 2100, 300}});
   REQUIRE(three.cascade.prefixes.plan.size() == 1);
   CHECK(three.cascade.prefixes.plan[0].q_len == 3);
-  CHECK(three.cascade.prefixes.plan[0].kv_len == 256);
+  CHECK(three.cascade.prefixes.plan[0].visible.kv_len == 256);
 }
 
 TEST_CASE("sequences that are no neighbours are a group, and only its rows have states") {
@@ -284,12 +286,13 @@ TEST_CASE("sequences that are no neighbours are a group, and only its rows have 
   CHECK(made.cascade.rests.places[0].state_shift == 0);
   CHECK(made.cascade.rests.places[3].q_row + made.cascade.rests.places[3].state_shift == 1);
   for (const std::size_t s : {0, 3}) {
-    CHECK(made.cascade.rests.plan[s].kv_len == 700 - 512);
-    CHECK(made.cascade.rests.places[s].goes_on);
+    CHECK(made.cascade.rests.plan[s].visible.first_key == 512);
+    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
+    CHECK(made.cascade.rests.places[s].continues);
   }
   for (const std::size_t s : {1, 2}) {
-    CHECK(made.cascade.rests.plan[s].kv_len == 700);
-    CHECK_FALSE(made.cascade.rests.places[s].goes_on);
+    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
+    CHECK_FALSE(made.cascade.rests.places[s].continues);
   }
 }
 

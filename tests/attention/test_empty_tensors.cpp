@@ -131,8 +131,8 @@ void call(Door door, const Sizes& s, int kind, Results& results) {
     const std::array sequences{cache.add()};
     const auto tokens = [](const TensorView<float, 4>& view) {
       return TensorView<const float, 3>(
-          view.data, std::array{view.shape[1], view.shape[2], view.shape[3]},
-          std::array{view.strides[1], view.strides[2], view.strides[3]});
+          view.data, std::array{view.shape[2], view.shape[1], view.shape[3]},
+          std::array{view.strides[2], view.strides[1], view.strides[3]});
     };
     cache.append(sequences[0], tokens(k.view(kind)), tokens(v.view(kind)));
     const CacheQueries queries{sequences, rows};

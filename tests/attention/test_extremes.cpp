@@ -24,7 +24,7 @@ bool says(const std::string& sentence, const char* words) {
 
 /// A token of 1 head of 4, repeated.
 TensorView<const float, 3> repeated(const std::vector<float>& token, std::int64_t tokens) {
-  return {token.data(), {1, tokens, 4}, {0, 0, 1}};
+  return {token.data(), {tokens, 1, 4}, {0, 0, 1}};
 }
 
 }  // namespace

@@ -180,8 +180,8 @@ TEST_CASE("pages and appended tokens further than 2^32 elements apart are read w
       const std::vector<std::int64_t> sequences{cache.add()};
       const auto tokens = [&](const Pair<4>& pair) {
         const TensorView<float, 4>& pages = far ? pair.far : pair.dense;
-        return TensorView<const float, 3>(pages.data, {heads, kRows, kWidth},
-                                          {pages.strides[2], pages.strides[0], 1});
+        return TensorView<const float, 3>(pages.data, {kRows, heads, kWidth},
+                                          {pages.strides[0], pages.strides[2], 1});
       };
       cache.append(sequences[0], tokens(k), tokens(v));
       attention(q.far, cache, {sequences, rows}, far ? out.far : out.dense, {.mask = causal()});

@@ -75,12 +75,12 @@ class GuardedSequence {
                    .page_tokens = page_tokens});
     const std::int64_t sequence = cache.add(), first = sizes_.keys / 3;
     const auto tokens = [&](const GuardedFloats& of, std::int64_t dim) {
-      return TensorView<const float, 3>(of.data(), {sizes_.keys, kKvHeads, dim}).swapped(0, 1);
+      return TensorView<const float, 3>(of.data(), {sizes_.keys, kKvHeads, dim});
     };
     const TensorView<const float, 3> k = tokens(k_, sizes_.dim), v = tokens(v_, sizes_.value_dim);
-    cache.append(sequence, k.sliced(1, 0, first), v.sliced(1, 0, first));
+    cache.append(sequence, k.sliced(0, 0, first), v.sliced(0, 0, first));
     const std::int64_t rest = sizes_.keys - first;
-    cache.append(sequence, k.sliced(1, first, rest), v.sliced(1, first, rest));
+    cache.append(sequence, k.sliced(0, first, rest), v.sliced(0, first, rest));
     cross_attention(q(), cache, {.sequences = {&sequence, 1}, .rows = rows_}, out(), options());
     return results();
   }

@@ -138,7 +138,7 @@ TEST_CASE("strides of tensors without elements mean nothing to the layer and its
       KvCache cache({.kv_heads = 2, .head_dim = 2, .page_tokens = 32});
       const std::array sequences{cache.add()};
       const std::array<std::int64_t, 2> rows{0, 0};
-      cache.append(sequences[0], in<3>(f, {2, 0, 2}, kind), in<3>(f, {2, 0, 2}, kind));
+      cache.append(sequences[0], in<3>(f, {0, 2, 2}, kind), in<3>(f, {0, 2, 2}, kind));
       layer.forward(in<2>(f, {0, 4}, kind), cache, {sequences, rows}, out<2>(f, {0, 4}, kind));
       layer.append_context(in<2>(f, {0, 4}, kind), cache, sequences, rows);
       layer.cross_forward(in<2>(f, {0, 4}, kind), cache, {sequences, rows},

@@ -38,7 +38,7 @@ struct Call {
   }
 
   static TensorView<const float, 3> tokens(const std::vector<float>& floats) {
-    return {floats.data(), {kHeads, kKeys, kDim}};
+    return {floats.data(), {kKeys, kHeads, kDim}};
   }
   TensorView<const float, 3> queries() const { return {q.data(), {1, kHeads, kDim}}; }
 

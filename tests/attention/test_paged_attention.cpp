@@ -36,8 +36,8 @@ struct Pages {
       for (std::int64_t h = 0; h < s.kv_heads; ++h) {
         const std::int64_t row = (table.back() * page_size + t % page_size) * s.kv_heads + h;
         const auto key = tokens.keys(t, 1), value = tokens.values_of(t, 1);
-        std::copy(&key(h, 0, 0), &key(h, 0, 0) + s.head_dim, k.begin() + row * s.head_dim);
-        std::copy(&value(h, 0, 0), &value(h, 0, 0) + s.value_dim, v.begin() + row * s.value_dim);
+        std::copy(&key(0, h, 0), &key(0, h, 0) + s.head_dim, k.begin() + row * s.head_dim);
+        std::copy(&value(0, h, 0), &value(0, h, 0) + s.value_dim, v.begin() + row * s.value_dim);
       }
     }
     table.push_back(-5);  // past the length: may be anything

@@ -18,7 +18,7 @@ namespace rapt::test {
 namespace {
 
 using kernels::KeyStorage;
-using kernels::kHeadsTogether;
+using kernels::kItemHeads;
 using kernels::kKeyBlock;
 using kernels::kUnlimited;
 
@@ -35,7 +35,7 @@ struct RandomProblem {
                .can_split_keys = random.below(3) != 0,
                .storage = random.below(2) == 0 ? KeyStorage::packed_pages : KeyStorage::rows,
                .heads_adjoin = random.below(2) == 0,
-               .few_rows = random.below(9),
+               .stream_rows = random.below(9),
                .sequences = {}};
     const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
     const bool ragged = random.below(2) == 0;
@@ -48,7 +48,8 @@ struct RandomProblem {
       const std::int64_t end = causal ? random.below(kv_len + 50) - 20 : kUnlimited;
       const std::int64_t prefix = random.below(4) == 0 ? random.below(kv_len + 1) : 0;
       const std::int64_t limit = random.below(4) == 0 ? random.below(kv_len + 50) : kUnlimited;
-      sequences.push_back({q_len, kv_len, begin, end, prefix, limit});
+      const std::int64_t first_key = random.below(4) == 0 ? random.below(kv_len + 1) : 0;
+      sequences.push_back({q_len, {kv_len, begin, end, prefix, limit, first_key}});
     }
     problem.sequences = sequences;
     tiles = {.rows = static_cast<int>(1 + random.below(12)), .columns = 32, .query_rows = 0};
@@ -71,11 +72,10 @@ struct Range {
 
 /// The key blocks that a row may see; of a row that sees no key, an empty range.
 Range blocks_of(const PlanProblem& problem, std::int64_t sequence, std::int64_t row) {
-  const PlanSequence& s = problem.sequences[static_cast<std::size_t>(sequence)];
+  const kernels::VisibleKeys& s = problem.sequences[static_cast<std::size_t>(sequence)].visible;
   const std::int64_t query = row / problem.group;
-  const std::int64_t begin = std::max(query + s.visible_begin, std::int64_t{0});
-  const std::int64_t end = std::min(
-      {s.kv_len, query + s.visible_limit, std::max(query + s.visible_end, s.visible_prefix)});
+  const std::int64_t begin = std::max(query + s.begin, s.first_key);
+  const std::int64_t end = std::min({s.kv_len, query + s.limit, std::max(query + s.end, s.prefix)});
   if (begin >= end) return {0, 0};
   return {begin / kKeyBlock, (end + kKeyBlock - 1) / kKeyBlock};
 }
@@ -132,7 +132,7 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
 /// What KernelSet::attend asks of an item of several heads.
 bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
   if (item.kv_heads == 1) return true;
-  return problem.heads_adjoin && item.rows <= problem.few_rows && item.kv_heads <= kHeadsTogether &&
+  return problem.heads_adjoin && item.rows <= problem.stream_rows && item.kv_heads <= kItemHeads &&
          item.split < 0;
 }
 
@@ -141,7 +141,7 @@ bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
   std::vector<Range> states;
   for (const KeySplit& split : plan.splits) {
     if (!inside(problem, split)) return false;
-    const std::int64_t block = split.rows * plan.state_stride;
+    const std::int64_t block = split.rows * state_stride_of(problem.value_dim);
     states.push_back({split.state_offset + split.block_begin * block,
                       split.state_offset + split.block_end * block});
   }
@@ -165,7 +165,7 @@ bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
 TEST_CASE("an item that ends inside of a query's heads has the last key of that query") {
   for (const std::int64_t group : {2, 3, 5, 7}) {
     for (std::int64_t q_len = 257; q_len < 560; ++q_len) {
-      const std::vector<PlanSequence> causal{{q_len, q_len, -kUnlimited, 1}};
+      const std::vector<PlanSequence> causal{{q_len, {.kv_len = q_len, .end = 1}}};
       const PlanProblem problem{.kv_heads = 1,
                                 .group = group,
                                 .head_dim = 64,
@@ -203,7 +203,7 @@ TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
 }
 
 TEST_CASE("one query against a long cache is shared by its keys, and many queries by rows") {
-  std::vector<PlanSequence> cache{{1, 100'000, -kUnlimited, kUnlimited}};
+  std::vector<PlanSequence> cache{{1, {.kv_len = 100'000}}};
   const kernels::Tiles tiles{.rows = 6, .columns = 32, .query_rows = 96};
   const PlanProblem problem{.kv_heads = 1,
                             .group = 4,
@@ -226,7 +226,7 @@ TEST_CASE("one query against a long cache is shared by its keys, and many querie
 
 TEST_CASE(
     "a long sequence among short ones is shared by its keys, and the largest items go first") {
-  std::vector<PlanSequence> mixed(40, {1, 300, -kUnlimited, kUnlimited});
+  std::vector<PlanSequence> mixed(40, {1, {.kv_len = 300}});
   mixed[17] = {1, 200'000, -kUnlimited, kUnlimited};  // more than a thread's share of the keys
   mixed[30].q_len = 0;
   const PlanProblem problem{.kv_heads = 1,
@@ -247,7 +247,7 @@ TEST_CASE(
 }
 
 TEST_CASE("kv heads that lie side by side share an item, as long as every thread has enough") {
-  const std::vector<PlanSequence> sequences(16, {1, 2048, -kUnlimited, kUnlimited});
+  const std::vector<PlanSequence> sequences(16, {1, {.kv_len = 2048}});
   PlanProblem problem{.kv_heads = 12,
                       .group = 4,
                       .head_dim = 128,
@@ -255,7 +255,7 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
                       .can_split_keys = true,
                       .storage = KeyStorage::packed_pages,
                       .heads_adjoin = true,
-                      .few_rows = 6,
+                      .stream_rows = 6,
                       .sequences = std::span(sequences).first(1)};
   const auto heads_of_items = [&](int threads) {
     Plan plan;
@@ -269,9 +269,9 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
   problem.sequences = sequences;
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 2, 6));
   CHECK(heads_of_items(12) == std::vector<std::int64_t>(16 * 3, 4));
-  problem.few_rows = 3;
+  problem.stream_rows = 3;
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(16 * 12, 1));
-  problem.few_rows = 6;
+  problem.stream_rows = 6;
   problem.storage = KeyStorage::rows;
   CHECK(heads_of_items(12) == std::vector<std::int64_t>(16 * 2, 6));
   problem.sequences = std::span(sequences).first(1);

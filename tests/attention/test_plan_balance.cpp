@@ -63,7 +63,7 @@ constexpr LinearCase kLinear[] = {
 std::vector<PlanSequence> sequences_of(const AttentionShape& shape) {
   const std::int64_t end = shape.causal ? shape.kv_len - shape.q_len + 1 : kUnlimited;
   return std::vector<PlanSequence>(static_cast<std::size_t>(shape.batch),
-                                   {shape.q_len, shape.kv_len, -kUnlimited, end});
+                                   {shape.q_len, {.kv_len = shape.kv_len, .end = end}});
 }
 
 PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& set,
@@ -75,7 +75,7 @@ PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& se
           .can_split_keys = true,
           .storage = storage,
           .heads_adjoin = storage == KeyStorage::packed_pages,
-          .few_rows = set.few_rows(storage, shape.head_dim, shape.head_dim),
+          .stream_rows = set.stream_rows(storage, shape.head_dim, shape.head_dim),
           .sequences = sequences};
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("K and V cost what the kernels do to them: less for few rows, nothing 
     const kernels::KernelSet& set = *row.kernels;
     CAPTURE(set.name);
     const std::int64_t keys = 1000, whole = 4 * set.lanes, ragged = whole + 1;
-    const std::int64_t few = set.few_rows(KeyStorage::rows, whole, whole);
+    const std::int64_t few = set.stream_rows(KeyStorage::rows, whole, whole);
     const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, KeyStorage storage) {
       const AttentionShape shape{1, 1, 1, rows, keys, head_dim, false};
       const double packing = phases_of(shape, set, 1, storage)[0].sum().packing;

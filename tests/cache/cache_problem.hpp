@@ -28,13 +28,16 @@ struct StreamTokens {
     return normal_floats(static_cast<std::size_t>(stream.tokens * width), stream.seed * 10 + which);
   }
 
+  /// [count, kv_heads, head_dim], and of values.
   TensorView<const float, 3> keys(std::int64_t first, std::int64_t count) const {
     return TensorView<const float, 3>(k.data(), {stream.kv_heads, stream.tokens, stream.head_dim})
-        .sliced(1, first, count);
+        .sliced(1, first, count)
+        .swapped(0, 1);
   }
   TensorView<const float, 3> values_of(std::int64_t first, std::int64_t count) const {
     return TensorView<const float, 3>(v.data(), {stream.kv_heads, stream.tokens, stream.value_dim})
-        .sliced(1, first, count);
+        .sliced(1, first, count)
+        .swapped(0, 1);
   }
   /// Packed rows [count, heads, head_dim].
   TensorView<const float, 3> queries(std::int64_t first, std::int64_t count) const {

@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t kDim = 2, kTokens = 80;
 
 TensorView<const float, 3> tokens(const std::vector<float>& floats, std::int64_t count) {
-  return TensorView<const float, 3>(floats.data(), {1, kTokens, kDim}).sliced(1, 0, count);
+  return TensorView<const float, 3>(floats.data(), {kTokens, 1, kDim}).sliced(0, 0, count);
 }
 
 }  // namespace

@@ -7,12 +7,13 @@
 #include <limits>
 #include <vector>
 
-#include "attention/attend_sequences.hpp"
+#include "attention/problem.hpp"
 #include "cache/cache_problem.hpp"
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"
 #include "support/on_every_isa.hpp"
 #include "support/problems.hpp"
+#include "support/sentence_of.hpp"
 #include "support/test_level.hpp"
 
 namespace rapt::test {
@@ -218,12 +219,11 @@ TEST_CASE("sums of weights over a cache are those of one tensor, 0 behind a sequ
     for (std::size_t s = 0; s < 2; ++s) {
       const std::int64_t count = rows[s + 1] - rows[s], first = lengths[s] - count;
       std::vector<float> out(static_cast<std::size_t>(4 * count * 35));
-      reference::attention(as_batch(tokens.queries(first, count)),
-                           as_batch(tokens.keys(0, lengths[s]).swapped(0, 1)),
-                           as_batch(tokens.values_of(0, lengths[s]).swapped(0, 1)),
-                           {out.data(), {1, 4, count, 35}},
-                           {.mask = causal_bottom_right().windowed(350, kNoWindow),
-                            .weight_sums = sums_of(sums(want), s)});
+      reference::attention(
+          as_batch(tokens.queries(first, count)), as_batch(tokens.keys(0, lengths[s])),
+          as_batch(tokens.values_of(0, lengths[s])), {out.data(), {1, 4, count, 35}},
+          {.mask = causal_bottom_right().windowed(350, kNoWindow),
+           .weight_sums = sums_of(sums(want), s)});
     }
     on_every_isa([&] {
       KvCache cache(config_of(tokens.stream));
@@ -253,6 +253,21 @@ TEST_CASE("a NaN in a cached value makes exactly the rows NaN that see it") {
   const AttentionOptions options{.mask = causal()};
   const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
   on_every_isa([&] { CHECK(cached(tokens, config_of(tokens.stream), 90, options) == want); });
+}
+
+TEST_CASE("one sequence by its number gives the bits of a call of one sequence") {
+  const StreamTokens tokens(Stream{.tokens = 300, .seed = 51});
+  const Stream& s = tokens.stream;
+  KvCache cache(config_of(s));
+  const std::int64_t sequence = cache.add();
+  cache.append(sequence, tokens.keys(0, 300), tokens.values_of(0, 300));
+  StreamOutputs want(s), got(s);
+  attend_last(cache, sequence, tokens, 290, 10, {.mask = causal()}, want);
+  attention(tokens.queries(290, 10), cache, sequence, got.rows(290, 10),
+            {.mask = causal(), .lse = got.sums(290, 10)});
+  CHECK(got == want);
+  CHECK(sentence_of([&] { attention(tokens.queries(290, 10), cache, 77, got.rows(290, 10)); }) ==
+        "sequence: 77 is not in the cache");
 }
 
 }  // namespace rapt::test

@@ -143,9 +143,9 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
   };
   const std::vector<Mistake> mistakes{
       {[&] { cache.append(77, k, v); }, {"sequence: 77"}},
-      {[&] { cache.append(a, k.sliced(0, 0, 1), v); }, {"k: kv_heads 1", "cache's kv_heads 2"}},
+      {[&] { cache.append(a, k.sliced(1, 0, 1), v); }, {"k: kv_heads 1", "cache's kv_heads 2"}},
       {[&] { cache.append(a, k.sliced(2, 0, 19), v); }, {"k: head_dim 19", "cache's head_dim 20"}},
-      {[&] { cache.append(a, k, v.sliced(1, 0, 9)); }, {"v: tokens 9", "k's tokens 10"}},
+      {[&] { cache.append(a, k, v.sliced(0, 0, 9)); }, {"v: tokens 9", "k's tokens 10"}},
       {[&] { cache.append(a, k, v.sliced(2, 0, 34)); },
        {"v: value_dim 34", "cache's value_dim 35"}},
       {[&] { cache.append(twice, rows, k, v); }, {"sequences: 0 is named twice"}},

@@ -23,8 +23,8 @@ struct CacheCall {
         const std::int64_t tokens = d.below(40);
         longest = std::max(longest, tokens);
         cache.append(sequences.back(),
-                     {memory_of<float>(), Extents3{config.kv_heads, tokens, config.head_dim}},
-                     {memory_of<float>(), Extents3{config.kv_heads, tokens, config.value_dim}});
+                     {memory_of<float>(), Extents3{tokens, config.kv_heads, config.head_dim}},
+                     {memory_of<float>(), Extents3{tokens, config.kv_heads, config.value_dim}});
       }
     }
   }
@@ -62,6 +62,9 @@ void call_over_cache(Draws& d, bool crossed) {
   const CacheQueries queries{call.named(d), d.offsets(s.batch, s.q_len)};
   if (crossed) {
     cross_attention(q, call.cache, queries, out, options);
+  } else if (d.one_in(4)) {
+    attention(q, call.cache, d.number(call.sequences.empty() ? 0 : call.sequences.front()), out,
+              options);
   } else {
     attention(q, call.cache, queries, out, options);
   }
@@ -124,11 +127,11 @@ void call_cache(Draws& d) {
   for (std::int64_t step = d.below(5); step > 0; --step) {
     const std::int64_t sequence = d.number(d.one_in(2) ? first : second);
     const std::int64_t tokens = d.below(50);
-    auto k = d.view<const float>(Extents3{kv_heads, tokens, head_dim});
-    auto v = d.view<const float>(Extents3{kv_heads, tokens, head_dim});
+    auto k = d.view<const float>(Extents3{tokens, kv_heads, head_dim});
+    auto v = d.view<const float>(Extents3{tokens, kv_heads, head_dim});
     if (d.wrong()) {  // one token, repeated
-      k.shape[1] = v.shape[1] = d.extreme_count();
-      k.strides[1] = v.strides[1] = 0;
+      k.shape[0] = v.shape[0] = d.extreme_count();
+      k.strides[0] = v.strides[0] = 0;
     }
     switch (d.below(6)) {
       case 0:

@@ -58,17 +58,18 @@ KernelSet make_counted() {
   using K = KernelSet;
   KernelSet set = *kReal<kIsa>;
   // In the order of kKernelNames.
-  replace<kIsa, 0, &K::few_rows>(set);
+  replace<kIsa, 0, &K::stream_rows>(set);
   replace<kIsa, 1, &K::attend_scratch>(set);
   replace<kIsa, 2, &K::attend>(set);
   replace<kIsa, 3, &K::fold>(set);
-  replace<kIsa, 4, &K::sum_weights>(set);
-  replace<kIsa, 5, &K::merge_states>(set);
-  replace<kIsa, 6, &K::merge_results>(set);
-  replace<kIsa, 7, &K::linear_scratch>(set);
-  replace<kIsa, 8, &K::linear>(set);
-  replace<kIsa, 9, &K::normalize>(set);
-  replace<kIsa, 10, &K::rotate>(set);
+  replace<kIsa, 4, &K::sum_weights_scratch>(set);
+  replace<kIsa, 5, &K::sum_weights>(set);
+  replace<kIsa, 6, &K::merge_states>(set);
+  replace<kIsa, 7, &K::merge_results>(set);
+  replace<kIsa, 8, &K::linear_scratch>(set);
+  replace<kIsa, 9, &K::linear>(set);
+  replace<kIsa, 10, &K::normalize>(set);
+  replace<kIsa, 11, &K::rotate>(set);
   return set;
 }
 

@@ -12,9 +12,10 @@
 namespace rapt::test {
 
 /// The kernels that drivers call.
-inline constexpr std::array<std::string_view, 11> kKernelNames{
-    "few_rows",      "attend_scratch", "attend", "fold",      "sum_weights", "merge_states",
-    "merge_results", "linear_scratch", "linear", "normalize", "rotate"};
+inline constexpr std::array<std::string_view, 12> kKernelNames{
+    "stream_rows",         "attend_scratch", "attend",       "fold",
+    "sum_weights_scratch", "sum_weights",    "merge_states", "merge_results",
+    "linear_scratch",      "linear",         "normalize",    "rotate"};
 
 using KernelCounts = std::array<std::atomic<std::int64_t>, kKernelNames.size()>;
 

@@ -95,7 +95,7 @@ void attend_through_layer() {
 
 std::vector<Door> doors() {
   return {
-      {"attention", {"attend", "attend_scratch", "few_rows"}, [] { attend_spec([](Spec&) {}); }},
+      {"attention", {"attend", "attend_scratch", "stream_rows"}, [] { attend_spec([](Spec&) {}); }},
       {"attention, one row whose keys are shared",
        {"attend", "fold"},
        [] {
@@ -103,7 +103,7 @@ std::vector<Door> doors() {
                   [] { attend_spec([](Spec& s) { s.shape.q_len = 1, s.shape.kv_len = 20'000; }); });
        }},
       {"attention with sums of weights",
-       {"attend", "sum_weights"},
+       {"attend", "sum_weights", "sum_weights_scratch"},
        [] { attend_spec([](Spec& s) { s.weight_sums = WeightSums::per_head; }); }},
       {"attention over the caller's pages", {"attend"}, attend_pages},
       {"a layer over a cache",

@@ -156,8 +156,8 @@ TEST_CASE("keys that were rotated and then cached give the bits of keys rotated 
   Problem rotated(spec);
   apply_rope(rotated.k, rotated.k, problem.options.rope.table);
   const auto rows_of = [](const TensorView<float, 4>& x) {
-    return TensorView<float, 3>(x.data, {x.shape[1], x.shape[2], x.shape[3]},
-                                {x.strides[1], x.strides[2], x.strides[3]});
+    return TensorView<float, 3>(x.data, {x.shape[2], x.shape[1], x.shape[3]},
+                                {x.strides[2], x.strides[1], x.strides[3]});
   };
   KvCache cache({.kv_heads = 2, .head_dim = 16});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{0, 30};
@@ -165,8 +165,8 @@ TEST_CASE("keys that were rotated and then cached give the bits of keys rotated 
   AttentionOptions options{.mask = causal(), .rope = problem.options.rope};
   Outputs got(spec);
   const auto attend = [&] {
-    attention(rows_of(rotated.q).swapped(0, 1), cache, {.sequences = sequences, .rows = rows},
-              rows_of(got.out).swapped(0, 1), options);
+    attention(rows_of(rotated.q), cache, {.sequences = sequences, .rows = rows}, rows_of(got.out),
+              options);
   };
   CHECK(sentence_of(attend).find("rope: rotate_keys must be false") == 0);
   options.rope.rotate_keys = false;

@@ -55,7 +55,7 @@ struct DoorTensors {
     return {from.data(), {1, kHeads, kTokens, kDim}};
   }
   TensorView<const float, 3> tokens(const std::vector<float>& from) const {
-    return {from.data(), {kHeads, kTokens, kDim}};
+    return {from.data(), {kTokens, kHeads, kDim}};
   }
   /// [rows, heads, dim]
   TensorView<const float, 3> packed(const std::vector<float>& from, std::int64_t count) const {

@@ -36,7 +36,7 @@ struct Shared {
   }
 
   TensorView<const float, 3> keys(std::int64_t dim) const {
-    return {numbers.data(), {kKvHeads, kTokens, dim}};
+    return {numbers.data(), {kTokens, kKvHeads, dim}};
   }
 
   const LayerProblem problem = cached_problem(3);

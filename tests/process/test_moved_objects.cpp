@@ -74,7 +74,7 @@ const CacheQueries kQueries{.sequences = kSequences, .rows = kRows};
 
 KvCache small_cache() {
   KvCache cache({.kv_heads = 2, .head_dim = 8});
-  cache.append(cache.add(), three(2, 3, 8), three(2, 3, 8));
+  cache.append(cache.add(), three(3, 2, 8), three(3, 2, 8));
   return cache;
 }
 
@@ -98,8 +98,8 @@ TEST_CASE("a cache that was moved from says so in every call") {
     return {
         [&] { cache.add(); },
         [&] { cache.fork(0); },
-        [&] { cache.append(0, three(2, 3, 8), three(2, 3, 8)); },
-        [&] { cache.append(kSequences, kRows, three(2, 1, 8), three(2, 1, 8)); },
+        [&] { cache.append(0, three(3, 2, 8), three(3, 2, 8)); },
+        [&] { cache.append(kSequences, kRows, three(1, 2, 8), three(1, 2, 8)); },
         [&] { cache.truncate(0, 1); },
         [&] { cache.remove(0); },
         [&] { cache.clear(); },
@@ -109,6 +109,7 @@ TEST_CASE("a cache that was moved from says so in every call") {
         [&] { cache.usage(); },
         [&] { cache.config(); },
         [&] { attention(three(1, 2, 8), cache, kQueries, Row().three(1, 2, 8)); },
+        [&] { attention(three(1, 2, 8), cache, 0, Row().three(1, 2, 8)); },
         [&] { cross_attention(three(1, 2, 8), cache, kQueries, Row().three(1, 2, 8)); },
         [&] {
           Row row;

@@ -157,7 +157,7 @@ TEST_CASE("an allocation that fails in a layer over a cache leaves the cache as 
 
 TEST_CASE("an allocation that fails in append leaves sequences and pages as they were") {
   const std::vector<float> floats(32 * 8, 1.0f);
-  const TensorView<const float, 3> page(floats.data(), {1, 32, 8});
+  const TensorView<const float, 3> page(floats.data(), {32, 1, 8});
   for (const std::int64_t pages : {0, 1, 2, 5}) {
     CAPTURE(pages);
     KvCache cache({.kv_heads = 1, .head_dim = 8, .page_tokens = 32});

@@ -30,8 +30,8 @@ struct Floats {
   TensorView<float, 2> y2(std::int64_t a, std::int64_t b) { return {out.data(), {a, b}}; }
   TensorView<float, 3> y3() { return {out.data(), {4, 2, 8}}; }
   TensorView<float, 4> y4() { return {out.data(), {1, 2, 4, 8}}; }
-  /// [kv_heads, tokens, head_dim]
-  TensorView<const float, 3> tokens() const { return {in.data(), {2, 4, 8}}; }
+  /// [tokens, kv_heads, head_dim]
+  TensorView<const float, 3> tokens() const { return {in.data(), {4, 2, 8}}; }
 };
 
 Floats& floats() {
@@ -101,6 +101,8 @@ TEST_CASE("each allocation of attention that fails is an Error, also while it ma
   fail_every_allocation("cached, wrong", on_cache([&](KvCache& cache) {
                           attention(f.x3(), cache, {.sequences = kUnknown, .rows = kRows}, f.y3());
                         }));
+  fail_every_allocation("cached, one sequence",
+                        on_cache([&](KvCache& cache) { attention(f.x3(), cache, 0, f.y3()); }));
   fail_every_allocation(
       "cross", on_cache([&](KvCache& cache) { cross_attention(f.x3(), cache, kQueries, f.y3()); }));
   const AttentionState<const float> x({f.in.data(), {1, 2, 4}}, {f.in.data(), {1, 2, 4}}, f.x4());
@@ -206,7 +208,7 @@ TEST_CASE("each allocation of a cache that fails is an Error") {
   fail_every_allocation("append, full",
                         on_cache(
                             [&](KvCache& cache) {
-                              const TensorView<const float, 3> many(f.in.data(), {2, 40, 8});
+                              const TensorView<const float, 3> many(f.in.data(), {40, 2, 8});
                               cache.append(0, many, many);
                             },
                             1));

@@ -17,8 +17,6 @@
 namespace rapt::test {
 namespace {
 
-using kernels::AttendArgs;
-
 /// Items of one head each over the same number of keys, which lie as [keys, heads, dim]; values are
 /// NaN at a key that the element mask hides from every second row.
 struct Items {
@@ -45,47 +43,49 @@ struct Items {
     }
   }
 
-  AttendArgs args(std::int64_t head) {
-    AttendArgs args{};
-    args.q = q.data() + head * rows * dim;
-    args.q_token_stride = dim;
-    args.k = k.data() + head * dim;
-    args.v = v.data() + head * dim;
-    args.k_stride = args.v_stride = heads * dim;
-    args.rows = rows;
-    args.group = 1;
-    args.block_end = (keys + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
-    args.head_dim = args.value_dim = dim;
-    args.scale = 0.3f;
-    args.kv_len = keys;
-    args.visible_begin = -kernels::kUnlimited;
-    args.visible_end = args.visible_limit = kernels::kUnlimited;
-    args.mask = mask.data();
-    args.mask_strides.query = keys;
-    args.mask_strides.key = 1;
-    args.mask_keep = 1;
-    args.out = out.data() + head * rows * dim;
-    args.out_token_stride = dim;
-    args.lse = lse.data() + head * rows;
-    args.lse_token_stride = 1;
+  kernels::AttendCall call() {
+    kernels::AttendCall call{};
+    call.group = 1;
+    call.head_dim = call.value_dim = dim;
+    call.scale = 0.3f;
+    call.q_token_stride = call.out_token_stride = dim;
+    call.q_head_stride = call.out_head_stride = rows * dim;
+    call.k_stride = call.v_stride = heads * dim;
+    call.k_head_stride = call.v_head_stride = dim;
+    call.mask = {{mask.data(), 0, 0, keys}, 1};
+    call.mask_keep = 1;
+    call.lse = {lse.data(), 0, rows, 1};
     if (!weights.empty()) {
-      args.weights = weights.data() + head * rows * keys;
-      args.weights_token_stride = args.weights_keys = keys;
+      call.weights = {weights.data(), 0, rows * keys, keys};
+      call.weights_keys = keys;
     }
-    return args;
+    return call;
   }
 
   /// The outputs, with so many floats of scratch memory more than an item asks for.
   std::vector<float> attend(std::int64_t more) {
     const kernels::KernelSet& kernels = dispatch::active_kernels();
-    std::vector<AttendArgs> items;
-    for (std::int64_t h = 0; h < heads; ++h) items.push_back(args(h));
-    const std::int64_t floats = kernels.attend_scratch(items[0], heads) + more;
+    const kernels::AttendCall all_heads = call();
+    const kernels::SequencePlace place;
+    kernels::AttendItem item{};
+    item.call = &all_heads;
+    item.sequence = &place;
+    item.visible.kv_len = keys;
+    item.q = q.data();
+    item.out = out.data();
+    item.k = k.data();
+    item.v = v.data();
+    item.rows = rows;
+    item.block_end = (keys + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+    item.route = rows <= kernels.stream_rows(kernels::KeyStorage::rows, dim, dim)
+                     ? kernels::Route::stream
+                     : kernels::Route::tile;
+    item.heads = static_cast<std::int32_t>(heads);
+    const std::int64_t floats = kernels.attend_scratch(item) + more;
     const GuardedBuffer<float> scratch(static_cast<std::size_t>(floats),
                                        GuardedBuffer<float>::At::end);
     std::fill(scratch.begin(), scratch.end(), std::numeric_limits<float>::quiet_NaN());
-    for (AttendArgs& item : items) item.scratch = scratch.data();
-    kernels.attend(items.data(), heads);
+    kernels.attend(item, scratch.data());
     std::vector<float> all = out;
     all.insert(all.end(), lse.begin(), lse.end());
     all.insert(all.end(), weights.begin(), weights.end());
@@ -117,10 +117,10 @@ TEST_CASE("heads that share an item stay inside of its scratch memory") {
   on_every_isa({1}, [] {
     constexpr std::int64_t kDim = 32;
     const std::int64_t rows = std::min<std::int64_t>(
-        3, dispatch::active_kernels().few_rows(kernels::KeyStorage::rows, kDim, kDim));
+        3, dispatch::active_kernels().stream_rows(kernels::KeyStorage::rows, kDim, kDim));
     if (rows == 0) return;
     for (const std::int64_t keys : {256, 300, 700}) {
-      for (std::int64_t heads = 2; heads <= kernels::kHeadsTogether; ++heads) {
+      for (std::int64_t heads = 2; heads <= kernels::kItemHeads; ++heads) {
         for (const bool weights : {false, true}) {
           Items items(heads, rows, keys, kDim, weights);
           const std::vector<float> tight = items.attend(0);

@@ -15,11 +15,6 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// [1, heads, tokens, dim] without its batch.
-TensorView<const float, 3> of_heads(const TensorView<float, 4>& view) {
-  return packed(view).swapped(0, 1);
-}
-
 /// The keys in the form that pages store, normalised and rotated, and options that match.
 struct ReadyKeys {
   ReadyKeys(const Problem& problem, const Cuts& cuts, const Outputs& outputs)
@@ -89,8 +84,8 @@ class Feeder {
       const std::int64_t count = 1 + random_.below(last - first);
       if (random_.below(4) == 0) take_back(sequence);
       if (random_.below(4) == 0) sequence = fork_of(sequence);
-      cache_.append(sequence, of_heads(k_.sliced(2, first, count)),
-                    of_heads(v_.sliced(2, first, count)));
+      cache_.append(sequence, packed(k_.sliced(2, first, count)),
+                    packed(v_.sliced(2, first, count)));
       first += count;
     }
     return sequence;
@@ -100,8 +95,8 @@ class Feeder {
     const std::int64_t count = 1 + random_.below(70);
     const std::vector<float> nan(
         static_cast<std::size_t>(count * k_.shape[1] * std::max(k_.shape[3], v_.shape[3])), kNaN);
-    cache_.append(sequence, {nan.data(), {k_.shape[1], count, k_.shape[3]}},
-                  {nan.data(), {v_.shape[1], count, v_.shape[3]}});
+    cache_.append(sequence, {nan.data(), {count, k_.shape[1], k_.shape[3]}},
+                  {nan.data(), {count, v_.shape[1], v_.shape[3]}});
   }
 
   void take_back(std::int64_t sequence) {

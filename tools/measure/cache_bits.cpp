@@ -28,12 +28,6 @@ TensorView<T, 3> packed(const TensorView<T, 4>& view) {
           {view.strides[2], view.strides[1], view.strides[3]}};
 }
 
-/// [1, heads, tokens, dim] without its batch.
-template <class T>
-TensorView<T, 3> of_heads(const TensorView<T, 4>& view) {
-  return packed(view).swapped(0, 1);
-}
-
 AttentionOptions options_of(const CacheStream& stream, const RopeTable& table) {
   AttentionOptions options;
   options.mask = causal().windowed(stream.window, 0);
@@ -98,8 +92,7 @@ StreamBits CacheWork::through_cache(std::int64_t chunk) const {
     const std::int64_t count = std::min(chunk, stream_.tokens - first);
     const TensorView<float, 4> new_keys = rotated_keys.sliced(2, first, count);
     apply_rope(keys().sliced(2, first, count), new_keys, table_, first);
-    cache.append(sequence, of_heads<const float>(new_keys),
-                 of_heads(values().sliced(2, first, count)));
+    cache.append(sequence, packed<const float>(new_keys), packed(values().sliced(2, first, count)));
     const std::int64_t rows[] = {0, count};
     options.lse = lse_of(bits).sliced(2, first, count);
     attention(packed(queries().sliced(2, first, count)), cache,

@@ -35,16 +35,16 @@ struct Range {
 Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row) {
   const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(item.sequence)];
   const std::int64_t query = row / problem.group;
-  return {std::max({query + sequence.visible_begin, std::int64_t{0}, item.block_begin * kKeyBlock}),
-          std::min(sequence.end_of_visible(query), item.block_end * kKeyBlock)};
+  return {std::max(first_visible(sequence.visible, query), item.block_begin * kKeyBlock),
+          std::min(end_of_visible(sequence.visible, query), item.block_end * kKeyBlock)};
 }
 
-/// What a key and its value cost before they are multiplied. Few rows take both as they lie: K is
+/// What a key and its value cost before they are multiplied. The stream reads both in place: K is
 /// transposed on its way into the products.
 double packing_of_key(const PlanProblem& problem, std::int64_t rows) {
   if (problem.storage == kernels::KeyStorage::packed_pages) return 0;
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);
-  if (rows <= problem.few_rows) return kTransposeInRegisters * head_dim;
+  if (rows <= problem.stream_rows) return kTransposeInRegisters * head_dim;
   return kTransposeOperations * head_dim + kCopyOperations * value_dim;
 }
 

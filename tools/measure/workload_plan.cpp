@@ -13,8 +13,8 @@ double counted_scores(const WorkShape& shape) {
   const PlanSequence sequence = plan_sequences(shape).front();
   double scores = 0;
   for (std::int64_t i = 0; i < shape.q_len; ++i) {
-    const std::int64_t begin = std::max<std::int64_t>(0, i + sequence.visible_begin);
-    const std::int64_t end = std::min(shape.kv_len, i + sequence.visible_end);
+    const std::int64_t begin = first_visible(sequence.visible, i);
+    const std::int64_t end = end_of_visible(sequence.visible, i);
     scores += static_cast<double>(std::max<std::int64_t>(0, end - begin));
   }
   return scores;
@@ -27,8 +27,9 @@ std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
   const std::int64_t begin =
       shape.window_left == kNoWindow ? -kernels::kUnlimited : offset - shape.window_left;
   const std::int64_t end = shape.causal ? offset + 1 : kernels::kUnlimited;
-  return std::vector<PlanSequence>(static_cast<std::size_t>(shape.batch),
-                                   {shape.q_len, shape.kv_len, begin, end});
+  return std::vector<PlanSequence>(
+      static_cast<std::size_t>(shape.batch),
+      {shape.q_len, {.kv_len = shape.kv_len, .begin = begin, .end = end}});
 }
 
 PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
@@ -41,7 +42,7 @@ PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
           .can_split_keys = true,
           .storage = storage,
           .heads_adjoin = shape.paged,
-          .few_rows = set.few_rows(storage, shape.head_dim, shape.value_dim),
+          .stream_rows = set.stream_rows(storage, shape.head_dim, shape.value_dim),
           .sequences = sequences};
 }
 

@@ -26,27 +26,30 @@ static_assert(kTinyKeys <= kTinyLanes && kTinyLanes <= kLanes);
 static_assert((kTinyKeyFloats + 1) * kTinyLanes + kTinyKeyFloats <= kQueryRows * kKeyBlock);
 
 /// Two jumps for all that is asked: it is asked of every item.
-RAPT_INLINE bool is_tiny(const AttendArgs& args) {
-  const std::int64_t dim = args.head_dim > args.value_dim ? args.head_dim : args.value_dim;
-  const bool small = (args.kv_len <= kTinyKeys) & (args.rows <= kTinyRows) &
-                     (dim <= kTinyKeyFloats) & (args.pages.k == nullptr);
+RAPT_INLINE bool is_tiny(const AttendItem& item) {
+  const std::int64_t dim =
+      item.call->head_dim > item.call->value_dim ? item.call->head_dim : item.call->value_dim;
+  const bool small = (item.visible.kv_len <= kTinyKeys) & (item.rows <= kTinyRows) &
+                     (dim <= kTinyKeyFloats) & (item.call->storage == KeyStorage::rows);
   if (!small) return false;
-  const bool fits = (args.kv_len * dim <= kTinyKeyFloats) & (args.rows * dim <= kTinySteps);
-  const bool ends_here = (args.states == nullptr) & (args.weights == nullptr) &
-                         (args.state_in.o == nullptr) & (args.state_out.o == nullptr);
-  const bool plain = (args.bias == nullptr) & (args.mask == nullptr) &
-                     (args.alibi_slopes == nullptr) & (args.soft_cap == 0.0f) &
-                     (args.callback == nullptr) & (args.norm_q.on == 0) & (args.norm_k.on == 0) &
-                     (args.rotate_q.cos == nullptr) & (args.rotate_k.cos == nullptr);
+  const bool fits = (item.visible.kv_len * dim <= kTinyKeyFloats) & (item.rows * dim <= kTinySteps);
+  const bool ends_here = (item.states == nullptr) & (item.call->weights.data == nullptr) &
+                         (item.call->state_in.o.data == nullptr) &
+                         (item.call->state_out.o.data == nullptr);
+  const bool plain = (item.call->bias.rows.data == nullptr) &
+                     (item.call->mask.rows.data == nullptr) & (item.call->alibi_slopes == nullptr) &
+                     (item.call->soft_cap == 0.0f) & (item.call->callback == nullptr) &
+                     (item.call->norm_q.on == 0) & (item.call->norm_k.on == 0) &
+                     (item.call->rotate_q.cos == nullptr) & (item.call->rotate_k.cos == nullptr);
   return fits & ends_here & plain;
 }
 
 /// Keys side by side, to[d * kTinyLanes + j] = k[j * stride + d], and 0 where there is none.
-RAPT_INLINE void lay_keys(const AttendArgs& args, KeyRange keys, float* to) {
-  const std::int64_t head_dim = args.head_dim;
+RAPT_INLINE void lay_keys(const AttendItem& item, KeyRange keys, float* to) {
+  const std::int64_t head_dim = item.call->head_dim;
   for (std::int64_t i = 0; i < head_dim * kTinyLanes; i += kVecLanes) store(to + i, Vec(0.0f));
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
-    const float* k = args.k + j * args.k_stride;
+    const float* k = item.k + j * item.call->k_stride;
     for (std::int64_t d = 0; d < head_dim; ++d) to[d * kTinyLanes + j] = k[d];
   }
 }
@@ -104,26 +107,28 @@ RAPT_INLINE void tiny_values(const float* p, const float* v, std::int64_t v_stri
 /// of them: its weights are NaN. Out of line: beside the tiles the compiler takes it for cold code
 /// and saves bytes.
 template <class Again>
-__attribute__((noinline)) void attend_tiny(const AttendArgs& args, const Again& again) {
-  float* const k = args.scratch;
-  float* const p = k + args.head_dim * kTinyLanes;
+__attribute__((noinline)) void attend_tiny(const AttendItem& item, float* scratch,
+                                           const Again& again) {
+  float* const k = scratch;
+  float* const p = k + item.call->head_dim * kTinyLanes;
   float* const o = p + kTinyLanes;
-  const KeyRange keys = visible_to_rows(args, args.row_begin, args.rows, 0);
-  const std::int64_t end = args.row_begin + args.rows;
-  const KeyRange first = visible_to_rows(args, args.row_begin, 1, 0);
-  const KeyRange last = visible_to_rows(args, end - 1, 1, 0);
+  const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, 0);
+  const std::int64_t end = item.row_begin + item.rows;
+  const KeyRange first = visible_to_rows(item, item.row_begin, 1, 0);
+  const KeyRange last = visible_to_rows(item, end - 1, 1, 0);
   const bool uniform = first.begin == last.begin && first.end == last.end;
-  lay_keys(args, keys, k);
-  for (std::int64_t row = args.row_begin; row < end; ++row) {
-    const RowPosition at = position_of(args, row);
-    const KeyRange seen = uniform ? keys : visible_keys(args, at.query, at.query, 0);
-    const float* q = args.q + at.query * args.q_token_stride + at.head * args.q_head_stride;
+  lay_keys(item, keys, k);
+  for (std::int64_t row = item.row_begin; row < end; ++row) {
+    const RowPosition at = position_of(item, row);
+    const KeyRange seen = uniform ? keys : visible_keys(item, at.query, at.query, 0);
+    const float* q =
+        item.q + at.query * item.call->q_token_stride + at.head * item.call->q_head_stride;
     float m = -kInfinity, l = 0.0f;
     if (seen.begin < seen.end) {
-      tiny_weights(q, k, args.head_dim, args.scale, seen, p, m, l);
+      tiny_weights(q, k, item.call->head_dim, item.call->scale, seen, p, m, l);
     }
-    tiny_values(p, args.v, args.v_stride, args.value_dim, seen, o);
-    if (!finish_outputs(args, row, o, m, l, false)) again(row - args.row_begin);
+    tiny_values(p, item.v, item.call->v_stride, item.call->value_dim, seen, o);
+    if (!finish_outputs(item, row, o, m, l, false)) again(row - item.row_begin);
   }
 }
 

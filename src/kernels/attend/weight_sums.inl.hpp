@@ -26,59 +26,74 @@ inline void add_weights(float* row, KeyRange seen, float m, float inverse, float
   }
 }
 
-/// The rows of one query tile, ascending.
-inline void add_tile(const AttendArgs& args, const AttendScratch& scratch, std::int64_t key,
-                     const PackedBlock& packed) {
-  const QueryTile tile(args, 0, key / kKeyBlock);
+/// The keys of a block, whose values are not wanted.
+inline PackedBlock pack_keys_alone(const AttendItem& item, const AttendScratch& scratch,
+                                   std::int64_t block, KeyRange keys) {
+  if (in_pages(item)) return paged_keys(item, scratch, block, keys);
+  const KeyRows k = key_rows(item, scratch, block, keys);
+  pack_keys(k.first, k.stride, keys.begin, keys.end, item.call->head_dim, scratch.k);
+  return {scratch.k, 0, nullptr, 0, 0, false};
+}
+
+/// The first of the item's rows: what is in the cache at once.
+RAPT_INLINE AttendItem first_rows(const AttendItem& item) {
+  AttendItem tile = item;
+  tile.rows = item.rows < kQueryRows ? item.rows : kQueryRows;
+  return tile;
+}
+
+RAPT_INLINE std::int64_t sum_heads(const WeightSumsArgs& args) {
+  return args.head_stride == 0 ? 1 : args.item.call->group;
+}
+
+/// Adds the weights of one query tile's rows, ascending, to sums [heads][kKeyBlock].
+inline void add_tile(const WeightSumsArgs& args, const AttendItem& item,
+                     const AttendScratch& scratch, const PackedBlock& packed, float* sums) {
+  const QueryTile tile(item, 0, item.block_begin);
   if (tile.keys.begin == tile.keys.end) return;
-  pack_queries(args, scratch);
+  pack_queries(item, scratch);
   Prefetcher nothing;
-  tile_scores(args, scratch, tile, packed, nothing);
-  if (changes_scores(args)) tile_score_options(args, scratch, tile);
+  tile_scores(item, scratch, tile, packed, nothing);
+  if (changes_scores(item)) tile_score_options(item, scratch, tile);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const KeyRange seen = tile.seen_by(args, r);
+    const KeyRange seen = tile.seen_by(item, r);
     if (seen.begin == seen.end) continue;
-    const std::int64_t row = args.row_begin + r;
-    const std::int64_t head = args.sums_head_stride == 0 ? 0 : position_of(args, row).head;
-    add_weights(scores_of_row(scratch, r), seen, args.row_ends[2 * row], args.row_ends[2 * row + 1],
-                scratch.sums + head * kKeyBlock);
+    const std::int64_t row = item.row_begin + r;
+    const std::int64_t head = args.head_stride == 0 ? 0 : position_of(item, row).head;
+    const float* const end = row_end_of(item, row);
+    add_weights(scores_of_row(scratch, r), seen, end[0], end[1], sums + head * kKeyBlock);
   }
 }
 
-/// The keys of a block, whose values are not wanted.
-inline PackedBlock pack_keys_alone(const AttendArgs& args, const AttendScratch& scratch,
-                                   std::int64_t block, KeyRange keys) {
-  if (args.pages.k != nullptr) return paged_keys(args, scratch, block, keys);
-  const KeyRows k = key_rows(args, scratch, block, keys);
-  pack_keys(k.first, k.stride, keys.begin, keys.end, args.head_dim, scratch.k);
-  return {scratch.k, nullptr, nullptr, 0, 0, nullptr};
+inline std::int64_t sum_weights_scratch(const WeightSumsArgs& args) {
+  return AttendScratch(first_rows(args.item), nullptr).floats + sum_heads(args) * kKeyBlock;
 }
 
-/// Writes the sums of the keys of block `block_begin` over all rows [row_begin, row_begin + rows),
-/// of each head of the group or, with sums_head_stride 0, of all of them.
-inline void sum_weights(const AttendArgs& args) {
-  AttendArgs part = args;
-  part.rows = args.rows < kQueryRows ? args.rows : kQueryRows;
-  const AttendScratch scratch(part);
-  const std::int64_t heads = args.sums_head_stride == 0 ? 1 : args.group;
-  for (std::int64_t i = 0; i < heads * kKeyBlock; ++i) scratch.sums[i] = 0.0f;
-  const std::int64_t key = args.block_begin * kKeyBlock;
+/// Writes the sums of the keys of the item's one block over all of its rows, of each head of the
+/// group or of all of them.
+inline void sum_weights(const WeightSumsArgs& args, float* memory) {
+  const AttendItem& item = args.item;
+  AttendItem part = first_rows(item);
+  const AttendScratch scratch(part, memory);
+  float* const sums = scratch.after;
+  const std::int64_t heads = sum_heads(args), block = item.block_begin;
+  for (std::int64_t i = 0; i < heads * kKeyBlock; ++i) sums[i] = 0.0f;
   KeyRange keys{0, 0};
-  if (args.rows > 0) keys = visible_to_rows(args, args.row_begin, args.rows, args.block_begin);
+  if (item.rows > 0) keys = visible_to_rows(item, item.row_begin, item.rows, block);
   if (keys.begin < keys.end) {
-    const PackedBlock packed = pack_keys_alone(args, scratch, args.block_begin, keys);
-    for (std::int64_t r = 0; r < args.rows; r += kQueryRows) {
-      part.row_begin = args.row_begin + r;
-      part.rows = args.rows - r < kQueryRows ? args.rows - r : kQueryRows;
-      add_tile(part, scratch, key, packed);
+    const PackedBlock packed = pack_keys_alone(item, scratch, block, keys);
+    for (std::int64_t r = 0; r < item.rows; r += kQueryRows) {
+      part.row_begin = item.row_begin + r;
+      part.rows = item.rows - r < kQueryRows ? item.rows - r : kQueryRows;
+      add_tile(args, part, scratch, packed, sums);
     }
   }
-  const std::int64_t left = args.sums_keys - key;
+  const std::int64_t key = block * kKeyBlock, left = args.keys - key;
   const std::int64_t count = left < kKeyBlock ? left : kKeyBlock;
   for (std::int64_t head = 0; head < heads; ++head) {
     for (std::int64_t j = 0; j < count; ++j) {
-      args.sums[head * args.sums_head_stride + (key + j) * args.sums_key_stride] =
-          canonical(scratch.sums[head * kKeyBlock + j]);
+      args.sums[head * args.head_stride + (key + j) * args.key_stride] =
+          canonical(sums[head * kKeyBlock + j]);
     }
   }
 }

@@ -82,27 +82,27 @@ struct HeadValues {
 };
 
 // What the heads have in the scratch memory of scores, and of V's panels.
-static_assert(kHeadsTogether * kRows <= kQueryRows && kHeadsTogether * kFewRows <= kKeyBlock);
+static_assert(kItemHeads * kRows <= kQueryRows && kItemHeads * kFewRows <= kKeyBlock);
 
 /// Few rows of several heads, whose rows of K and V lie side by side, against a whole block.
 /// scratch_of(h): what head h keeps its queries and state in; all else is that of the first.
 template <class ScratchOf>
-inline void attend_few_rows_of_heads(const AttendArgs* heads, std::int64_t count,
+inline void attend_few_rows_of_heads(const AttendItem* heads, std::int64_t count,
                                      const ScratchOf& scratch_of, std::int64_t block) {
-  const AttendArgs& args = heads[0];
-  const std::int64_t head_dim = args.head_dim, value_dim = args.value_dim;
-  const std::int64_t k_stride = args.k_stride, v_stride = args.v_stride;
-  alignas(64) float a[kHeadsTogether][kLanes], b[kHeadsTogether][kLanes];
+  const AttendItem& item = heads[0];
+  const std::int64_t head_dim = item.call->head_dim, value_dim = item.call->value_dim;
+  const std::int64_t k_stride = item.call->k_stride, v_stride = item.call->v_stride;
+  alignas(64) float a[kItemHeads][kLanes], b[kItemHeads][kLanes];
   const auto own_of = [&](std::int64_t h) {
     AttendScratch own = scratch_of(h);
     own.s += h * kRows * kKeyBlock;
-    own.v += h * args.rows * value_dim;
+    own.v += h * item.rows * value_dim;
     own.a = a[h];
     own.b = b[h];
     return own;
   };
-  const float* const k = args.k + block * kKeyBlock * k_stride;
-  const float* const v = args.v + block * kKeyBlock * v_stride;
+  const float* const k = item.k + block * kKeyBlock * k_stride;
+  const float* const v = item.v + block * kKeyBlock * v_stride;
   const auto values_ahead = [&](std::int64_t key) {
     return RowsAhead(v + key * v_stride, count * value_dim, v_stride);
   };
@@ -114,11 +114,11 @@ inline void attend_few_rows_of_heads(const AttendArgs* heads, std::int64_t count
     RowsAhead ahead = then < kKeyBlock ? keys_ahead(then) : values_ahead(0);
     for (std::int64_t h = 0; h < count; ++h) {
       const AttendScratch own = own_of(h);
-      with_rows<HeadKeys, kFewRows>(args.rows, own.q, k + j * k_stride + h * head_dim, k_stride,
+      with_rows<HeadKeys, kFewRows>(item.rows, own.q, k + j * k_stride + h * head_dim, k_stride,
                                     head_dim, score_of(own.s, j), ahead);
     }
   }
-  QueryTile tile(args, 0, block);
+  QueryTile tile(item, 0, block);
   tile.whole = false;  // no maxima are collected with these scores
   for (std::int64_t h = 0; h < count; ++h) tile_weights(heads[h], own_of(h), tile);
   for (std::int64_t j = 0; j < kKeyBlock; j += kLanes) {
@@ -133,7 +133,7 @@ inline void attend_few_rows_of_heads(const AttendArgs* heads, std::int64_t count
                              j == 0,
                              then == kKeyBlock,
                              {own.a, own.b, own.o, own.o_stride}};
-      with_rows<HeadValues, kFewRows>(args.rows, chunk, value_dim, own.v, ahead);
+      with_rows<HeadValues, kFewRows>(item.rows, chunk, value_dim, own.v, ahead);
     }
   }
 }

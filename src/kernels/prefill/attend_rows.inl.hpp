@@ -13,20 +13,33 @@ namespace {
 
 /// y = x, normalised and then rotated, as far as either is wanted.
 RAPT_INLINE void change_row(const float* x, float* y, std::int64_t head_dim, const RowNorm& norm,
-                            const Rotation& rotation, std::int64_t row) {
+                            const Rotation& rotation, std::int64_t position) {
   if (norm.on != 0) {
     normalize_row(x, y, head_dim, norm);
     x = y;
   }
-  if (rotation.cos != nullptr) rotate_row(x, y, head_dim, rotation, row);
+  if (rotation.cos != nullptr) rotate_row(x, y, head_dim, rotation, position);
+}
+
+/// The position of token `token` of a batch index where it is given, else `position`.
+RAPT_INLINE std::int64_t given_position(const Positions& given, std::int64_t batch,
+                                        std::int64_t token, std::int64_t position) {
+  if (given.data == nullptr) return position;
+  return given.data[batch * given.batch_stride + token * given.token_stride];
 }
 
 /// The query of a row of the group, in scratch.row when it was changed.
-RAPT_INLINE const float* query_row(const AttendArgs& args, const AttendScratch& scratch,
+RAPT_INLINE const float* query_row(const AttendItem& item, const AttendScratch& scratch,
                                    RowPosition at) {
-  const float* q = args.q + at.query * args.q_token_stride + at.head * args.q_head_stride;
-  if (!changes_queries(args)) return q;
-  change_row(q, scratch.row, args.head_dim, args.norm_q, args.rotate_q, at.query);
+  const float* q =
+      item.q + at.query * item.call->q_token_stride + at.head * item.call->q_head_stride;
+  if (!changes_queries(item)) return q;
+  const AttendCall& call = *item.call;
+  const SequencePlace& sequence = *item.sequence;
+  const std::int64_t position =
+      given_position(call.q_positions, sequence.batch, sequence.q_row + at.query,
+                     sequence.query_offset + at.query);
+  change_row(q, scratch.row, call.head_dim, call.norm_q, call.rotate_q, position);
   return scratch.row;
 }
 
@@ -37,14 +50,18 @@ struct KeyRows {
 };
 
 /// The keys `keys` of a block, in scratch.keys when they were changed.
-RAPT_INLINE KeyRows key_rows(const AttendArgs& args, const AttendScratch& scratch,
+RAPT_INLINE KeyRows key_rows(const AttendItem& item, const AttendScratch& scratch,
                              std::int64_t block, KeyRange keys) {
+  const AttendCall& call = *item.call;
+  const SequencePlace& sequence = *item.sequence;
   const std::int64_t first = block * kKeyBlock;
-  const float* k = args.k + first * args.k_stride;
-  if (!changes_keys(args)) return {k, args.k_stride};
+  const float* k = item.k + first * call.k_stride;
+  if (!changes_keys(item)) return {k, call.k_stride};
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
-    change_row(k + j * args.k_stride, scratch.keys + j * scratch.key_stride, args.head_dim,
-               args.norm_k, args.rotate_k, first + j);
+    const std::int64_t position =
+        given_position(call.k_positions, sequence.batch, sequence.kv_row + first + j, first + j);
+    change_row(k + j * call.k_stride, scratch.keys + j * scratch.key_stride, call.head_dim,
+               call.norm_k, call.rotate_k, position);
   }
   return {scratch.keys, scratch.key_stride};
 }

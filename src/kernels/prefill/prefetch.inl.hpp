@@ -96,18 +96,20 @@ class Prefetcher {
 
 // Rows of a group begin with its first head: what lies before the first row is asked for, too.
 
-inline void prefetch_queries(const AttendArgs& args, Prefetcher& prefetcher) {
-  const RowPosition at = position_of(args, args.row_begin);
-  prefetcher.add(args.q + at.query * args.q_token_stride, at.head + args.rows, args.head_dim,
-                 args.q_token_stride, args.group, args.q_head_stride);
+inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
+  const RowPosition at = position_of(item, item.row_begin);
+  prefetcher.add(item.q + at.query * item.call->q_token_stride, at.head + item.rows,
+                 item.call->head_dim, item.call->q_token_stride, item.call->group,
+                 item.call->q_head_stride);
 }
 
 /// Of rows [first, last) of the item.
-inline void prefetch_outputs(const AttendArgs& args, std::int64_t first, std::int64_t last,
+inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::int64_t last,
                              Prefetcher& prefetcher) {
-  const RowPosition at = position_of(args, args.row_begin + first);
-  prefetcher.add(args.out + at.query * args.out_token_stride, at.head + last - first,
-                 args.value_dim, args.out_token_stride, args.group, args.out_head_stride, true);
+  const RowPosition at = position_of(item, item.row_begin + first);
+  prefetcher.add(item.out + at.query * item.call->out_token_stride, at.head + last - first,
+                 item.call->value_dim, item.call->out_token_stride, item.call->group,
+                 item.call->out_head_stride, true);
 }
 
 /// The processor's prefetchers stop at the end of a page of memory and find the next one late: who

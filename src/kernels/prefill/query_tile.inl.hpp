@@ -18,24 +18,25 @@ namespace {
 
 /// The keys of block `block` that queries [first_query, last_query] may see, relative to the block.
 /// Both ends of what a query sees ascend with the query.
-RAPT_INLINE KeyRange visible_keys(const AttendArgs& args, std::int64_t first_query,
+RAPT_INLINE KeyRange visible_keys(const AttendItem& item, std::int64_t first_query,
                                   std::int64_t last_query, std::int64_t block) {
   const std::int64_t base = block * kKeyBlock;
-  std::int64_t begin = first_query + args.visible_begin - base;
-  std::int64_t end = last_query + args.visible_end;
-  end = end > args.visible_prefix ? end : args.visible_prefix;
-  const std::int64_t limit = last_query + args.visible_limit;
+  std::int64_t begin = first_query + item.visible.begin;
+  begin = (begin > item.visible.first_key ? begin : item.visible.first_key) - base;
+  std::int64_t end = last_query + item.visible.end;
+  end = end > item.visible.prefix ? end : item.visible.prefix;
+  const std::int64_t limit = last_query + item.visible.limit;
   end = end < limit ? end : limit;
-  end = (end < args.kv_len ? end : args.kv_len) - base;
+  end = (end < item.visible.kv_len ? end : item.visible.kv_len) - base;
   begin = begin > 0 ? begin : 0;
   begin = begin < kKeyBlock ? begin : kKeyBlock;
   end = end < kKeyBlock ? end : kKeyBlock;
   return {begin, end > begin ? end : begin};
 }
 
-RAPT_INLINE KeyRange visible_to_rows(const AttendArgs& args, std::int64_t row, std::int64_t rows,
+RAPT_INLINE KeyRange visible_to_rows(const AttendItem& item, std::int64_t row, std::int64_t rows,
                                      std::int64_t block) {
-  return visible_keys(args, position_of(args, row).query, position_of(args, row + rows - 1).query,
+  return visible_keys(item, position_of(item, row).query, position_of(item, row + rows - 1).query,
                       block);
 }
 
@@ -49,42 +50,42 @@ struct QueryTile {
   bool whole;                          // ... whole column tiles of keys, with scores as they come
   KeyRange spans[kQueryRows / kRows];  // what each row tile may see
 
-  QueryTile(const AttendArgs& args, std::int64_t row_, std::int64_t block_)
+  QueryTile(const AttendItem& item, std::int64_t row_, std::int64_t block_)
       : row(row_),
-        rows(args.rows - row_ < kQueryRows ? args.rows - row_ : kQueryRows),
+        rows(item.rows - row_ < kQueryRows ? item.rows - row_ : kQueryRows),
         block(block_) {
-    keys = visible_to_rows(args, args.row_begin + row, rows, block);
-    const KeyRange first = visible_to_rows(args, args.row_begin + row, 1, block);
-    const KeyRange last = visible_to_rows(args, args.row_begin + row + rows - 1, 1, block);
+    keys = visible_to_rows(item, item.row_begin + row, rows, block);
+    const KeyRange first = visible_to_rows(item, item.row_begin + row, 1, block);
+    const KeyRange last = visible_to_rows(item, item.row_begin + row + rows - 1, 1, block);
     uniform = first.begin == last.begin && first.end == last.end;
     // Neither a column tile nor a line of scores may hold anything that is not a key of every row.
     constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
-    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(args);
+    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(item);
     for (std::int64_t r = 0; r < rows; r += kRows) {
       spans[r / kRows] =
-          uniform ? keys : visible_to_rows(args, args.row_begin + row + r, rows_at(r), block);
+          uniform ? keys : visible_to_rows(item, item.row_begin + row + r, rows_at(r), block);
     }
   }
 
   /// Rows of the row tile that starts at r.
   std::int64_t rows_at(std::int64_t r) const { return rows - r < kRows ? rows - r : kRows; }
 
-  KeyRange seen_by(const AttendArgs& args, std::int64_t r) const {
-    return uniform ? keys : visible_to_rows(args, args.row_begin + row + r, 1, block);
+  KeyRange seen_by(const AttendItem& item, std::int64_t r) const {
+    return uniform ? keys : visible_to_rows(item, item.row_begin + row + r, 1, block);
   }
 };
 
 /// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows. Calls
 /// prefetcher.step() for each tile.
 template <class Steps>
-inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, Steps& prefetcher) {
   const float* q = scratch.q + tile.row / kRows * scratch.q_tile;
   for (std::int64_t i = 0; tile.whole && i < tile.rows * kLanes; i += kVecLanes) {
     store(scratch.top + i, Vec(-kInfinity));
   }
   for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
-    const float* k = key_panel(args, packed, j) + j % kPanel;
+    const float* k = key_panel(item, packed, j) + j % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
@@ -93,14 +94,14 @@ inline void tile_scores(const AttendArgs& args, const AttendScratch& scratch, co
         if (!first || !second) {
           const std::int64_t at = first ? 0 : kVecLanes;
           with_rows<ScoreVector>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k + at,
-                                 args.head_dim, j + at, scratch.s + r * kKeyBlock);
+                                 item.call->head_dim, j + at, scratch.s + r * kKeyBlock);
           prefetcher.step();
           continue;
         }
       }
       float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
-      with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, args.head_dim, j,
-                           scratch.s + r * kKeyBlock, top);
+      with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, item.call->head_dim,
+                           j, scratch.s + r * kKeyBlock, top);
       prefetcher.step();
     }
   }
@@ -113,11 +114,11 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
 /// Calls change(row of the tile, position, keys) for the rows that see any and makes what it
 /// returns their maximum.
 template <class Change>
-RAPT_INLINE void change_rows(const AttendArgs& args, const AttendScratch& scratch,
+RAPT_INLINE void change_rows(const AttendItem& item, const AttendScratch& scratch,
                              const QueryTile& tile, const Change& change) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    const KeyRange seen = tile.seen_by(args, r);
-    const RowPosition at = position_of(args, args.row_begin + tile.row + r);
+    const KeyRange seen = tile.seen_by(item, r);
+    const RowPosition at = position_of(item, item.row_begin + tile.row + r);
     scratch.block_m[r] =
         seen.begin < seen.end ? change(scores_of_row(scratch, r), at, seen) : -kInfinity;
   }
@@ -126,64 +127,64 @@ RAPT_INLINE void change_rows(const AttendArgs& args, const AttendScratch& scratc
 /// Soft cap and ALiBi on all rows. A function of its own, so that constants are loaded once for all
 /// of them (causal, window of 512, both, head_dim 64: 0.985).
 template <bool kCapped, bool kSloped>
-RAPT_NOINLINE void tile_cap_and_slope(const AttendArgs& args, const AttendScratch& scratch,
+RAPT_NOINLINE void tile_cap_and_slope(const AttendItem& item, const AttendScratch& scratch,
                                       const QueryTile& tile) {
-  const SoftCap cap{Vec(args.soft_cap)};
-  change_rows(args, scratch, tile,
-              CapAndSlope<kCapped, kSloped>{args, tile.block * kKeyBlock, cap});
+  const SoftCap cap{Vec(item.call->soft_cap)};
+  change_rows(item, scratch, tile,
+              CapAndSlope<kCapped, kSloped>{item, tile.block * kKeyBlock, cap});
 }
 
 /// Whether soft cap and ALiBi are all that changes the scores before the masks, and distances are
 /// exact.
-RAPT_INLINE bool has_plain_options(const AttendArgs& args, const QueryTile& tile) {
-  if (args.bias != nullptr) return false;
-  if (args.alibi_slopes == nullptr) return true;
-  const std::int64_t row = args.row_begin + tile.row, key = tile.block * kKeyBlock;
-  return is_exact(distance_of(args, position_of(args, row), key)) &&
-         is_exact(distance_of(args, position_of(args, row + tile.rows - 1), key));
+RAPT_INLINE bool has_plain_options(const AttendItem& item, const QueryTile& tile) {
+  if (item.call->bias.rows.data != nullptr) return false;
+  if (item.call->alibi_slopes == nullptr) return true;
+  const std::int64_t row = item.row_begin + tile.row, key = tile.block * kKeyBlock;
+  return is_exact(distance_of(item, position_of(item, row), key)) &&
+         is_exact(distance_of(item, position_of(item, row + tile.rows - 1), key));
 }
 
 /// What the options make of the tile's scores, and each row's maximum of what is left.
-inline void tile_score_options(const AttendArgs& args, const AttendScratch& scratch,
+inline void tile_score_options(const AttendItem& item, const AttendScratch& scratch,
                                const QueryTile& tile) {
   const std::int64_t key = tile.block * kKeyBlock;
-  if (has_score_options(args)) {
-    const bool capped = args.soft_cap != 0.0f, sloped = args.alibi_slopes != nullptr;
-    if (!has_plain_options(args, tile)) {
-      change_rows(args, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
-        return apply_score_options(args, at, key, seen, scores);
+  if (has_score_options(item)) {
+    const bool capped = item.call->soft_cap != 0.0f, sloped = item.call->alibi_slopes != nullptr;
+    if (!has_plain_options(item, tile)) {
+      change_rows(item, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
+        return apply_score_options(item, at, key, seen, scores);
       });
     } else if (capped && sloped) {
-      tile_cap_and_slope<true, true>(args, scratch, tile);
+      tile_cap_and_slope<true, true>(item, scratch, tile);
     } else if (capped) {
-      tile_cap_and_slope<true, false>(args, scratch, tile);
+      tile_cap_and_slope<true, false>(item, scratch, tile);
     } else {
-      tile_cap_and_slope<false, true>(args, scratch, tile);
+      tile_cap_and_slope<false, true>(item, scratch, tile);
     }
   }
-  if (args.callback != nullptr) {
+  if (item.call->callback != nullptr) {
     call_back(
-        args, scratch, args.row_begin + tile.row, tile.rows, key, tile.keys,
-        [&](std::int64_t r) { return tile.seen_by(args, r); },
+        item, scratch, item.row_begin + tile.row, tile.rows, key, tile.keys,
+        [&](std::int64_t r) { return tile.seen_by(item, r); },
         [&](std::int64_t r) { return scores_of_row(scratch, r); });
   }
-  if (args.callback == nullptr && args.mask == nullptr) return;
-  change_rows(args, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
-    return hide_keys(args, at, key, seen, scores);
+  if (item.call->callback == nullptr && item.call->mask.rows.data == nullptr) return;
+  change_rows(item, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
+    return hide_keys(item, at, key, seen, scores);
   });
 }
 
 /// Each row's maximum of what it sees, after the options. Those of a whole tile were collected with
 /// the scores.
-inline void tile_maxima(const AttendArgs& args, const AttendScratch& scratch,
+inline void tile_maxima(const AttendItem& item, const AttendScratch& scratch,
                         const QueryTile& tile) {
-  if (changes_scores(args)) return tile_score_options(args, scratch, tile);
+  if (changes_scores(item)) return tile_score_options(item, scratch, tile);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     if (tile.whole) {
       scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
       continue;
     }
-    const KeyRange seen = tile.seen_by(args, r);
+    const KeyRange seen = tile.seen_by(item, r);
     scratch.block_m[r] =
         seen.begin < seen.end ? block_max(scores_of_row(scratch, r), seen) : -kInfinity;
   }
@@ -195,10 +196,10 @@ constexpr int kLinesBesideWeights = 8;
 /// Weights of the tile in place of its scores; each row's l of the block. A pass of its own over
 /// the rows, so that the reductions of one row overlap the next row's work. after: where reading
 /// goes on, at least kLinesBesideWeights lines a row; may be null.
-inline void tile_softmax(const AttendArgs& args, const AttendScratch& scratch,
+inline void tile_softmax(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile, const float* after) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(args, r),
+    scratch.block_l[r] = block_weights(scores_of_row(scratch, r), tile.seen_by(item, r),
                                        tile.spans[r / kRows], scratch.block_m[r]);
     if (after == nullptr) continue;
     for (int i = 0; i < kLinesBesideWeights; ++i, after += kLineFloats) touch(after);
@@ -224,10 +225,10 @@ RAPT_INLINE DirectTile direct_of(const AttendScratch& scratch, std::int64_t r, s
 }
 
 /// Where the outputs of the tile's rows [0, ended) go.
-inline void tile_outputs(const AttendArgs& args, const QueryTile& tile, std::int64_t ended,
+inline void tile_outputs(const AttendItem& item, const QueryTile& tile, std::int64_t ended,
                          float** out) {
   for (std::int64_t r = 0; r < tile.rows && r < ended; ++r) {
-    out[r] = output_row(args, position_of(args, args.row_begin + tile.row + r));
+    out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
   }
 }
 
@@ -243,14 +244,14 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
 }
 
 /// Weighted values of the tile, from pages where they lie.
-inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
+inline void paged_values(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile, DirectRows direct, float* const* out,
                          Prefetcher& prefetcher) {
-  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+  for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
-      with_rows<PagedValueTile>(tile.rows_at(r), args, tile.block, seen, c,
+      with_rows<PagedValueTile>(tile.rows_at(r), item, tile.block, seen, c,
                                 scratch.s + r * kKeyBlock, fold_of(scratch, tile, r, c),
                                 direct_of(scratch, r, c, direct, out));
       prefetcher.step();
@@ -260,15 +261,15 @@ inline void paged_values(const AttendArgs& args, const AttendScratch& scratch,
 
 /// Weighted values of the tile, wherever V is. Column tiles outside: a tile of V stays in L1 for
 /// all rows.
-inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, const QueryTile& tile,
+inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, DirectRows direct, Prefetcher& prefetcher) {
   float* out[kQueryRows];
   if (direct.ended > 0) {
     tile_inverses(scratch, tile);
-    tile_outputs(args, tile, direct.ended, out);
+    tile_outputs(item, tile, direct.ended, out);
   }
-  if (packed.v_pages != nullptr) return paged_values(args, scratch, tile, direct, out, prefetcher);
-  for (std::int64_t c = 0; c < args.value_dim; c += kColumns) {
+  if (packed.v_in_pages) return paged_values(item, scratch, tile, direct, out, prefetcher);
+  for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
     const float* v = packed.v + c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
@@ -283,12 +284,12 @@ inline void tile_values(const AttendArgs& args, const AttendScratch& scratch, co
 
 /// Scores become weights, and what folding the block into the running state needs. after: see
 /// tile_softmax.
-inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
+inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile, const float* after = nullptr) {
-  tile_maxima(args, scratch, tile);
-  tile_softmax(args, scratch, tile, after);
-  for (std::int64_t r = 0; args.weights != nullptr && r < tile.rows; ++r) {
-    keep_weights(args, scratch, tile.row + r, tile.block, tile.seen_by(args, r),
+  tile_maxima(item, scratch, tile);
+  tile_softmax(item, scratch, tile, after);
+  for (std::int64_t r = 0; item.call->weights.data != nullptr && r < tile.rows; ++r) {
+    keep_weights(item, scratch, tile.row + r, tile.block, tile.seen_by(item, r),
                  scores_of_row(scratch, r));
   }
   fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
@@ -299,10 +300,10 @@ inline void tile_weights(const AttendArgs& args, const AttendScratch& scratch,
 /// from the one before, so that the processor's prefetchers do not find it.
 class ElementsPrefetcher {
  public:
-  ElementsPrefetcher(const AttendArgs& args, const QueryTile& tile, Prefetcher& next)
+  ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Prefetcher& next)
       : next_(next) {
-    add(args, tile, args.bias, args.bias_strides);
-    add(args, tile, args.mask, args.mask_strides);
+    add(item, tile, item.call->bias);
+    add(item, tile, item.call->mask);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
                           ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
   }
@@ -314,30 +315,29 @@ class ElementsPrefetcher {
 
  private:
   template <class T>
-  void add(const AttendArgs& args, const QueryTile& tile, const T* elements,
-           const MaskStrides& stride) {
-    if (elements == nullptr || stride.key != 1) return;
-    const RowPosition at = position_of(args, args.row_begin + tile.row);
-    const T* first = elements + at.query * stride.query + tile.block * kKeyBlock + tile.keys.begin;
-    elements_.add(first, at.head + tile.rows, tile.keys.end - tile.keys.begin, stride.query,
-                  args.group, stride.head);
+  void add(const AttendItem& item, const QueryTile& tile, const ElementRows<T>& elements) {
+    if (elements.rows.data == nullptr || elements.key_stride != 1) return;
+    const RowPosition at = position_of(item, item.row_begin + tile.row);
+    const T* first = row_at(elements.rows, item, {at.query, 0}) + tile.block * kKeyBlock;
+    elements_.add(first + tile.keys.begin, at.head + tile.rows, tile.keys.end - tile.keys.begin,
+                  elements.rows.token_stride, item.call->group, elements.rows.head_stride);
   }
 
   Prefetcher& next_;
   Prefetcher elements_;
 };
 
-inline void attend_query_tile(const AttendArgs& args, const AttendScratch& scratch,
+inline void attend_query_tile(const AttendItem& item, const AttendScratch& scratch,
                               const QueryTile& tile, const PackedBlock& packed, DirectRows direct,
                               Prefetcher& prefetcher) {
-  if (args.bias == nullptr && args.mask == nullptr) {
-    tile_scores(args, scratch, tile, packed, prefetcher);
+  if (item.call->bias.rows.data == nullptr && item.call->mask.rows.data == nullptr) {
+    tile_scores(item, scratch, tile, packed, prefetcher);
   } else {
-    ElementsPrefetcher with_elements(args, tile, prefetcher);
-    tile_scores(args, scratch, tile, packed, with_elements);
+    ElementsPrefetcher with_elements(item, tile, prefetcher);
+    tile_scores(item, scratch, tile, packed, with_elements);
   }
-  tile_weights(args, scratch, tile);
-  tile_values(args, scratch, tile, packed, direct, prefetcher);
+  tile_weights(item, scratch, tile);
+  tile_values(item, scratch, tile, packed, direct, prefetcher);
 }
 
 }  // namespace

@@ -49,29 +49,31 @@ inline void from_natural(const float* natural, KeyRange seen, float* row) {
 /// `key`, to the callback and takes them back. seen_by(r): what row r of them sees of `keys`;
 /// scores_of(r): its scores.
 template <class SeenBy, class ScoresOf>
-inline void call_back(const AttendArgs& args, const AttendScratch& scratch, std::int64_t first_row,
+inline void call_back(const AttendItem& item, const AttendScratch& scratch, std::int64_t first_row,
                       std::int64_t rows, std::int64_t key, KeyRange keys, const SeenBy& seen_by,
                       const ScoresOf& scores_of) {
-  for (std::int64_t head = 0; head < args.group; ++head) {
+  for (std::int64_t head = 0; head < item.call->group; ++head) {
     // Rows of one head lie a group apart.
-    const std::int64_t first = (head + args.group - first_row % args.group) % args.group;
+    const std::int64_t first =
+        (head + item.call->group - first_row % item.call->group) % item.call->group;
     std::int64_t count = 0;
-    for (std::int64_t r = first; r < rows; r += args.group, ++count) {
+    for (std::int64_t r = first; r < rows; r += item.call->group, ++count) {
       to_natural(scores_of(r), seen_by(r), keys, scratch.natural + count * kKeyBlock);
     }
     if (count == 0) continue;
-    const std::int64_t query = (first_row + first) / args.group;
-    args.callback(args.callback_context, {.scores = scratch.natural + keys.begin,
-                                          .row_stride = kKeyBlock,
-                                          .rows = count,
-                                          .columns = keys.end - keys.begin,
-                                          .first_query = query,
-                                          .first_position = query + args.query_offset,
-                                          .first_key = key + keys.begin,
-                                          .head = args.first_head + head,
-                                          .batch = args.sequence});
+    const std::int64_t query = (first_row + first) / item.call->group;
+    item.call->callback(item.call->callback_context,
+                        {.scores = scratch.natural + keys.begin,
+                         .row_stride = kKeyBlock,
+                         .rows = count,
+                         .columns = keys.end - keys.begin,
+                         .first_query = query,
+                         .first_position = query + item.sequence->query_offset,
+                         .first_key = key + keys.begin,
+                         .head = item.first_head + head,
+                         .batch = item.sequence->number});
     count = 0;
-    for (std::int64_t r = first; r < rows; r += args.group, ++count) {
+    for (std::int64_t r = first; r < rows; r += item.call->group, ++count) {
       from_natural(scratch.natural + count * kKeyBlock, seen_by(r), scores_of(r));
     }
   }

@@ -17,10 +17,10 @@ struct ElementRow {
   std::int64_t stride;
   KeyRange seen;
 
-  ElementRow(const T* elements, const MaskStrides& strides, RowPosition at, std::int64_t key,
-             KeyRange seen_)
-      : first(elements + at.query * strides.query + at.head * strides.head + key * strides.key),
-        stride(strides.key),
+  ElementRow(const ElementRows<const T>& elements, const AttendItem& item, RowPosition at,
+             std::int64_t key, KeyRange seen_)
+      : first(row_at(elements.rows, item, at) + key * elements.key_stride),
+        stride(elements.key_stride),
         seen(seen_) {}
 
   /// Those of the keys [j, j + kVecLanes), 0 for what is not seen.
@@ -110,8 +110,8 @@ RAPT_INLINE bool is_exact(std::int64_t distance) {
 }
 
 /// From the first key of a block to a query.
-RAPT_INLINE std::int64_t distance_of(const AttendArgs& args, RowPosition at, std::int64_t key) {
-  return at.query + args.query_offset - key;
+RAPT_INLINE std::int64_t distance_of(const AttendItem& item, RowPosition at, std::int64_t key) {
+  return at.query + item.sequence->query_offset - key;
 }
 
 /// The same for any distance, on one line of scores whose first key is `distance` before the query.
@@ -151,25 +151,27 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
   return reduce_max(top);
 }
 
-RAPT_INLINE bool has_score_options(const AttendArgs& args) {
-  return args.bias != nullptr || args.alibi_slopes != nullptr || args.soft_cap != 0.0f;
+RAPT_INLINE bool has_score_options(const AttendItem& item) {
+  return item.call->bias.rows.data != nullptr || item.call->alibi_slopes != nullptr ||
+         item.call->soft_cap != 0.0f;
 }
 
-RAPT_INLINE bool changes_scores(const AttendArgs& args) {
-  return has_score_options(args) || args.mask != nullptr || args.callback != nullptr;
+RAPT_INLINE bool changes_scores(const AttendItem& item) {
+  return has_score_options(item) || item.call->mask.rows.data != nullptr ||
+         item.call->callback != nullptr;
 }
 
 /// Soft cap and ALiBi on the scores `seen`, not none, of one row of the block whose first key is
 /// `key`, at an exact distance. Returns their maximum, NaNs ignored.
 template <bool kCapped, bool kSloped>
 struct CapAndSlope {
-  const AttendArgs& args;
+  const AttendItem& item;
   std::int64_t key;
   SoftCap cap;
 
   RAPT_INLINE float operator()(float* row, RowPosition at, KeyRange seen) const {
-    const float slope = kSloped ? args.alibi_slopes[at.head] : 0.0f;
-    const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance_of(args, at, key)))};
+    const float slope = kSloped ? item.call->alibi_slopes[item.first_head + at.head] : 0.0f;
+    const Alibi alibi{Vec(-slope), Vec(static_cast<float>(distance_of(item, at, key)))};
     return change_scores(row, seen, [&](Vec s, Vec j, std::int64_t first) {
       if constexpr (kCapped) s = cap(s, j, first);
       if constexpr (kSloped) s = alibi(s, j, first);
@@ -179,18 +181,18 @@ struct CapAndSlope {
 };
 
 /// The same with a bias between the two, or with ALiBi at any distance.
-inline float apply_score_options(const AttendArgs& args, RowPosition at, std::int64_t key,
+inline float apply_score_options(const AttendItem& item, RowPosition at, std::int64_t key,
                                  KeyRange seen, float* row) {
-  const SoftCap cap{Vec(args.soft_cap)};
-  if (args.soft_cap != 0.0f) change_scores(row, seen, cap);
-  if (args.bias != nullptr) {
-    const Bias bias{{args.bias, args.bias_strides, at, key, seen}};
+  const SoftCap cap{Vec(item.call->soft_cap)};
+  if (item.call->soft_cap != 0.0f) change_scores(row, seen, cap);
+  if (item.call->bias.rows.data != nullptr) {
+    const Bias bias{{item.call->bias, item, at, key, seen}};
     const float top = change_scores(row, seen, bias);
-    if (args.alibi_slopes == nullptr) return top;
+    if (item.call->alibi_slopes == nullptr) return top;
   }
-  const std::int64_t distance = distance_of(args, at, key);
-  if (is_exact(distance)) return CapAndSlope<false, true>{args, key, cap}(row, at, seen);
-  const float slope = args.alibi_slopes[at.head];
+  const std::int64_t distance = distance_of(item, at, key);
+  if (is_exact(distance)) return CapAndSlope<false, true>{item, key, cap}(row, at, seen);
+  const float slope = item.call->alibi_slopes[item.first_head + at.head];
   for_lines(row, seen, [&](float* s, std::int64_t j, std::int64_t count) {
     add_alibi(s, slope, distance - j, count);
   });
@@ -199,17 +201,17 @@ inline float apply_score_options(const AttendArgs& args, RowPosition at, std::in
 
 /// Hides what the element mask does not keep; and again, after a callback, what the bias hides.
 /// Returns the maximum of what is left, NaNs ignored.
-inline float hide_keys(const AttendArgs& args, RowPosition at, std::int64_t key, KeyRange seen,
+inline float hide_keys(const AttendItem& item, RowPosition at, std::int64_t key, KeyRange seen,
                        float* row) {
-  if (args.callback != nullptr && args.bias != nullptr) {
-    const ElementRow<float> bias(args.bias, args.bias_strides, at, key, seen);
+  if (item.call->callback != nullptr && item.call->bias.rows.data != nullptr) {
+    const ElementRow<float> bias(item.call->bias, item, at, key, seen);
     for (std::int64_t j = seen.begin; j < seen.end; ++j) {
       if (bias.first[j * bias.stride] == -kInfinity) *score_of(row, j) = -kInfinity;
     }
   }
-  if (args.mask == nullptr) return block_max(row, seen);
-  const ElementRow<unsigned char> mask(args.mask, args.mask_strides, at, key, seen);
-  return change_scores(row, seen, ElementMask{mask, args.mask_keep != 0});
+  if (item.call->mask.rows.data == nullptr) return block_max(row, seen);
+  const ElementRow<unsigned char> mask(item.call->mask, item, at, key, seen);
+  return change_scores(row, seen, ElementMask{mask, item.call->mask_keep != 0});
 }
 
 }  // namespace

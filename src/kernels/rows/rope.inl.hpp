@@ -60,12 +60,9 @@ RAPT_INLINE void rotate_neighbours(const float* x, float* y, std::int64_t pairs,
   }
 }
 
-/// Row `row` of a sequence, turned by the angles of its position. y may be x.
+/// A row, turned by the angles of its position. y may be x.
 inline void rotate_row(const float* x, float* y, std::int64_t head_dim, const Rotation& rotation,
-                       std::int64_t row) {
-  const std::int64_t position = rotation.positions == nullptr
-                                    ? rotation.first_position + row
-                                    : rotation.positions[row * rotation.position_stride];
+                       std::int64_t position) {
   const float* cos = rotation.cos + position * rotation.cos_stride;
   const float* sin = rotation.sin + position * rotation.sin_stride;
   if (rotation.interleaved != 0) {
@@ -78,8 +75,11 @@ inline void rotate_row(const float* x, float* y, std::int64_t head_dim, const Ro
 
 inline void rotate_rows(const RotateArgs& args) {
   for (std::int64_t row = args.row_begin; row < args.row_end; ++row) {
+    const std::int64_t position = args.positions == nullptr
+                                      ? args.first_position + row
+                                      : args.positions[row * args.position_stride];
     rotate_row(args.x + row * args.x_stride, args.y + row * args.y_stride, args.head_dim,
-               args.rotation, row);
+               args.rotation, position);
   }
 }
 

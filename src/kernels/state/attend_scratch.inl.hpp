@@ -17,16 +17,16 @@ RAPT_INLINE std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) & -multiple;
 }
 
-RAPT_INLINE std::int64_t blocks_of(const AttendArgs& args) {
-  return (args.kv_len + kKeyBlock - 1) / kKeyBlock;
+RAPT_INLINE std::int64_t blocks_of(const AttendItem& item) {
+  return (item.visible.kv_len + kKeyBlock - 1) / kKeyBlock;
 }
 
-RAPT_INLINE bool changes_queries(const AttendArgs& args) {
-  return args.norm_q.on != 0 || args.rotate_q.cos != nullptr;
+RAPT_INLINE bool changes_queries(const AttendItem& item) {
+  return item.call->norm_q.on != 0 || item.call->rotate_q.cos != nullptr;
 }
 
-RAPT_INLINE bool changes_keys(const AttendArgs& args) {
-  return args.norm_k.on != 0 || args.rotate_k.cos != nullptr;
+RAPT_INLINE bool changes_keys(const AttendItem& item) {
+  return item.call->norm_k.on != 0 || item.call->rotate_k.cos != nullptr;
 }
 
 /// Everything is a multiple of 16 floats, so that every part starts on a cache line.
@@ -53,26 +53,26 @@ struct AttendScratch {
   float* inverse;  // [kQueryRows] and a vector of magnitudes when outputs are written directly
   float* largest;
   float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
-  float* sums;       // [group][kKeyBlock] when sums of weights are computed
   float* block_max;  // [rows][blocks] when the weights are wanted
   std::int64_t floats;
+  float* after;  // for a row that is computed again (attend_row_exactly)
 
-  /// For one item.
-  explicit AttendScratch(const AttendArgs& args) : AttendScratch(args, args.rows, args.scratch) {}
+  /// For one kv head of the item, or as if it had another number of rows. memory: null to know how
+  /// many floats that takes.
+  AttendScratch(const AttendItem& item, float* memory) : AttendScratch(item, item.rows, memory) {}
 
-  /// The same for another number of rows. memory: null to know how many floats it takes.
-  AttendScratch(const AttendArgs& args, std::int64_t item_rows, float* memory) {
+  AttendScratch(const AttendItem& item, std::int64_t item_rows, float* memory) {
     rows = round_up(item_rows, 16);
-    blocks = args.weights != nullptr ? blocks_of(args) : 0;
-    q_tile = tile_floats(args.head_dim);
-    o_stride = round_up(args.value_dim, kPanel);
+    blocks = item.call->weights.data != nullptr ? blocks_of(item) : 0;
+    q_tile = tile_floats(item.call->head_dim);
+    o_stride = round_up(item.call->value_dim, kPanel);
     floats = 0;
-    key_stride = round_up(args.head_dim, kLanes);
-    row = take(memory, changes_queries(args) ? key_stride : 0);
-    keys = take(memory, changes_keys(args) ? kKeyBlock * key_stride : 0);
+    key_stride = round_up(item.call->head_dim, kLanes);
+    row = take(memory, changes_queries(item) ? key_stride : 0);
+    keys = take(memory, changes_keys(item) ? kKeyBlock * key_stride : 0);
     q_floats = (item_rows + kRows - 1) / kRows * q_tile;
     q = take(memory, q_floats);
-    k = take(memory, kKeyBlock * args.head_dim);
+    k = take(memory, kKeyBlock * item.call->head_dim);
     v = take(memory, kKeyBlock * o_stride);
     s = take(memory, kQueryRows * kKeyBlock);
     top = take(memory, kQueryRows * kLanes);
@@ -85,9 +85,9 @@ struct AttendScratch {
     b = take(memory, round_up(kQueryRows, 16));
     inverse = take(memory, round_up(kQueryRows, 16));
     largest = take(memory, kLanes);
-    natural = take(memory, args.callback != nullptr ? kQueryRows * kKeyBlock : 0);
-    sums = take(memory, args.sums != nullptr ? args.group * kKeyBlock : 0);
+    natural = take(memory, item.call->callback != nullptr ? kQueryRows * kKeyBlock : 0);
     block_max = take(memory, round_up(rows * blocks, 16));
+    after = take(memory, 0);
   }
 
   /// Floats of what a head keeps from block to block: its queries and its running state.
@@ -117,11 +117,12 @@ struct AttendScratch {
   }
 };
 
-/// For the item itself, behind it for one of its rows again (attend_row_exactly), and behind that
-/// for what further heads keep.
-inline std::int64_t attend_scratch(const AttendArgs& args, std::int64_t heads) {
-  const AttendScratch item(args, args.rows, nullptr);
-  return item.floats + AttendScratch(args, 1, nullptr).floats + (heads - 1) * item.kept_floats();
+/// For the item itself, then for one of its rows again (attend_row_exactly), and then for what
+/// further heads keep.
+inline std::int64_t attend_scratch(const AttendItem& item) {
+  const AttendScratch head(item, nullptr);
+  return head.floats + AttendScratch(item, 1, nullptr).floats +
+         (item.heads - 1) * head.kept_floats();
 }
 
 }  // namespace

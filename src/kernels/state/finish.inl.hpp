@@ -15,9 +15,18 @@ struct RowPosition {
   std::int64_t query, head;
 };
 
-RAPT_INLINE RowPosition position_of(const AttendArgs& args, std::int64_t row) {
-  if (args.group == 1) return {row, 0};  // a division is dear beside a short row
-  return {row / args.group, row % args.group};
+RAPT_INLINE RowPosition position_of(const AttendItem& item, std::int64_t row) {
+  if (item.call->group == 1) return {row, 0};  // a division is dear beside a short row
+  return {row / item.call->group, row % item.call->group};
+}
+
+/// The first element of the row at `at`, of a tensor of the call.
+template <class T>
+RAPT_INLINE T* row_at(const HeadRows<T>& rows, const AttendItem& item, RowPosition at) {
+  const SequencePlace& sequence = *item.sequence;
+  return rows.data + sequence.batch * rows.batch_stride +
+         (item.first_head + at.head) * rows.head_stride +
+         (sequence.q_row + at.query) * rows.token_stride;
 }
 
 inline void clear_rows(const AttendScratch& scratch) {
@@ -27,15 +36,15 @@ inline void clear_rows(const AttendScratch& scratch) {
   }
 }
 
-inline void clear_state(const AttendArgs& args, const AttendScratch& scratch) {
-  for (std::int64_t i = 0; i < args.rows * scratch.o_stride; i += kVecLanes) {
+inline void clear_state(const AttendItem& item, const AttendScratch& scratch) {
+  for (std::int64_t i = 0; i < item.rows * scratch.o_stride; i += kVecLanes) {
     store(scratch.o + i, Vec(0.0f));
   }
   clear_rows(scratch);
 }
 
-RAPT_INLINE float* output_row(const AttendArgs& args, RowPosition at) {
-  return args.out + at.query * args.out_token_stride + at.head * args.out_head_stride;
+RAPT_INLINE float* output_row(const AttendItem& item, RowPosition at) {
+  return item.out + at.query * item.call->out_token_stride + at.head * item.call->out_head_stride;
 }
 
 /// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
@@ -67,13 +76,14 @@ inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l
   }
 }
 
-inline float* state_of(const AttendArgs& args, std::int64_t block, std::int64_t r) {
-  return args.states + (block * args.rows + r) * args.state_stride;
+/// Floats from the first state of an item's rows to that of row r after one block.
+RAPT_INLINE std::int64_t state_offset(const AttendItem& item, std::int64_t block, std::int64_t r) {
+  return (block * item.rows + r) * item.call->state_stride;
 }
 
-inline void save_state(const AttendArgs& args, const AttendScratch& scratch, std::int64_t block) {
-  for (std::int64_t r = 0; r < args.rows; ++r) {
-    float* to = state_of(args, block, r);
+inline void save_state(const AttendItem& item, const AttendScratch& scratch, std::int64_t block) {
+  for (std::int64_t r = 0; r < item.rows; ++r) {
+    float* to = item.states + state_offset(item, block, r);
     const float* o = scratch.o + r * scratch.o_stride;
     for (std::int64_t c = 0; c < scratch.o_stride; c += kVecLanes) store(to + c, load(o + c));
     to[scratch.o_stride] = scratch.m[r];
@@ -81,11 +91,12 @@ inline void save_state(const AttendArgs& args, const AttendScratch& scratch, std
   }
 }
 
-inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
-  for (std::int64_t r = 0; r < args.rows; ++r) {
+inline void fold_states(const FoldArgs& args, const AttendScratch& scratch) {
+  const AttendItem& item = args.item;
+  for (std::int64_t r = 0; r < item.rows; ++r) {
     float* o = scratch.o + r * scratch.o_stride;
-    for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
-      const float* from = state_of(args, block, r);
+    for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
+      const float* from = args.states + state_offset(item, block, r);
       // The row saw no key of the block: no part, whatever hidden values left in its o.
       if (from[scratch.o_stride] == -kInfinity && from[scratch.o_stride + 1] == 0.0f) continue;
       float block_m[kVecLanes] = {from[scratch.o_stride]};
@@ -103,17 +114,19 @@ inline void fold_states(const AttendArgs& args, const AttendScratch& scratch) {
 }
 
 /// Where the row's weights are wanted; null where they are not.
-RAPT_INLINE float* weights_row(const AttendArgs& args, std::int64_t row) {
-  const RowPosition at = position_of(args, row);
-  const std::int64_t i = args.weights_rows == nullptr ? at.query : args.weights_rows[at.query];
+RAPT_INLINE float* weights_row(const AttendItem& item, std::int64_t row) {
+  const RowPosition at = position_of(item, row);
+  const AttendCall& call = *item.call;
+  const std::int64_t q_row = item.sequence->q_row + at.query;
+  const std::int64_t i = call.weights_rows == nullptr ? q_row : call.weights_rows[q_row];
   if (i < 0) return nullptr;
-  return args.weights + i * args.weights_token_stride + at.head * args.weights_head_stride;
+  return row_at(call.weights, item, {i - item.sequence->q_row, at.head});
 }
 
 /// Row r's weights of one block, to be scaled when the row's final state is known.
-inline void keep_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+inline void keep_weights(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                          std::int64_t block, KeyRange seen, float* row) {
-  float* w = weights_row(args, args.row_begin + r);
+  float* w = weights_row(item, item.row_begin + r);
   if (w == nullptr) return;
   w += block * kKeyBlock;
   for (std::int64_t j = seen.begin; j < seen.end; ++j) w[j] = *score_of(row, j);
@@ -121,12 +134,12 @@ inline void keep_weights(const AttendArgs& args, const AttendScratch& scratch, s
 }
 
 /// Before the first block: no key exists (-0 says so, see finish_weights).
-inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) {
-  if (args.weights == nullptr) return;
-  for (std::int64_t r = 0; r < args.rows; ++r) {
-    float* w = weights_row(args, args.row_begin + r);
+inline void clear_weights(const AttendItem& item, const AttendScratch& scratch) {
+  if (item.call->weights.data == nullptr) return;
+  for (std::int64_t r = 0; r < item.rows; ++r) {
+    float* w = weights_row(item, item.row_begin + r);
     if (w == nullptr) continue;
-    for (std::int64_t j = 0; j < args.weights_keys; ++j) w[j] = -0.0f;
+    for (std::int64_t j = 0; j < item.call->weights_keys; ++j) w[j] = -0.0f;
     for (std::int64_t b = 0; b < scratch.blocks; ++b) {
       scratch.block_max[r * scratch.blocks + b] = -kInfinity;
     }
@@ -135,29 +148,31 @@ inline void clear_weights(const AttendArgs& args, const AttendScratch& scratch) 
 
 /// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 for a weight of -0: a key that does not
 /// exist. Without NaNs (`exact` unset) a block whose maximum is -inf is empty.
-inline void finish_weights(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+inline void finish_weights(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                            float m, float inverse, bool exact) {
-  float* w = weights_row(args, args.row_begin + r);
+  float* w = weights_row(item, item.row_begin + r);
   if (w == nullptr) return;
   for (std::int64_t block = 0; block < scratch.blocks; ++block) {
     const float block_max = scratch.block_max[r * scratch.blocks + block];
     const bool nothing = block_max == -kInfinity, empty = !exact && nothing;  // or only NaNs
     const float factor = nothing ? 0.0f : exp2_scalar(block_max - m) * inverse;
     const std::int64_t begin = block * kKeyBlock;
-    const std::int64_t end = begin + kKeyBlock < args.kv_len ? begin + kKeyBlock : args.kv_len;
+    const std::int64_t end =
+        begin + kKeyBlock < item.visible.kv_len ? begin + kKeyBlock : item.visible.kv_len;
     for (std::int64_t j = begin; j < end; ++j) {
       const bool exists = !empty && __builtin_bit_cast(std::uint32_t, w[j]) != 0x80000000u;
       w[j] = exists ? canonical(w[j] * factor) : 0.0f;
     }
   }
-  for (std::int64_t j = args.kv_len; j < args.weights_keys; ++j) w[j] = 0.0f;
+  for (std::int64_t j = item.visible.kv_len; j < item.call->weights_keys; ++j) w[j] = 0.0f;
 }
 
 /// The sink joins the row's state last, as a key without a value: o = fma(o, a, 0) is left to
 /// finish_out. Returns a.
-RAPT_INLINE float join_sink(const AttendArgs& args, std::int64_t head, float& m, float& l) {
-  if (args.sinks == nullptr || args.sinks[head] == -kInfinity) return 1.0f;
-  const float sink = args.sinks[head];
+RAPT_INLINE float join_sink(const AttendItem& item, std::int64_t head, float& m, float& l) {
+  if (item.call->sinks == nullptr) return 1.0f;
+  const float sink = item.call->sinks[item.first_head + head];
+  if (sink == -kInfinity) return 1.0f;
   const bool empty = m == -kInfinity && l == 0.0f;
   const float top = sink > m ? sink : m;
   const float a = empty ? 0.0f : exp2_scalar(m - top);
@@ -198,75 +213,85 @@ RAPT_INLINE void finish_out(const float* o, float a, float inverse, std::int64_t
 
 /// The row's state for the caller, before a sink joins it. Adding +0 keeps -0 out, as in out; the
 /// maximum of -0 and +0 is either.
-inline void write_state(const AttendArgs& args, RowPosition at, const float* o, float m, float l) {
-  const StateRows<float>& to = args.state_out;
-  if (to.o == nullptr) return;
-  const auto [i, h] = at;
-  to.m[i * to.m_token_stride + h * to.m_head_stride] = m + 0.0f;
-  to.l[i * to.l_token_stride + h * to.l_head_stride] = canonical(l);
-  float* row = to.o + i * to.o_token_stride + h * to.o_head_stride;
-  for (std::int64_t c = 0; c < args.value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
+inline void write_state(const AttendItem& item, RowPosition at, const float* o, float m, float l) {
+  const StateRows<float>& to = item.call->state_out;
+  if (to.o.data == nullptr) return;
+  *row_at(to.m, item, at) = m + 0.0f;
+  *row_at(to.l, item, at) = canonical(l);
+  float* row = row_at(to.o, item, at);
+  for (std::int64_t c = 0; c < item.call->value_dim; ++c) row[c] = canonical(o[c] + 0.0f);
 }
 
-RAPT_INLINE void write_lse(const AttendArgs& args, RowPosition at, float m, float l) {
-  args.lse[at.query * args.lse_token_stride + at.head * args.lse_head_stride] = log_sum_exp(m, l);
+RAPT_INLINE void write_lse(const AttendItem& item, RowPosition at, float m, float l) {
+  *row_at(item.call->lse, item, at) = log_sum_exp(m, l);
+}
+
+/// Where m and 1 / l of a row are kept for the sums of weights.
+RAPT_INLINE float* row_end_of(const AttendItem& item, std::int64_t row) {
+  const AttendCall& call = *item.call;
+  const std::int64_t head = item.first_head / call.group;
+  const std::int64_t q_row =
+      (item.sequence->batch * call.row_end_heads + head) * call.row_end_rows + item.sequence->q_row;
+  return call.row_ends + 2 * (q_row * call.group + row);
 }
 
 /// Writes out, lse and row end of a row whose state is (m, l, o); m and l then hold its sink as
 /// well. Returns false when the row is not finite and `exact` is false: it must then be computed
 /// again, exactly.
-RAPT_INLINE bool finish_outputs(const AttendArgs& args, std::int64_t row, const float* o, float& m,
+RAPT_INLINE bool finish_outputs(const AttendItem& item, std::int64_t row, const float* o, float& m,
                                 float& l, bool exact) {
-  const RowPosition at = position_of(args, row);
-  const float a = join_sink(args, at.head, m, l);
-  float* out = output_row(args, at);
+  const RowPosition at = position_of(item, row);
+  const float a = join_sink(item, at.head, m, l);
+  float* out = output_row(item, at);
   Vec largest(0.0f);
-  finish_out(o, a, inverse_of(m, l), args.value_dim, out, largest);
+  finish_out(o, a, inverse_of(m, l), item.call->value_dim, out, largest);
   const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
   if (!finite && !exact) return false;
   if (exact) {
-    for (std::int64_t c = 0; c < args.value_dim; ++c) out[c] = canonical(out[c]);
+    for (std::int64_t c = 0; c < item.call->value_dim; ++c) out[c] = canonical(out[c]);
   }
-  if (args.lse != nullptr) write_lse(args, at, m, l);
-  if (args.row_ends != nullptr) {
-    args.row_ends[2 * row] = m;
-    args.row_ends[2 * row + 1] = inverse_of(m, l);
+  if (item.call->lse.data != nullptr) write_lse(item, at, m, l);
+  if (item.call->row_ends != nullptr) {
+    float* const end = row_end_of(item, row);
+    end[0] = m;
+    end[1] = inverse_of(m, l);
   }
   return true;
 }
 
 /// The same of row r of the item, and its state and weights.
-inline bool finish_row(const AttendArgs& args, const AttendScratch& scratch, std::int64_t r,
+inline bool finish_row(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                        bool exact) {
-  const std::int64_t row = args.row_begin + r;
+  const std::int64_t row = item.row_begin + r;
   const float* o = scratch.o + r * scratch.o_stride;
   float m = scratch.m[r], l = scratch.l[r];
-  write_state(args, position_of(args, row), o, m, l);
-  if (!finish_outputs(args, row, o, m, l, exact)) return false;
-  if (args.weights != nullptr) finish_weights(args, scratch, r, m, inverse_of(m, l), exact);
+  write_state(item, position_of(item, row), o, m, l);
+  if (!finish_outputs(item, row, o, m, l, exact)) return false;
+  if (item.call->weights.data != nullptr)
+    finish_weights(item, scratch, r, m, inverse_of(m, l), exact);
   return true;
 }
 
 /// Whether rows end in out and lse alone.
-RAPT_INLINE bool ends_plainly(const AttendArgs& args) {
-  return args.sinks == nullptr && args.state_out.o == nullptr && args.row_ends == nullptr &&
-         args.weights == nullptr;
+RAPT_INLINE bool ends_plainly(const AttendItem& item) {
+  return item.call->sinks == nullptr && item.call->state_out.o.data == nullptr &&
+         item.call->row_ends == nullptr && item.call->weights.data == nullptr;
 }
 
 /// The outputs of all rows where there are no others than out and lse. Returns false when some row
 /// is not finite: one look at the end instead of one per row, on which it would wait.
-inline bool finish_plain_rows(const AttendArgs& args, const AttendScratch& scratch) {
+inline bool finish_plain_rows(const AttendItem& item, const AttendScratch& scratch) {
   Vec largest(0.0f);
-  for (std::int64_t first = 0; first < args.rows; first += kVecLanes) {
+  for (std::int64_t first = 0; first < item.rows; first += kVecLanes) {
     float inverse[kVecLanes];
     store(inverse, inverses_of(load(scratch.l + first)));
-    const std::int64_t end = first + kVecLanes < args.rows ? first + kVecLanes : args.rows;
+    const std::int64_t end = first + kVecLanes < item.rows ? first + kVecLanes : item.rows;
     for (std::int64_t r = first; r < end; ++r) {
-      const RowPosition at = position_of(args, args.row_begin + r);
-      finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], args.value_dim,
-                 output_row(args, at), largest);
+      const RowPosition at = position_of(item, item.row_begin + r);
+      finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], item.call->value_dim,
+                 output_row(item, at), largest);
       largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
-      if (args.lse != nullptr) write_lse(args, at, scratch.m[r], scratch.l[r]);
+      if (item.call->lse.data != nullptr) write_lse(item, at, scratch.m[r], scratch.l[r]);
     }
   }
   return all_below(largest, Vec(kInfinity));

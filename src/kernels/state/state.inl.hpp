@@ -23,24 +23,26 @@ RAPT_INLINE RowState row_state(float m, float l, const float* o) {
   return {m, l, o};
 }
 
-RAPT_INLINE RowState row_of(const StateRows<const float>& state, std::int64_t i, std::int64_t h) {
-  return row_state(state.m[i * state.m_token_stride + h * state.m_head_stride],
-                   state.l[i * state.l_token_stride + h * state.l_head_stride],
-                   state.o + i * state.o_token_stride + h * state.o_head_stride);
+/// Whether the item's rows continue from a state of the caller.
+RAPT_INLINE bool continues(const AttendItem& item) {
+  return item.call->state_in.o.data != nullptr && item.sequence->continues;
 }
 
 /// The state before the first block: none, or the one to go on from.
-inline void begin_state(const AttendArgs& args, const AttendScratch& scratch) {
-  clear_state(args, scratch);
-  if (args.state_in.o == nullptr) return;
-  for (std::int64_t r = 0; r < args.rows; ++r) {
-    const RowPosition at = position_of(args, args.row_begin + r);
-    const RowState from = row_of(args.state_in, at.query, at.head);
+inline void begin_state(const AttendItem& item, const AttendScratch& scratch) {
+  clear_state(item, scratch);
+  if (!continues(item)) return;
+  for (std::int64_t r = 0; r < item.rows; ++r) {
+    const RowPosition at = position_of(item, item.row_begin + r);
+    const RowPosition from_at{at.query + item.sequence->state_shift, at.head};
+    const StateRows<const float>& in = item.call->state_in;
+    const RowState from = row_state(*row_at(in.m, item, from_at), *row_at(in.l, item, from_at),
+                                    row_at(in.o, item, from_at));
     scratch.m[r] = from.m;
     scratch.l[r] = from.l;
     if (from.o == nullptr) continue;
     float* const o = scratch.o + r * scratch.o_stride;
-    for (std::int64_t c = 0; c < args.value_dim; ++c) o[c] = from.o[c];
+    for (std::int64_t c = 0; c < item.call->value_dim; ++c) o[c] = from.o[c];
   }
 }
 
@@ -61,36 +63,48 @@ inline void merge_row(const RowState& x, const RowState& y, std::int64_t columns
   }
 }
 
+/// The first element of row i of the head that is merged.
+template <class T>
+RAPT_INLINE T* row_of(const HeadRows<T>& rows, const MergeArgs& args, std::int64_t i) {
+  return rows.data + args.batch * rows.batch_stride + args.head * rows.head_stride +
+         i * rows.token_stride;
+}
+
 inline void merge_states(const MergeArgs& args) {
   const StateRows<float>& to = args.merged;
+  const auto read = [&](const StateRows<const float>& state, std::int64_t i) {
+    return row_state(*row_of(state.m, args, i), *row_of(state.l, args, i),
+                     row_of(state.o, args, i));
+  };
   for (std::int64_t i = 0; i < args.rows; ++i) {
-    merge_row(row_of(args.x, i, 0), row_of(args.y, i, 0), args.value_dim,
-              to.m + i * to.m_token_stride, to.l + i * to.l_token_stride,
-              to.o + i * to.o_token_stride);
+    merge_row(read(args.x, i), read(args.y, i), args.value_dim, row_of(to.m, args, i),
+              row_of(to.l, args, i), row_of(to.o, args, i));
   }
 }
 
 /// What is left of a state in out and lse: m = lse * log2 e, l = 1, o = out. An lse of -inf is no
 /// part, NaN stays, and -FLT_MAX is a value (score_options.inl.hpp).
-RAPT_INLINE RowState state_of_result(const StateRows<const float>& result, std::int64_t i) {
-  const float lse = result.m[i * result.m_token_stride];
+RAPT_INLINE RowState state_of_result(const StateRows<const float>& result, const MergeArgs& args,
+                                     std::int64_t i) {
+  const float lse = *row_of(result.m, args, i);
   const double m = static_cast<double>(lse) * kLog2E;
   const bool saturated = lse != -kInfinity && m < static_cast<double>(kLowest);
   return row_state(saturated ? kLowest : static_cast<float>(m), lse == -kInfinity ? 0.0f : 1.0f,
-                   result.o + i * result.o_token_stride);
+                   row_of(result.o, args, i));
 }
 
 inline void merge_results(const MergeArgs& args) {
   const StateRows<float>& to = args.merged;
   for (std::int64_t i = 0; i < args.rows; ++i) {
     float m = 0.0f, l = 0.0f;
-    float* out = to.o + i * to.o_token_stride;
-    merge_row(state_of_result(args.x, i), state_of_result(args.y, i), args.value_dim, &m, &l, out);
+    float* out = row_of(to.o, args, i);
+    merge_row(state_of_result(args.x, args, i), state_of_result(args.y, args, i), args.value_dim,
+              &m, &l, out);
     const float inverse = l == 0.0f ? 0.0f : 1.0f / l;
     for (std::int64_t c = 0; c < args.value_dim; ++c) {
       out[c] = canonical(__builtin_fmaf(out[c], inverse, 0.0f));
     }
-    to.m[i * to.m_token_stride] = log_sum_exp(m, l);
+    *row_of(to.m, args, i) = log_sum_exp(m, l);
   }
 }
 

@@ -1,0 +1,181 @@
+#include "attention/run.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "core/per_thread.hpp"
+#include "dispatch/dispatch.hpp"
+#include "parallel/parallel.hpp"
+
+namespace rapt {
+namespace {
+
+using kernels::AttendCall;
+using kernels::AttendItem;
+
+/// This thread's scratch memory.
+float* scratch_of(std::int64_t floats) {
+  constinit thread_local core::PerThread<AlignedBuffer> scratch;
+  return scratch.get().reserve(floats);
+}
+
+/// A call whose work is shared out.
+struct PlannedCall {
+  const kernels::KernelSet& kernels;
+  const AttentionTensors& tensors;
+  const Sequences& sequences;
+  const AttendCall& attend;
+  const Plan& plan;
+  const CallbackOfCall& callback;
+  float* states;
+
+  bool shared() const { return plan.multiply_adds >= kInlineWork; }
+};
+
+AttendItem item_of(const PlannedCall& call, const WorkItem& work) {
+  AttendItem item =
+      attend_item(call.attend, call.tensors, call.sequences, work.sequence, work.kv_head);
+  item.row_begin = work.row_begin;
+  item.rows = work.rows;
+  item.block_begin = work.block_begin;
+  item.block_end = work.block_end;
+  item.route = work.route;
+  item.heads = static_cast<std::int32_t>(work.kv_heads);
+  if (work.split >= 0) {
+    item.states = call.states + call.plan.splits[static_cast<std::size_t>(work.split)].state_offset;
+  }
+  return item;
+}
+
+void attend_items(const PlannedCall& call) {
+  const Plan& plan = call.plan;
+  const bool shared = call.shared();
+  for_items(std::ssize(plan.items), shared, [&](std::int64_t i) {
+    if (call.callback.failed()) return;
+    AttendItem item = item_of(call, plan.items[static_cast<std::size_t>(i)]);
+    float* const scratch = scratch_of(call.kernels.attend_scratch(item));
+    // What a small call reads is in the cache, or read sooner than a prefetch would help.
+    const bool prefetches =
+        shared && i + 1 < std::ssize(plan.items) && item.route == kernels::Route::tile;
+    if (!prefetches) return call.kernels.attend(item, scratch);
+    const AttendItem next = item_of(call, plan.items[static_cast<std::size_t>(i) + 1]);
+    item.next = &next;
+    call.kernels.attend(item, scratch);
+  });
+}
+
+void fold_splits(const PlannedCall& call) {
+  for_items(std::ssize(call.plan.splits), call.shared(), [&](std::int64_t i) {
+    if (call.callback.failed()) return;
+    const KeySplit& split = call.plan.splits[static_cast<std::size_t>(i)];
+    kernels::FoldArgs args{
+        attend_item(call.attend, call.tensors, call.sequences, split.sequence, split.kv_head),
+        call.states + split.state_offset};
+    args.item.row_begin = split.row_begin;
+    args.item.rows = split.rows;
+    args.item.block_begin = split.block_begin;
+    args.item.block_end = split.block_end;
+    call.kernels.fold(args, scratch_of(call.kernels.attend_scratch(args.item)));
+  });
+}
+
+/// The sums of the keys of a block that no query sees.
+void clear_sums(const kernels::WeightSumsArgs& args, std::int64_t heads) {
+  const std::int64_t begin = args.item.block_begin * kernels::kKeyBlock;
+  const std::int64_t end = std::min(begin + kernels::kKeyBlock, args.keys);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t key = begin; key < end; ++key) {
+      args.sums[h * args.head_stride + key * args.key_stride] = 0.0f;
+    }
+  }
+}
+
+/// Sums of the weights, when all rows have ended: an item for each key block of each kv head.
+void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
+  if (sums.data == nullptr) return;
+  const std::int64_t blocks = (sums.shape[2] + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
+  const std::int64_t kv_heads = call.tensors.k.shape[1], group = call.attend.group;
+  const bool per_head = sums.shape[1] == call.tensors.q.shape[1];
+  for_items(sums.shape[0] * kv_heads * blocks, call.shared(), [&](std::int64_t i) {
+    if (call.callback.failed()) return;
+    const std::int64_t block = i % blocks, head = i / blocks % kv_heads;
+    const std::int64_t sequence = i / (blocks * kv_heads);
+    const std::int64_t first = per_head ? head * group : head;
+    kernels::WeightSumsArgs args{
+        .item = attend_item(call.attend, call.tensors, call.sequences, sequence, head),
+        .sums = sums.data + sequence * sums.strides[0] + first * sums.strides[1],
+        .head_stride = per_head ? sums.strides[1] : 0,
+        .key_stride = sums.strides[2],
+        .keys = sums.shape[2]};
+    args.item.rows = call.sequences.plan[static_cast<std::size_t>(sequence)].q_len * group;
+    args.item.block_begin = block;
+    args.item.block_end = block + 1;
+    if (args.item.rows == 0) return clear_sums(args, args.head_stride == 0 ? 1 : group);
+    call.kernels.sum_weights(args, scratch_of(call.kernels.sum_weights_scratch(args)));
+  });
+}
+
+/// Whether the keys of all kv heads, and their values, lie side by side, and are taken as they lie.
+bool heads_adjoin(const AttentionTensors& tensors, const AttentionOptions& options) {
+  if (tensors.pages != nullptr) return tensors.pages->packed;
+  const bool changes_keys = (options.qk_norm && options.qk_norm->normalize_keys) ||
+                            (options.rope.table.cos.data != nullptr && options.rope.rotate_keys);
+  // Heads meet whole blocks together.
+  return !changes_keys && tensors.k.shape[2] >= kernels::kKeyBlock &&
+         tensors.k.strides[1] == tensors.k.shape[3] && tensors.v.strides[1] == tensors.v.shape[3];
+}
+
+std::int64_t stream_rows_of(const AttentionTensors& tensors) {
+  return dispatch::active_kernels().stream_rows(storage_of(tensors.pages), tensors.q.shape[3],
+                                                tensors.v.shape[3]);
+}
+
+void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
+               const Sequences& sequences, const CallbackOfCall& callback,
+               AttentionWorkspace& workspace) {
+  const kernels::KernelSet& kernels = dispatch::active_kernels();
+  const auto& shape = tensors.q.shape;
+  prepare_options(options, shape[2], workspace.options);
+  float* row_ends = nullptr;
+  if (options.weight_sums.data != nullptr) {
+    row_ends = workspace.row_ends.reserve(2 * shape[0] * shape[1] * shape[2]);
+  }
+  const AttendCall attend = attend_call(tensors, options, workspace.options, callback, row_ends);
+  const PlanProblem problem{
+      .kv_heads = tensors.k.shape[1],
+      .group = attend.group,
+      .head_dim = attend.head_dim,
+      .value_dim = attend.value_dim,
+      .can_split_keys = options.weights.data == nullptr,
+      .storage = attend.storage,
+      .heads_adjoin = heads_adjoin(tensors, options),
+      .stream_rows = stream_rows_of(tensors),
+      .sequences = sequences.plan,
+  };
+  make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
+  float* const states = workspace.states.reserve(workspace.plan.state_floats);
+  const PlannedCall call{kernels, tensors, sequences, attend, workspace.plan, callback, states};
+  attend_items(call);
+  fold_splits(call);
+  sum_weights(call, options.weight_sums);
+}
+
+}  // namespace
+
+void run(const AttentionTensors& tensors, const AttentionOptions& options,
+         const Sequences& sequences, const CallbackOfCall& callback,
+         AttentionWorkspace& workspace) {
+  Cascade& cascade = workspace.cascade;
+  if (tensors.pages == nullptr ||
+      !make_cascade(tensors, options, sequences, stream_rows_of(tensors), cascade)) {
+    return run_whole(tensors, options, sequences, callback, workspace);
+  }
+  const GroupQueries& queries = cascade.queries;
+  const AttentionTensors prefix{queries.q, tensors.k, tensors.v, queries.out, tensors.pages};
+  run_whole(prefix, prefix_options(options, cascade), cascade.prefixes, callback, workspace);
+  AttentionOptions rest = options;
+  rest.state_in = queries.state;
+  run_whole(tensors, rest, cascade.rests, callback, workspace);
+}
+
+}  // namespace rapt

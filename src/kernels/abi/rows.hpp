@@ -1,0 +1,76 @@
+// Rows of queries and keys: their normalisation and rotation, and where they lie.
+#pragma once
+
+#include <cstdint>
+
+namespace rapt::kernels {
+
+/// RMS normalisation of a row of queries or keys.
+struct RowNorm {
+  int on;  ///< 0: none
+  float epsilon;
+  const float* weight;  ///< null: all 1
+};
+
+/// A table of angles for RoPE: a row of cos and sin for each position.
+struct Rotation {
+  const float* cos;  ///< null: no rotation; else [position][cos_stride]
+  const float* sin;
+  std::int64_t cos_stride, sin_stride;
+  std::int64_t pairs;  ///< half of the rotary dims
+  int interleaved;     ///< pairs (2 d, 2 d + 1), else (d, d + pairs)
+};
+
+/// The positions of rows [batch][token] where they are given.
+struct Positions {
+  const std::int64_t* data;  ///< null: not given
+  std::int64_t batch_stride, token_stride;
+};
+
+/// Rows of [batch, heads, tokens, ...] in the caller's memory: that of batch b, head h and token t
+/// begins at data + b * batch_stride + h * head_stride + t * token_stride.
+template <class T>
+struct HeadRows {
+  T* data;  ///< null: there are none
+  std::int64_t batch_stride, head_stride, token_stride;
+};
+
+/// Rows whose elements, one for each key, lie key_stride apart: of a bias or a mask.
+template <class T>
+struct ElementRows {
+  HeadRows<T> rows;
+  std::int64_t key_stride;
+};
+
+/// States (m, l, o). Of results, o is out and m is lse, and there is no l.
+template <class T>
+struct StateRows {
+  HeadRows<T> m, l, o;
+};
+
+/// y = rows [row_begin, row_end) of x, rotated. y may be x.
+struct RotateArgs {
+  const float* x;  ///< row 0
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t row_begin, row_end;
+  std::int64_t head_dim;
+  Rotation rotation;
+  const std::int64_t* positions;  ///< null: row i is at first_position + i
+  std::int64_t position_stride;   ///< else at positions[i * position_stride]
+  std::int64_t first_position;
+};
+
+/// y = rows of x, normalised. y may be x.
+struct NormArgs {
+  const float* x;
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t rows;
+  std::int64_t width;
+  RowNorm norm;
+};
+
+}  // namespace rapt::kernels

@@ -1,4 +1,4 @@
-// What every benchmark shares: how a call is timed, and what is said about it beside the time.
+// What every benchmark shares: how a call is timed, and the figures reported with the time.
 #pragma once
 
 #include "rapt/isa.hpp"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Holds one commit's speed and bits against another's: builds both, times their public functions in
-# turns, and names what is slower beyond noise; exit status 1 then.
+# Compares the speed and bits of two commits: builds both, times their public functions alternately, and
+# names those that are slower beyond noise, with exit status 1.
 # Usage: benchmarks/guard.sh BASE [HEAD] [-- arguments of guard.py]
 #        HEAD: a commit, or '.' for the working tree as it is (default: HEAD)
-# About 8 minutes, after two builds of the library. A quiet machine tells more: two builds of one
-# commit (BASE = HEAD) show what noise looks like there.
+# About 8 minutes, after two builds of the library. Use a quiet machine: two builds of one commit
+# (BASE = HEAD) show its noise.
 set -euo pipefail
 . "$(dirname "$0")/../scripts/common.sh"
 
@@ -31,7 +31,7 @@ build_worker() {
       fail "$2 is no commit of this repository"
     source=$side/source
     mkdir -p "$source"
-    # Not a second checkout of git's: nothing is left behind in the repository.
+    # Not a git worktree: nothing is left in the repository.
     git -C "$RAPT_ROOT" archive "$commit" | tar -x -C "$source" --overwrite
   fi
   [ -f "$side/build/build.ninja" ] ||

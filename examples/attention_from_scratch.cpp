@@ -1,5 +1,5 @@
 // Multi-head attention step by step: five words, 16 features, 4 heads of 4, and each step of the
-// textbook beside the call that computes it. docs/attention_from_scratch.md walks through this
+// textbook next to the call that computes it. docs/attention_from_scratch.md walks through this
 // file.
 #include <cstdint>
 #include <cstdio>

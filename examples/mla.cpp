@@ -132,6 +132,25 @@ double bound_of(const Layer& layer, Rows& q, Rows& keys) {
   return 2 * 0x1p-24 * (2 * n * s + kRank + kTokens + 8) * v;
 }
 
+/// Prints what was found; 0 when absorbed and expanded are within the bound and decoding gave the
+/// bits.
+int report(const Rows& absorbed, const Rows& expanded, double bound, const Rows& decoded,
+           const Rows& context) {
+  double difference = 0;
+  for (std::size_t i = 0; i < absorbed.floats.size(); ++i) {
+    difference =
+        std::max(difference, std::abs(double{absorbed.floats[i]} - double{expanded.floats[i]}));
+  }
+  const bool same = std::memcmp(decoded.floats.data(), context.floats.data(),
+                                context.floats.size() * sizeof(float)) == 0;
+  std::printf("floats of a token: %d expanded, %d absorbed, %d in a KvCache, which packs c twice\n",
+              static_cast<int>(kHeads * (kExpanded + kValue)), static_cast<int>(kAbsorbed),
+              static_cast<int>(kAbsorbed + kRank));
+  std::printf("absorbed against expanded: at most %.2g apart, bound %.2g\n", difference, bound);
+  std::printf("decoded token by token: %s\n", same ? "the same bits" : "other bits");
+  return difference <= bound && same ? 0 : 1;
+}
+
 }  // namespace
 
 int main() {
@@ -153,7 +172,7 @@ int main() {
   rapt::apply_rope(q.tensor(kPlain, kRope), q.tensor(kPlain, kRope), table);
   rapt::apply_rope(keys.tensor(kRank, kRope), keys.tensor(kRank, kRope), table);
 
-  // Expanded: every head has keys and values of its own.
+  // Expanded: every head has its own keys and values.
   Rows k(kHeads, kExpanded), v(kHeads, kValue), expanded(kHeads, kValue);
   for (std::int64_t h = 0; h < kHeads; ++h) {
     const auto head = static_cast<std::size_t>(h);
@@ -188,18 +207,5 @@ int main() {
     rapt::attention(q_latent.token(t), cache, sequence, decoded.token(t), options);
   }
 
-  double difference = 0;
-  for (std::size_t i = 0; i < absorbed.floats.size(); ++i) {
-    difference =
-        std::max(difference, std::abs(double{absorbed.floats[i]} - double{expanded.floats[i]}));
-  }
-  const double bound = bound_of(layer, q, keys);
-  const bool same = std::memcmp(decoded.floats.data(), context.floats.data(),
-                                context.floats.size() * sizeof(float)) == 0;
-  std::printf("floats of a token: %d expanded, %d absorbed, %d in a KvCache, which packs c twice\n",
-              static_cast<int>(kHeads * (kExpanded + kValue)), static_cast<int>(kAbsorbed),
-              static_cast<int>(kAbsorbed + kRank));
-  std::printf("absorbed against expanded: at most %.2g apart, bound %.2g\n", difference, bound);
-  std::printf("decoded token by token: %s\n", same ? "the same bits" : "other bits");
-  return difference <= bound && same ? 0 : 1;
+  return report(absorbed, expanded, bound_of(layer, q, keys), decoded, context);
 }

@@ -19,7 +19,7 @@ apt_with_own_state "$folder/apt" arm64 deb
 for package in "$folder"/apt/*.deb; do
   dpkg-deb --extract "$package" "$folder"
 done
-# The packages' pkg-config files name /usr; they lie under the folder now.
+# The packages' pkg-config files name /usr; they are under the folder now.
 sed -i "s|=/usr|=$folder/usr|" "$folder"/usr/lib/aarch64-linux-gnu/pkgconfig/*.pc
 rm -rf "$folder/apt"
 printf '[constants]\nsysroot = %s\n' "'$folder'" > "$folder/sysroot.ini"

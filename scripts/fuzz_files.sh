@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of files, both formats side by side: fails for a crash, a leak, undefined behaviour,
+# Fuzzes the readers of both file formats in parallel: fails for a crash, a leak, undefined behaviour,
 # an accepted file that breaks its format's rules, 1 s or 512 MiB for one input, or too few inputs.
 # Usage: scripts/fuzz_files.sh RUNS       inputs for each format; builds in build-ci/fuzz/
 set -euo pipefail
@@ -10,11 +10,11 @@ cd "$RAPT_ROOT"
 runs=$1
 builds=$RAPT_ROOT/build-ci
 
-# Fuzzes format $1 from the committed corpus; what is new stays in build-ci/corpus-$1 for the next time.
+# Fuzzes format $1 from the committed corpus; new inputs are kept in build-ci/corpus-$1.
 fuzz() {
   local format=$1 log=$builds/fuzz-$1.log executed
   mkdir -p "$builds/corpus-$format"
-  # What was freed and is kept back would count as memory of the input: 256 MiB unless told otherwise.
+  # Freed memory in AddressSanitizer's quarantine counts for the input: 256 MiB by default.
   ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1 \
     "$builds/fuzz/tests/fuzz_$format" -runs="$runs" -timeout=1 -rss_limit_mb=512 -max_len=4096 \
     -dict="tests/corpus/$format.dict" -artifact_prefix="$builds/fuzz-$format-" -print_final_stats=1 \

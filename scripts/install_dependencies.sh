@@ -13,7 +13,7 @@ packages=(
 )
 if [ "${1:-}" = ci ]; then
   packages+=(
-    clang libclang-rt-14-dev clang-format              # a second compiler, fuzzing, the layout
+    clang libclang-rt-14-dev clang-format clang-tidy   # a second compiler, fuzzing, layout, checks
     qemu-user g++-aarch64-linux-gnu llvm-19            # other processors, and predicting them
     cmake                                              # a user of the installed library
     xz-utils                                           # TBB from its source, for ThreadSanitizer

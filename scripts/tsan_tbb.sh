@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Debian's oneTBB from its source, instrumented for ThreadSanitizer. Without it every hand-over
+# Builds Debian's oneTBB from its source, instrumented for ThreadSanitizer. Without it every transfer
 # of work from one thread to another inside TBB looks like a race.
 # Usage: scripts/tsan_tbb.sh FOLDER        then LD_LIBRARY_PATH=FOLDER/lib
 set -euo pipefail

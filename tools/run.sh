@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Rapt in build/ and shows it: one text through multi-head attention, then every instruction set
+# Builds Rapt in build/ and demonstrates it: one text through multi-head attention, then every instruction set
 # of this machine on the same work. Installs what is missing (Debian and Ubuntu).
 # Usage: tools/run.sh [arguments of `rapt run`]
 set -euo pipefail

@@ -1,4 +1,5 @@
-// A program of its own that uses an installed Rapt: one query over two keys, and what it ran on.
+// A separate project that uses an installed Rapt: one query over two keys, and the ISA that it ran
+// on.
 #include <cmath>
 #include <cstdio>
 

@@ -30,8 +30,8 @@ class SentenceLiteral {
 };
 
 /// What every function of Rapt throws: a code to branch on and one sentence that names the argument
-/// and the values. The library never prints and never aborts. Where there is no memory for the
-/// sentence of an error, of whatever code, the error is out_of_memory with a shorter one.
+/// and its values. The library never prints and never aborts. If there is no memory for the
+/// sentence of an error with any code, out_of_memory is thrown instead, with a shorter sentence.
 class RAPT_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& sentence)
@@ -39,7 +39,7 @@ class RAPT_API Error : public std::runtime_error {
   Error(ErrorCode code, SentenceLiteral sentence)
       : std::runtime_error(""), code_(code), what_(sentence.text()) {}
 
-  // Copied also where it could be moved: an error has its sentence as long as it lives.
+  // Copied even where it could be moved: an error keeps its sentence as long as it lives.
   Error(const Error&) noexcept = default;
   Error& operator=(const Error&) noexcept = default;
 
@@ -47,7 +47,7 @@ class RAPT_API Error : public std::runtime_error {
   const char* what() const noexcept override { return what_; }
 
  private:
-  // Of runtime_error only the place among exceptions: an empty text takes no memory.
+  // runtime_error is the base for its type only: its empty text takes no memory.
   Error(ErrorCode code, std::shared_ptr<const std::string> sentence)
       : std::runtime_error(""), code_(code), sentence_(std::move(sentence)) {
     what_ = sentence_->c_str();

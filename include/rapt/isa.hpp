@@ -15,7 +15,7 @@ enum class Isa { scalar, neon, avx2, avx512 };
 /// "scalar", "neon", "avx2" or "avx512".
 RAPT_API std::string_view isa_name(Isa isa);
 
-/// The ISA of a name as isa_name gives it. Throws Error{unsupported_isa} for any other word.
+/// The ISA whose isa_name is `name`. Throws Error{unsupported_isa} for any other word.
 RAPT_API Isa parse_isa(std::string_view name);
 
 /// Every ISA compiled into this library, best first.
@@ -39,7 +39,7 @@ RAPT_API Isa active_isa();
 /// finish on the ISA that they started with.
 RAPT_API void force_isa(Isa isa);
 
-/// Takes back force_isa.
+/// Undoes force_isa.
 RAPT_API void reset_isa();
 
 }  // namespace rapt

@@ -22,9 +22,9 @@ struct KvCacheConfig {
   /// (docs/notes/kernels_on_zen_4.md). Short ones leave less room idle at a sequence's end, half a
   /// page on average.
   std::int64_t page_tokens = 256;
-  std::int64_t max_pages = 0;  ///< the budget, of all sequences together; 0: as memory allows
-  /// kNoWindow, or the keys that stay in reach of a new token: append() frees the pages that lie
-  /// wholly more than `window` keys before the first token it appends.
+  std::int64_t max_pages = 0;  ///< the budget of all sequences together; 0: limited by memory only
+  /// kNoWindow, or how many earlier keys a new token may see: append() frees the pages all of whose
+  /// keys are more than `window` before the first token it appends.
   std::int64_t window = kNoWindow;
 };
 
@@ -41,7 +41,7 @@ class CacheStore;
 class MultiHeadAttention;
 struct CacheQueries;
 
-/// A cache of one attention layer. Sequences are known by numbers that are never given twice; each
+/// A cache of one attention layer. Sequences are identified by numbers that are never reused; each
 /// has tokens 0, 1, ..., length - 1.
 ///
 /// Layout of a page: for each kv head its keys, then its values, in 32-bit floats:
@@ -50,13 +50,12 @@ struct CacheQueries;
 ///                                                value_dim rounded up to a multiple of 32
 ///
 /// Bits: attention over the cache equals attention over the same keys in one tensor, however they
-/// were appended, forked or rolled back and wherever the pages lie.
+/// were appended, forked or rolled back and wherever the pages are.
 ///
 /// Threads: const functions, and attention over the cache, may run in many threads; so may
-/// functions that change different sequences. While a sequence is changed nobody may read it;
-/// sequences that were forked from it are not part of it. A failed call leaves everything
-/// unchanged. A cache that was moved from can be assigned to; every call with it throws
-/// Error{invalid_argument}.
+/// functions that change different sequences. While a sequence is being changed no other thread may
+/// read it; forks of it are sequences of their own. A failed call leaves everything unchanged. A
+/// moved-from cache can be assigned to; every other use of it throws Error{invalid_argument}.
 class RAPT_API KvCache {
  public:
   /// Throws Error{invalid_argument} naming the field.
@@ -75,33 +74,33 @@ class RAPT_API KvCache {
   /// Appends n tokens to a sequence.
   ///   k  [n, kv_heads, head_dim]     any strides, last dimension dense (stride 1); copied
   ///   v  [n, kv_heads, value_dim]    likewise
-  /// Throws Error{cache_full} when the budget has not enough pages, Error{out_of_memory}, and
-  /// Error{invalid_argument} for an unknown sequence or another shape.
+  /// Throws Error{cache_full} if the budget does not have enough pages, Error{out_of_memory}, and
+  /// Error{invalid_argument} for an unknown sequence or a wrong shape.
   void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
 
-  /// Appends to many sequences, all or none: the tokens [rows[s], rows[s + 1]) of k and v to
-  /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice. It takes no
+  /// Appends to many sequences, to all or to none: the tokens [rows[s], rows[s + 1]) of k and v to
+  /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice. Takes no
   /// more pages than appending to one sequence after the other would.
   void append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
               TensorView<const float, 3> k, TensorView<const float, 3> v);
 
-  /// Takes the sequence back to its first `length` tokens: as if the later ones had never been
-  /// appended. Throws Error{invalid_argument} when it is shorter, or when the window has freed keys
-  /// that a token at `length` could reach.
+  /// Truncates the sequence to its first `length` tokens, as if the later ones had never been
+  /// appended. Throws Error{invalid_argument} if it is shorter, or if the window has freed keys
+  /// that a token at `length` could see.
   void truncate(std::int64_t sequence, std::int64_t length);
 
-  /// Forgets a sequence; its pages that no other sequence shares become free.
+  /// Removes a sequence; its pages that no other sequence shares become free.
   void remove(std::int64_t sequence);
 
-  /// Forgets all sequences and keeps the memory. No other thread may use the cache meanwhile.
+  /// Removes all sequences and keeps the memory. No other thread may use the cache meanwhile.
   void clear();
 
-  /// Allocates what is missing until `pages` pages are free. Throws Error{cache_full} beyond the
+  /// Allocates memory until `pages` pages are free. Throws Error{cache_full} beyond the
   /// budget.
   void reserve(std::int64_t pages);
 
   std::int64_t length(std::int64_t sequence) const;  ///< tokens; positions count from 0
-  /// The first token whose page has not been freed behind the window; 0 without a window.
+  /// The first token whose page the window has not freed; 0 without a window.
   std::int64_t first_token(std::int64_t sequence) const;
   KvCacheUsage usage() const;
   /// With every default filled in.
@@ -120,46 +119,46 @@ class RAPT_API KvCache {
 };
 
 /// The queries of a call over a cache, packed: the rows [rows[s], rows[s + 1]) of q are the last
-/// tokens of sequences[s]. Prefill chunks, decode rows and sequences of no row may be mixed, in any
-/// order, and a sequence may be named more than once. Forks in one call cost less: decode rows (up
-/// to 8 each) read the pages that their sequences share once (docs/kernels.md, Cascade).
+/// tokens of sequences[s]. Prefill chunks, decode rows and sequences without a row may be mixed in
+/// any order, and a sequence may be named more than once. Forks in one call cost less: pages that
+/// sequences with up to 8 queries each share are read once (docs/kernels.md, Cascade).
 struct CacheQueries {
   std::span<const std::int64_t> sequences;
   std::span<const std::int64_t> rows;  ///< [sequences + 1], ascending
 };
 
-/// attention() over a cache, whose sequences already have the tokens of the queries: query i of
-/// the n of a sequence stands at position length - n + i.
+/// attention() over a cache whose sequences already contain the tokens of the queries: query i of
+/// the n queries of a sequence is at position length - n + i.
 ///
 ///   q    [q_rows, heads, head_dim]     any strides, last dimension dense (stride 1)
 ///   out  [q_rows, heads, value_dim]    likewise; overlaps no input and no other output. Rows that
 ///                                      belong to no sequence are not written
 ///
 /// The options are those of a ragged batch (rapt/ragged.hpp), where `keys` is the length of the
-/// longest sequence. A query's position is the one above: mask.query_offset and query_offsets must
-/// be left alone, bottom_right says the same again, and kv_lens cannot be given: a sequence has its
-/// length.
+/// longest sequence. A query's position is the one above, so mask.query_offset and query_offsets
+/// must not be set, and bottom_right changes nothing. kv_lens cannot be given, since the sequences
+/// have lengths of their own.
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written:
-/// unknown sequences, other heads, more queries than tokens, a query that may see keys which the
-/// window has freed. Throws Error{out_of_memory} when workspace cannot be had (out is then
+/// unknown sequences, wrong heads, more queries than tokens, a query that may see keys which the
+/// window has freed. Throws Error{out_of_memory} if workspace cannot be allocated (out is then
 /// unspecified).
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
                         const CacheQueries& queries, TensorView<float, 3> out,
                         const AttentionOptions& options = kNoOptions);
 
-/// The same for one sequence, all of whose queries q has: the last q_rows tokens of `sequence`.
+/// The same for one sequence: q holds the queries of its last q_rows tokens.
 RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache, std::int64_t sequence,
                         TensorView<float, 3> out, const AttentionOptions& options = kNoOptions);
 
-/// Cross-attention over a cache: the keys are those of other tokens, of an encoder's states say,
-/// which were appended once. The rows of `queries` are any number of queries of their sequence,
-/// also more than it has tokens, and see all of its keys where no mask says otherwise.
+/// Cross-attention over a cache: the keys are those of other tokens, for example of an encoder's
+/// states, which were appended once. A sequence may have any number of rows in `queries`, even more
+/// than it has tokens; they see all of its keys unless a mask says otherwise.
 ///
-/// Shapes, options and errors as for attention() over a cache, but queries stand where they do in
-/// attention() of each sequence alone: by mask.query_offset, query_offsets ([sequences]) or
-/// bottom_right, which only windows, causal masks, ALiBi, RoPE and callbacks ask for.
-/// Bits: those of attention() over the same keys in one tensor.
+/// Shapes, options and errors as for attention() over a cache, except that query positions are
+/// those of attention() on each sequence alone: by mask.query_offset, query_offsets ([sequences])
+/// or bottom_right. Only windows, causal masks, ALiBi, RoPE and callbacks use them. Bits: those of
+/// attention() over the same keys in one tensor.
 RAPT_API void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
                               const CacheQueries& queries, TensorView<float, 3> out,
                               const AttentionOptions& options = kNoOptions);

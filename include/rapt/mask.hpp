@@ -1,6 +1,6 @@
 // Which keys a query may see. Range masks (causal, windows, key lengths) skip whole blocks of keys
-// and never read what they rule out; element masks are read as they lie and broadcast by stride 0
-// or extent 1.
+// and never read the keys that they exclude; element masks are read in place and broadcast by
+// stride 0 or extent 1.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,21 @@ namespace rapt {
 /// "Unlimited" for a side of a window.
 inline constexpr std::int64_t kNoWindow = -1;
 
-/// A range mask. Query i stands at position p = i + offset among the keys of its sequence; key j is
+/// A range mask. Query i is at position p = i + offset among the keys of its sequence; key j is
 /// visible iff all of these hold:
 ///   causal         j <= p, or j < prefix_len
 ///   window_left    j >= p - window_left,  unless kNoWindow
 ///   window_right   j <= p + window_right, unless kNoWindow
-/// A window counts the extra keys on each side: (0, 0) is the key at p alone. A prefix is for
-/// causal masks. A window cuts it as it cuts everything, as in PaliGemma 2: a query sees the part
-/// of the prefix that is in its window. Only window_right 0 cannot be given with it: (W - 1, 0),
-/// which without a prefix says no more than (W - 1, kNoWindow), would undo it.
+/// A window counts the keys on each side in addition to the one at p: (0, 0) is the key at p alone.
+/// A prefix requires a causal mask. A window applies to it as to all keys, as in PaliGemma 2: a
+/// query sees the part of the prefix that is in its window. Only window_right 0 cannot be combined
+/// with it: (W - 1, 0), which without a prefix equals (W - 1, kNoWindow), would undo it.
 struct Mask {
   enum class Kind { none, causal };
-  /// Where query 0 stands among the keys.
+  /// The position of query 0 among the keys.
   enum class Align {
-    offset,        ///< at `query_offset`, or at `query_offsets[batch]` where that is given
-    bottom_right,  ///< at kv_len - q_len of its own sequence: the last query stands at the last key
+    offset,        ///< `query_offset`, or `query_offsets[batch]` if given
+    bottom_right,  ///< kv_len - q_len of its own sequence: the last query is at the last key
   };
 
   Kind kind = Kind::none;
@@ -36,7 +36,7 @@ struct Mask {
   std::span<const std::int64_t> query_offsets{};  ///< [batch], or empty
   std::int64_t window_left = kNoWindow;
   std::int64_t window_right = kNoWindow;
-  std::int64_t prefix_len = 0;  ///< keys from key 0 on that earlier queries see, too
+  std::int64_t prefix_len = 0;                  ///< the first keys, which earlier queries see, too
   std::span<const std::int64_t> prefix_lens{};  ///< [batch], instead of prefix_len; or empty
 
   /// The same mask with a window: `causal().windowed(127, 0)` sees the 128 latest keys.
@@ -47,10 +47,11 @@ struct Mask {
     return mask;
   }
 
-  /// The same mask with a prefix (prefix-LM): `causal().with_prefix(64)` sees the 64 first keys, of
-  /// an image say, from every query, and `causal().windowed(511, kNoWindow).with_prefix(64)` those
-  /// of them that are no more than 511 keys back. Keys of a prefix that a sequence does not have do
-  /// not exist: chunks of a prefill give the bits of the whole when the first one holds the prefix.
+  /// The same mask with a prefix (prefix-LM): with `causal().with_prefix(64)` every query sees the
+  /// first 64 keys, those of an image for example, and with
+  /// `causal().windowed(511, kNoWindow).with_prefix(64)` those of them that are at most 511 keys
+  /// back. A prefix may be longer than a sequence; the chunks of a prefill give the bits of the
+  /// whole if the first one contains the prefix.
   /// Source: Raffel et al., "Exploring the Limits of Transfer Learning" (T5), 2020, section 3.2.1.
   constexpr Mask with_prefix(std::int64_t len) const {
     Mask mask = *this;
@@ -66,7 +67,7 @@ struct Mask {
   }
 };
 
-/// Causal, query 0 at position `query_offset` of the keys: with a cache, the tokens already in it.
+/// Causal, query 0 at position `query_offset`: with a cache, the number of tokens already in it.
 constexpr Mask causal(std::int64_t query_offset = 0) {
   return {.kind = Mask::Kind::causal, .query_offset = query_offset};
 }
@@ -84,7 +85,7 @@ constexpr Mask causal_bottom_right() {
   return {.kind = Mask::Kind::causal, .align = Mask::Align::bottom_right};
 }
 
-/// What a `true` in a boolean mask says. There is no default: libraries disagree.
+/// What `true` means in a boolean mask. There is no default: libraries disagree.
 enum class MaskMeaning {
   keep,  ///< true = the query attends to the key
   drop,  ///< true = the key does not exist for the query

@@ -32,20 +32,20 @@ struct MultiHeadAttentionConfig {
   std::optional<float> softmax_scale{};  ///< unset: 1 / sqrt(head_dim)
 
   /// QK-norm: each head of q and of k is normalised by rms_norm() with this epsilon, before it is
-  /// rotated. At least 0. Unset: not.
+  /// rotated. At least 0. Unset: none.
   std::optional<float> qk_norm_epsilon{};
 
   /// RoPE: each head of q and of k is rotated by its token's position, as apply_rope() would. The
-  /// table must outlive the layer; layers may share one. Empty: not.
+  /// table must outlive the layer; layers may share one. Empty: no rotation.
   RopeView rope{};
 };
 
-/// How the rows of one matrix of all three projections are ordered. There is no default: models
-/// disagree. A head of q or k has head_dim rows, one of v value_dim.
+/// The order of the rows in one matrix that holds all three projections. There is no default:
+/// models disagree. A head of q or k has head_dim rows, one of v value_dim.
 enum class FusedRows {
   q_k_v,       ///< all heads of q, then all of k, then all of v: GPT-2, Falcon 7B, MPT, Phi-3,
                ///< ChatGLM2, in_proj_weight of PyTorch
-  by_kv_head,  ///< for each kv head: the heads of q that share it, then it in k, then it in v:
+  by_kv_head,  ///< for each kv head: the heads of q that share it, its rows of k, its rows of v:
                ///< GPT-NeoX, BLOOM, Falcon 40B, InternLM2
 };
 
@@ -61,11 +61,11 @@ struct MultiHeadAttentionWeights {
   /// The weights of the QK-norm, [head_dim] each, or empty: all 1.
   std::vector<float> query_norm{}, key_norm{};
 
-  /// Query, key and value from one matrix, as checkpoints with a fused projection ship them.
+  /// Query, key and value from one matrix, as in checkpoints with a fused projection.
   ///   qkv       [num_heads * head_dim + num_kv_heads * (head_dim + value_dim), model_dim], any
   ///             strides (GPT-2 stores it transposed: swapped(0, 1)); copied
   ///   qkv_bias  [qkv's rows], or empty for none; copied
-  /// The layer has the bits of one whose projections were given apart. Throws
+  /// The layer has the bits of one with separate projections. Throws
   /// Error{invalid_argument} naming the argument and both sizes.
   RAPT_API static MultiHeadAttentionWeights from_fused(const MultiHeadAttentionConfig& config,
                                                        FusedRows rows,
@@ -75,9 +75,9 @@ struct MultiHeadAttentionWeights {
 };
 
 /// One layer: y = concat_h(attention(x Wq_h, c Wk_h, c Wv_h)) Wo, with c = x (self-attention) or
-/// another sequence (cross-attention); between projection and attention, QK-norm and RoPE where the
+/// another sequence (cross-attention); between projection and attention QK-norm and RoPE, if the
 /// configuration has them. Immutable: may be used from many threads at once; copies share the
-/// weights. One that was moved from keeps its configuration; its other members throw
+/// weights. A moved-from layer keeps its configuration; its other members throw
 /// Error{invalid_argument}.
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
 class RAPT_API MultiHeadAttention {
@@ -90,13 +90,13 @@ class RAPT_API MultiHeadAttention {
   ///   x  [batch, tokens, model_dim]   any strides, last dimension dense (stride 1)
   ///   y  [batch, tokens, output_dim]  likewise; overlaps nothing that is read, nor lse, nor
   ///   weights
-  /// options: as for attention(); softmax_scale set there wins over the configuration's. A QK-norm
-  /// or a table of RoPE is given there or in the configuration, not in both; positions may be given
-  /// there (rope.q_positions, rope.k_positions) for the configuration's table. A token's bits
+  /// options: as for attention(); softmax_scale set there overrides the configuration's. A QK-norm
+  /// or a table of RoPE is given there or in the configuration, not in both; positions for the
+  /// configuration's table may be given there (rope.q_positions, rope.k_positions). A token's bits
   /// depend on no other sequence of the batch. Sizes of 0 are valid: without keys, y is the bias of
   /// the output projection, or 0. Each calling thread keeps its workspace for its next call. Throws
-  /// Error{invalid_argument} naming the argument and its values: y is then unchanged, and lse and
-  /// weights too; and Error{out_of_memory} when workspace cannot be had: outputs are then
+  /// Error{invalid_argument} naming the argument and its values: y, lse and weights are then
+  /// unchanged; and Error{out_of_memory} if workspace cannot be allocated: outputs are then
   /// unspecified.
   void forward(TensorView<const float, 3> x, TensorView<float, 3> y,
                const AttentionOptions& options = kNoOptions) const;
@@ -106,56 +106,56 @@ class RAPT_API MultiHeadAttention {
   void forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
                TensorView<float, 3> y, const AttentionOptions& options = kNoOptions) const;
 
-  /// Self-attention over a cache, for prefill, its chunks and decoding, mixed in one call: the rows
-  /// [queries.rows[s], queries.rows[s + 1]) of x are the next tokens of queries.sequences[s]. Their
-  /// keys, normalised and rotated, and values are appended, then each row attends over its sequence
-  /// from its place in it, which is also its position for RoPE.
+  /// Self-attention over a cache, for prefill, chunks of it and decoding, mixed in one call: the
+  /// rows [queries.rows[s], queries.rows[s + 1]) of x are the next tokens of queries.sequences[s].
+  /// Their keys, normalised and rotated, and values are appended, then each row attends over its
+  /// sequence from its index in it, which is also its position for RoPE.
   ///   x  [rows, model_dim]   any strides, last dimension dense (stride 1)
   ///   y  [rows, output_dim]  likewise; overlaps nothing that is read. Rows that belong to no
   ///                          sequence are not written
   /// The cache has the layer's num_kv_heads, head_dim and value_dim; kv_model_dim must be
-  /// model_dim; a sequence is named once. options: as for attention() over a cache, where the
-  /// longest sequence has its new tokens; a chunk of several rows usually wants mask = causal().
-  /// QK-norm and RoPE are the configuration's only.
+  /// model_dim; no sequence may be named twice. options: as for attention() over a cache, with the
+  /// new tokens counted in the longest sequence; a chunk of several rows usually needs mask =
+  /// causal(). QK-norm and RoPE come from the configuration only.
   ///
-  /// Bits: a row's are those that it has in one plain forward() with all tokens of its sequence,
-  /// however they come in chunks and with whatever other rows.
+  /// Bits: those that a row has in one plain forward() with all tokens of its sequence, however the
+  /// tokens are divided into chunks and whatever other rows are in the call.
   ///
-  /// What is thrown leaves the cache as it was, also behind its window: Error{invalid_argument}, y
-  /// then unchanged too; Error{cache_full}, where pages behind a window are not free before the
-  /// call has succeeded; Error{out_of_memory}, and what a score callback throws, y then
-  /// unspecified.
+  /// Every exception leaves the cache as it was, pages before a window included:
+  /// Error{invalid_argument}, with y unchanged too; Error{cache_full}, where pages before a window
+  /// count as free only once the call has succeeded; Error{out_of_memory} and exceptions of a score
+  /// callback, with y unspecified.
   void forward(TensorView<const float, 2> x, KvCache& cache, const CacheQueries& queries,
                TensorView<float, 2> y, const AttentionOptions& options = kNoOptions) const;
 
-  /// Cross-attention over a cache, the first half: projects the tokens of a context, an encoder's
-  /// states say, and appends their keys, normalised and rotated, and values. Done once for all
-  /// calls of cross_forward(); more tokens may follow.
+  /// Cross-attention over a cache, the first half: projects the tokens of a context, for example an
+  /// encoder's states, and appends their keys, normalised and rotated, and values. Done once for
+  /// all calls of cross_forward(); more tokens may be appended later.
   ///   context    [rows, kv_model_dim]   any strides, last dimension dense; the rows [rows[s],
   ///                                     rows[s + 1]) are the next tokens of sequences[s]
   ///   sequences, rows                   as for KvCache::append()
-  /// The cache has the layer's num_kv_heads, head_dim and value_dim. What is thrown leaves the
+  /// The cache has the layer's num_kv_heads, head_dim and value_dim. Every exception leaves the
   /// cache as it was: Error{invalid_argument}, Error{cache_full} and Error{out_of_memory}.
   void append_context(TensorView<const float, 2> context, KvCache& cache,
                       std::span<const std::int64_t> sequences,
                       std::span<const std::int64_t> rows) const;
 
-  /// The second half: queries from x, keys and values from the cache, which stays as it is. The
-  /// rows [queries.rows[s], queries.rows[s + 1]) of x see all tokens of queries.sequences[s], where
-  /// no mask says otherwise; a sequence may be named more than once, as for beams.
+  /// The second half: queries from x, keys and values from the cache, which is not changed. The
+  /// rows [queries.rows[s], queries.rows[s + 1]) of x see all tokens of queries.sequences[s],
+  /// unless a mask says otherwise; a sequence may be named more than once, as for beams.
   ///   x  [rows, model_dim]   any strides, last dimension dense
   ///   y  [rows, output_dim]  likewise; overlaps nothing that is read. Rows that belong to no
   ///                          sequence are not written
   /// options: as for cross_attention() over a cache; rope.q_positions may be given for the
-  /// configuration's table. QK-norm and RoPE are the configuration's only.
+  /// configuration's table. QK-norm and RoPE come from the configuration only.
   /// Bits: those of forward(x, context, y, options) of each sequence alone. Throws
-  /// Error{invalid_argument}, y is then unchanged; Error{out_of_memory}, and what a score callback
-  /// throws, y then unspecified.
+  /// Error{invalid_argument}, with y unchanged; Error{out_of_memory} and exceptions of a score
+  /// callback, with y unspecified.
   void cross_forward(TensorView<const float, 2> x, const KvCache& cache,
                      const CacheQueries& queries, TensorView<float, 2> y,
                      const AttentionOptions& options = kNoOptions) const;
 
-  /// The configuration with every default filled in.
+  /// The configuration with all defaults filled in.
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }
 
  private:
@@ -167,8 +167,8 @@ class RAPT_API MultiHeadAttention {
 /// Rows of `table` by token id: y[i] = table[ids[i]].
 ///   table: [vocabulary, model_dim]; y: [ids.size(), model_dim]; last dimensions dense; y overlaps
 ///   neither the table nor the ids.
-/// Throws Error{invalid_argument} naming the position and the id when one is outside the table;
-/// y is then unchanged.
+/// Throws Error{invalid_argument} naming the position and the id if one is outside the table; y is
+/// then unchanged.
 RAPT_API void embedding_lookup(TensorView<const float, 2> table, std::span<const std::int64_t> ids,
                                TensorView<float, 2> y);
 

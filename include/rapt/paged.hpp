@@ -29,25 +29,25 @@ struct PagedKeyValues {
   TensorView<const float, 4> k{};
   TensorView<const float, 4> v{};  ///< [num_pages, page_size, kv_heads, value_dim], likewise
   BlockTable table{};
-  /// [sequences]: keys at or beyond do not exist. At most 2^40 each.
+  /// [sequences]: keys at or beyond kv_lens[s] do not exist. At most 2^40 each.
   std::span<const std::int64_t> kv_lens{};
 };
 
-/// attention() over a paged cache, read where it lies: the bits of the same keys in one tensor.
+/// attention() over a paged cache, read in place: the bits of the same keys in one tensor.
 ///
 ///   q     [q_rows, heads, head_dim]     any strides, last dimension dense (stride 1)
 ///   out   [q_rows, heads, value_dim]    likewise; overlaps no input and no other output
 ///   rows  [sequences + 1]               ascending: sequence s has the queries [rows[s], rows[s+1])
 ///
 /// The options are those of a ragged batch (rapt/ragged.hpp), `keys` being the largest of kv_lens;
-/// options.kv_lens cannot be given beside those of the pages. Only the entries of the block table
-/// are read, and must be pages, that hold keys which a query may see: behind a sequence's length,
-/// before its window and for sequences without a query they may be anything. Pages of 32 tokens and
-/// more are prefetched. Pages with which sequences begin alike are read once for up to 8 queries of
-/// each (docs/kernels.md, Cascade).
+/// options.kv_lens cannot be given in addition to those of the pages. Only entries of the block
+/// table whose pages hold keys that a query may see are read and must be valid: past a sequence's
+/// length, before its window and for sequences without a query they may be anything. Pages of 32
+/// tokens and more are prefetched. First pages that sequences have in common are read once for up
+/// to 8 queries of each (docs/kernels.md, Cascade).
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
-/// and Error{out_of_memory} when workspace cannot be had (out is then unspecified).
+/// and Error{out_of_memory} if workspace cannot be allocated (out is then unspecified).
 RAPT_API void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
                         std::span<const std::int64_t> rows, TensorView<float, 3> out,
                         const AttentionOptions& options = kNoOptions);

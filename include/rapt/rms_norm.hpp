@@ -13,8 +13,8 @@ namespace rapt {
 ///           memory, shape and strides: in place) or overlaps neither x nor the weight
 ///   weight  [width], or empty: all 1
 /// The bits of a row depend on nothing but the row, and are those of attention() with this
-/// normalisation (docs/arithmetic.md). A row whose squares sum up beyond the largest float becomes
-/// zeros. In parallel in the caller's tbb::task_arena. Throws Error{invalid_argument} naming the
+/// normalisation (docs/arithmetic.md). A row whose sum of squares overflows becomes zeros. In
+/// parallel in the caller's tbb::task_arena. Throws Error{invalid_argument} naming the
 /// argument and its values before anything is written.
 /// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 RAPT_API void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y,
@@ -31,7 +31,7 @@ struct QkNorm {
   std::span<const float> q_weight{}, k_weight{};  ///< [head_dim], or empty: all 1
   float epsilon = 1e-6f;                          ///< at least 0
 
-  /// False: the keys are normalised already, as a cache keeps them.
+  /// False: the keys are already normalised, as in a cache.
   bool normalize_keys = true;
 };
 

@@ -1,5 +1,5 @@
-// Rotary position embedding (RoPE): tables of cos and sin, the rotation on its own, and what
-// attention() is given to rotate queries and keys on the way.
+// Rotary position embedding (RoPE): tables of cos and sin, the rotation on its own, and the options
+// with which attention() rotates queries and keys.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ enum class Rope {
   interleaved,  ///< (2 d, 2 d + 1): GPT-J, Llama as Meta stores it, DeepSeek
 };
 
-/// How a model that was trained on short texts stretches its angles. The angle of pair d at
+/// How a model that was trained on short texts scales its angles. The angle of pair d at
 /// position p is p * frequency_d, with frequency_d = base^(-2 d / rotary_dims) unless:
 struct RopeScaling {
   enum class Kind {
@@ -26,13 +26,13 @@ struct RopeScaling {
     /// frequency_d / factor. Source: Chen et al., "Extending Context Window ... via Positional
     /// Interpolation", 2023.
     linear,
-    /// base * factor^(rotary_dims / (rotary_dims - 2)) for base ("NTK-aware", bloc97, 2023).
+    /// base * factor^(rotary_dims / (rotary_dims - 2)) in place of base ("NTK-aware", bloc97,
+    /// 2023).
     ntk,
-    /// Between frequency_d / factor, for pairs that turn less than beta_slow times over
-    /// original_positions, and frequency_d, for those that turn more than beta_fast times, by a
-    /// ramp over d whose ends are rounded to whole pairs unless truncate is false; cos and sin are
-    /// multiplied by attention_factor. Source: Peng et al., "YaRN", 2023; ends as in its published
-    /// code.
+    /// frequency_d / factor for pairs that turn less than beta_slow times over original_positions,
+    /// frequency_d for those that turn more than beta_fast times, and in between a ramp over d
+    /// whose ends are rounded to whole pairs unless truncate is false; cos and sin are multiplied
+    /// by attention_factor. Source: Peng et al., "YaRN", 2023; ends as in its published code.
     yarn,
     /// With t = original_positions * frequency_d / (2 pi), the turns: frequency_d / factor for t <
     /// low_freq_factor, frequency_d for t > high_freq_factor, else (1 - s) * frequency_d / factor +
@@ -42,8 +42,8 @@ struct RopeScaling {
   };
 
   Kind kind = Kind::none;
-  double factor = 1.0;  ///< at least 1; for ntk so small that the base stays a number
-  std::int64_t original_positions = 0;       ///< yarn, llama3: length of the texts of the training
+  double factor = 1.0;                  ///< at least 1; for ntk the resulting base must be finite
+  std::int64_t original_positions = 0;  ///< yarn, llama3: context length of the training
   double beta_fast = 32.0, beta_slow = 1.0;  ///< yarn, at most 2^100
   /// yarn: whether the ends of the ramp are rounded outwards to whole pairs. False in gpt-oss
   /// ("truncate" in its configuration).
@@ -53,13 +53,13 @@ struct RopeScaling {
 };
 
 struct RopeConfig {
-  std::int64_t rotary_dims = 0;  ///< components that are rotated, the first ones; even; required
+  std::int64_t rotary_dims = 0;  ///< how many of the first components are rotated; even; required
   std::int64_t positions = 0;    ///< rows of the table: positions 0 to positions - 1; required
   double base = 10000.0;         ///< above 1
   RopeScaling scaling{};
 };
 
-/// Rows of cos and sin by position, the caller's or those of a RopeTable. Owns nothing.
+/// Rows of cos and sin by position, the caller's own or those of a RopeTable. Owns nothing.
 ///   cos, sin  [positions, rotary_dims / 2], last dimension dense
 /// Empty (data == nullptr): nothing is rotated.
 struct RopeView {
@@ -80,8 +80,8 @@ class RAPT_API RopeTable {
   /// Error{out_of_memory}.
   RopeTable(Rope style, const RopeConfig& config);
 
-  /// Valid as long as the table, or one of its copies, lives; also after the table was moved.
-  /// Throws Error{invalid_argument} of a table that was moved from.
+  /// Valid as long as the table or one of its copies exists, even after the table was moved. Throws
+  /// Error{invalid_argument} for a moved-from table.
   RopeView view() const;
   operator RopeView() const { return view(); }  // NOLINT(google-explicit-constructor)
 
@@ -98,14 +98,13 @@ class RAPT_API RopeTable {
 struct RopeOptions {
   RopeView table{};
 
-  /// [batch, q_len] (of a ragged batch [1, q_rows]); an extent of 1 broadcasts over the batch.
-  /// Empty: query i is at its position by
-  /// the mask, i + offset, which must be a row of the table.
+  /// [batch, q_len] (for a ragged batch [1, q_rows]); an extent of 1 broadcasts over the batch.
+  /// Empty: query i is at its position by the mask, i + offset, which must be a row of the table.
   TensorView<const std::int64_t, 2> q_positions{};
-  /// [batch, kv_len] (of a ragged batch [1, kv_rows]); likewise. Empty: key j is at j.
+  /// [batch, kv_len] (for a ragged batch [1, kv_rows]); likewise. Empty: key j is at j.
   TensorView<const std::int64_t, 2> k_positions{};
 
-  /// False: the keys are rotated already, as a cache keeps them, and only queries are rotated.
+  /// False: the keys are already rotated, as in a cache, and only queries are rotated.
   bool rotate_keys = true;
 };
 

@@ -1,4 +1,4 @@
-// The score callback: the caller's own code sees each tile of scores inside the fused pass and may
+// The score callback: the caller's own code gets each tile of scores inside the fused pass and may
 // change it in place.
 #pragma once
 
@@ -16,32 +16,30 @@ struct ScoreTile {
   std::int64_t row_stride = 0;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  std::int64_t first_query = 0;  ///< index into q's q_len
-  std::int64_t first_position =
-      0;                       ///< of that query among the keys: first_query + the mask's offset
-  std::int64_t first_key = 0;  ///< index among the keys of the sequence
-  std::int64_t head = 0;       ///< query head
+  std::int64_t first_query = 0;     ///< index into q's q_len
+  std::int64_t first_position = 0;  ///< of that query: first_query + the mask's offset
+  std::int64_t first_key = 0;       ///< index among the keys of the sequence
+  std::int64_t head = 0;            ///< query head
   std::int64_t batch = 0;
 };
 
 /// A reference to a callable void(const ScoreTile&): two pointers, nothing is allocated or owned,
 /// so the callable must outlive the call that it is given to. A lambda written in that call does.
 ///
-/// It is called once per tile, from the threads of the call and at the same time from several of
-/// them, after soft cap, bias and ALiBi and before the masks. What it leaves in the tile is the
-/// score; -inf hides the key. What it may assume:
-///   - Nothing about tiles: where their borders are, how many there are, in which order and how
-///   often
-///     each comes differ by instruction set, threads and data. A tile that the range mask rules out
-///     does not come at all. So it must be pure: what it makes of an element depends on that
-///     element's score, query, position, key, head and batch and on nothing else; then the bits of
-///     the result do not depend on tiles either.
-///   - Nothing about scores of keys that the query does not see: those outside its range are -inf,
-///     the others whatever memory makes of them. What becomes of them is ignored.
-/// It runs in the default floating-point mode, whatever the caller of attention() has set.
-/// An exception that it throws reaches the caller of attention(): no further tile is computed, and
-/// the outputs are unspecified. It must not call Rapt's attention on the thread that called it:
-/// that is an Error{invalid_argument}.
+/// It is called once per tile, from the threads of the call and from several of them at the same
+/// time, after soft cap, bias and ALiBi and before the masks. What it leaves in the tile is the
+/// score; -inf hides the key. It must not assume
+///   - anything about tiles: their borders, number, order and how often each is passed differ by
+///     instruction set, threads and data, and tiles that the range mask excludes are not passed at
+///     all. So it must be pure: the new score of an element depends on its score, query, position,
+///     key, head and batch and on nothing else. Then the bits of the result do not depend on tiles
+///     either.
+///   - anything about the scores of keys that the query does not see: those outside its range are
+///     -inf, the others arbitrary. What it writes there is ignored.
+/// It runs in the default floating-point mode, whatever mode the caller of attention() has set. An
+/// exception that it throws reaches the caller of attention(): no further tile is computed, and the
+/// outputs are unspecified. It must not call Rapt's attention on the thread that called it: that is
+/// an Error{invalid_argument}.
 class ScoreCallback {
  public:
   ScoreCallback() = default;

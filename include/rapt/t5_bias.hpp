@@ -1,5 +1,5 @@
-// T5's relative position bias: a learned number per head for each bucket of distances, as a bias of
-// attention() that is stored by distance and not as a matrix.
+// T5's relative position bias: a learned number per head for each bucket of distances, as a bias
+// for attention() that is stored by distance instead of as a matrix.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@ namespace rapt {
 struct T5Buckets {
   std::int64_t buckets = 32;        ///< at least 2; at least 4 and even when bidirectional
   std::int64_t max_distance = 128;  ///< from here on all distances share the last bucket
-  bool bidirectional = true;        ///< encoder: keys behind the query have buckets of their own
+  bool bidirectional = true;        ///< encoder: keys after the query have buckets of their own
 };
 
-/// The bucket of key position - query position = `distance`. With n = buckets, x = |distance|; when
-/// bidirectional n is half as much, and distances above 0 have the second half; else these are in
-/// bucket 0, x = 0:
+/// The bucket of `distance` = key position - query position. Let x = |distance|, n = buckets. If
+/// bidirectional, n is half of that, and distances above 0 use the second half of the buckets;
+/// otherwise x = 0 for them, bucket 0. The bucket within its half is
 ///   x                                                             for x < e = n / 2
 ///   min(n - 1, e + floor(ln(x / e) / ln(max_distance / e) (n - e)))  for the others
 /// Throws Error{invalid_argument} naming the field and its value.
@@ -27,7 +27,7 @@ struct T5Buckets {
 RAPT_API std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config);
 
 /// by_distance[h, i] = table[t5_bucket(i - (q_len - 1)), h]: all distances of q_len queries and
-/// kv_len keys that begin at the same position.
+/// kv_len keys that start at the same position.
 ///   table        [buckets, heads], any strides, last dimension dense, as models store it
 ///   by_distance  [heads, q_len + kv_len - 1], likewise; does not overlap the table
 /// Throws Error{invalid_argument} naming the argument and its values; nothing is then written.
@@ -35,7 +35,7 @@ RAPT_API void t5_bias(TensorView<const float, 2> table, const T5Buckets& config,
                       TensorView<float, 2> by_distance);
 
 /// `by_distance` as the bias of attention(), [1, heads, q_len, kv_len]: element (i, j) is the one
-/// of distance j - i, by strides of -1 and 1. Unchecked.
+/// for distance j - i, by strides of -1 and 1. Unchecked.
 constexpr TensorView<const float, 4> t5_bias_view(TensorView<const float, 2> by_distance,
                                                   std::int64_t q_len) {
   return {by_distance.data + (q_len - 1),

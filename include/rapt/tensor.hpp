@@ -10,14 +10,14 @@
 namespace rapt {
 
 /// A view of caller's memory with `Rank` dimensions.
-///   element (i, j, ...) lies at data[i * strides[0] + j * strides[1] + ...]
+///   element (i, j, ...) is at data[i * strides[0] + j * strides[1] + ...]
 /// Strides are in elements, may be negative, and may be 0 for a dimension that is broadcast (inputs
-/// only). Functions that need a dense last dimension (stride 1) say so and throw otherwise. Strides
-/// of a tensor without elements mean nothing: they may be any.
+/// only). Functions that need a dense last dimension (stride 1) say so and throw otherwise. The
+/// strides of a tensor without elements are ignored.
 template <class T, int Rank>
 struct TensorView {
   using Index = std::array<std::int64_t, static_cast<std::size_t>(Rank)>;
-  /// For templates that take so many numbers only.
+  /// For templates that accept exactly Rank numbers.
   template <std::size_t N>
   using IfRank = std::enable_if_t<N == static_cast<std::size_t>(Rank), int>;
 
@@ -28,8 +28,8 @@ struct TensorView {
   constexpr TensorView() = default;
 
   /// A dense, row-major view: the last dimension varies fastest. The extents are exactly Rank
-  /// numbers in braces, or an Index: another count does not compile, and so a call with views in
-  /// braces finds the function of its rank.
+  /// numbers in braces, or an Index: another count does not compile, so that a call with views in
+  /// braces selects the overload of its rank.
   ///
   /// ```cpp
   /// const rapt::TensorView<const float, 2> rows(floats, {4, 8});
@@ -42,7 +42,7 @@ struct TensorView {
   constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_)
       : data(data_), shape(shape_), strides(dense_strides(shape_)) {}
 
-  /// With strides, given likewise.
+  /// With strides, in the same forms.
   ///
   /// ```cpp
   /// rapt::rms_norm({floats, {4, 8}}, {results, {4, 8}, {16, 1}});  // rows 16 apart
@@ -77,7 +77,7 @@ struct TensorView {
     return data[offset];
   }
 
-  /// The same memory with dimensions a and b exchanged: [batch, tokens, heads, head_dim] (BSHD)
+  /// The same memory with dimensions a and b swapped: [batch, tokens, heads, head_dim] (BSHD)
   /// becomes [batch, heads, tokens, head_dim] by `view.swapped(1, 2)`.
   constexpr TensorView swapped(int a, int b) const {
     TensorView view = *this;
@@ -86,8 +86,8 @@ struct TensorView {
     return view;
   }
 
-  /// The part [begin, begin + count) of one dimension; unchecked. One without elements keeps the
-  /// address, so that none is formed outside the memory.
+  /// The part [begin, begin + count) of one dimension; unchecked. An empty part keeps the address,
+  /// so that no address outside the memory is formed.
   constexpr TensorView sliced(int dim, std::int64_t begin, std::int64_t count) const {
     TensorView view = *this;
     if (count > 0) view.data += begin * strides[static_cast<std::size_t>(dim)];
@@ -97,7 +97,7 @@ struct TensorView {
 
   /// The number of elements, 1 for each dimension of size 1.
   constexpr std::int64_t size() const {
-    // Unsigned: the extents beside one of 0 may be of any size.
+    // Unsigned, which may wrap: if one extent is 0, the others may be of any size.
     std::uint64_t n = 1;
     for (const std::int64_t extent : shape) n *= static_cast<std::uint64_t>(extent);
     return static_cast<std::int64_t>(n);
@@ -106,7 +106,7 @@ struct TensorView {
  private:
   static constexpr Index dense_strides(const Index& shape) {
     Index strides{};
-    // Unsigned, so that a shape too large to exist wraps here and is refused by the validation.
+    // Unsigned, so that a shape too large to exist wraps here and is rejected by the validation.
     std::uint64_t stride = 1;
     for (std::size_t i = shape.size(); i-- > 0;) {
       strides[i] = static_cast<std::int64_t>(stride);

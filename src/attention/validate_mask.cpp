@@ -1,4 +1,4 @@
-// The checks of the range mask: which words and numbers mean something, and which go together.
+// Checks of the range mask: valid values, and fields that cannot be combined.
 #include <string>
 
 #include "attention/validate.hpp"

@@ -1,4 +1,4 @@
-// The checks of what attention() passes on beside out: weights, their sums, states.
+// Checks of the outputs of attention() in addition to out: weights, their sums, states.
 #pragma once
 
 #include "attention/validate.hpp"
@@ -6,7 +6,7 @@
 
 namespace rapt {
 
-/// weights and weights_rows, state_in, state_out, by themselves.
+/// weights and weights_rows, state_in, state_out, each on its own.
 void validate_weights(const AttentionOptions& options, const ScoresShape& scores);
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim);
@@ -15,7 +15,7 @@ void validate_states(const AttentionOptions& options, const ScoresShape& scores,
 void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
                           std::int64_t sequences, std::int64_t kv_heads);
 
-/// A state and its parts in sentences.
+/// A state, and the names of its parts in error sentences.
 struct StateNames {
   const char* whole;
   const char* m;

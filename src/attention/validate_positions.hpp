@@ -1,4 +1,4 @@
-// Where the queries and keys of a call stand in its table of angles.
+// The positions of a call's queries and keys in its table of angles.
 #pragma once
 
 #include "attention/sequences.hpp"

@@ -14,20 +14,19 @@
 
 namespace rapt {
 
-/// Token t lies in pages[t / page_tokens]; the pages before first_page have been freed behind the
-/// window.
+/// Token t is in pages[t / page_tokens]; pages before first_page are outside the window and freed.
 struct CachedSequence {
   std::int64_t length = 0;
   std::int64_t first_page = 0;
   std::vector<Page*> pages;
-  std::vector<const float*> table;  ///< where their floats begin, for the kernels; null: freed
+  std::vector<const float*> table;  ///< the addresses of their floats, for the kernels; null: freed
 };
 
 class CacheStore {
  public:
   explicit CacheStore(const KvCacheConfig& config);
 
-  /// Throws Error{invalid_argument} for a number that is no sequence's.
+  /// Throws Error{invalid_argument} for an unknown number.
   CachedSequence& find(std::int64_t sequence) const;
   std::int64_t insert(std::unique_ptr<CachedSequence> sequence);
   void erase(std::int64_t sequence);

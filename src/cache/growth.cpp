@@ -56,7 +56,7 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
   if (open_tail && store.pool.references(*sequence.pages.back()) > 1) {
     growth.shared_tail = sequence.pages.back();
   }
-  // The tokens of whole pages apart: their sum with the length may be more than can be counted.
+  // Whole pages separately: the sum of their tokens and the length may overflow.
   growth.new_pages = count / tokens + ceil_div(sequence.length + count % tokens, tokens) - have +
                      (growth.shared_tail != nullptr ? 1 : 0);
   if (store.config.window != kNoWindow) {
@@ -66,9 +66,9 @@ Growth plan_growth(const CacheStore& store, CachedSequence& sequence, std::int64
   return growth;
 }
 
-/// Where all who share a last page grow, one of them writes into it and the others into copies, as
-/// one after the other they would. It is the longest: its new tokens lie behind those of all
-/// others, who may have to go back to the page.
+/// If all sequences that share a last page grow, one of them writes into it and the others into
+/// copies, as they would one after the other. It is the longest: its new tokens are past those of
+/// all others, who may have to go back to the page.
 void keep_one_tail(const CacheStore& store, std::span<Growth> growths) {
   std::vector<Growth*> sharers;
   for (Growth& growth : growths) {

@@ -20,9 +20,9 @@ void PagePool::check_budget(std::int64_t count, std::int64_t available) const {
                                          std::to_string(possible));
 }
 
-/// Adds at least `count` free pages, filled with zeros: what lies behind a sequence's last token is
-/// read, though it changes nothing. As many again as there are, up to kSlabFloats: pages side by
-/// side can share huge pages of memory.
+/// Adds at least `count` free pages, filled with zeros: memory past a sequence's last token is
+/// read, though it changes nothing. Doubles the number of pages, up to kSlabFloats at a time:
+/// contiguous pages can share huge pages of memory.
 void PagePool::grow(std::int64_t count) {
   const auto total = static_cast<std::int64_t>(pages_.size());
   count = std::max(count, std::min(total, tuning::kSlabFloats / page_floats_));
@@ -38,7 +38,7 @@ void PagePool::grow(std::int64_t count) {
       pages_.push_back({slab.data() + i * page_floats_});
     }
     slabs_.push_back(std::move(slab));
-  } catch (...) {  // there is no memory: nothing else is thrown here
+  } catch (...) {  // out of memory: nothing else is thrown here
     while (static_cast<std::int64_t>(pages_.size()) > total) pages_.pop_back();
     throw Error(ErrorCode::out_of_memory, "cache: no memory for " + core::counted(count, "page") +
                                               " of " + std::to_string(page_floats_) + " floats");
@@ -62,7 +62,7 @@ std::int64_t PagePool::freed_by(std::span<Page* const> released) noexcept {
   return freed;
 }
 
-/// Free pages, with those that become free when `released` are given back.
+/// Free pages, including those that become free when `released` is returned.
 std::int64_t PagePool::available(std::span<Page* const> released) const {
   return static_cast<std::int64_t>(free_.size()) + freed_by(released);
 }

@@ -1,5 +1,4 @@
-// Pages of one size: allocated once, many side by side, lent to sequences, counted while several
-// share one.
+// Pages of one size: allocated in large blocks, lent to sequences, reference-counted while shared.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +11,8 @@
 
 namespace rapt {
 
-/// A page of floats. Who has the only reference may write; and of those who together have all of
-/// them, when all append, the longest may (growth.cpp).
+/// A page of floats. The holder of the only reference may write; if all holders append in one call,
+/// the longest of them may (growth.cpp).
 struct Page {
   float* floats;
   std::int64_t references = 0;
@@ -26,11 +25,11 @@ class PagePool {
   PagePool(std::int64_t page_floats, std::int64_t max_pages)
       : page_floats_(page_floats), max_pages_(max_pages) {}
 
-  /// Takes `count` pages, each with one reference, and gives back the references to `released`,
-  /// whose pages may be among those taken. Throws Error{cache_full} or Error{out_of_memory}.
+  /// Takes `count` pages, each with one reference, and returns the references to `released`, whose
+  /// pages may be among those taken. Throws Error{cache_full} or Error{out_of_memory}.
   std::vector<Page*> exchange(std::int64_t count, std::span<Page* const> released);
-  /// Throws what exchange() would for want of room in the budget, so that nothing larger than the
-  /// budget is prepared for.
+  /// Throws what exchange() would if the budget is exceeded, so that no tables larger than the
+  /// budget are prepared.
   void check_room(std::int64_t count, std::span<Page* const> released) const;
   void share(std::span<Page* const> pages);
   void release(std::span<Page* const> pages);

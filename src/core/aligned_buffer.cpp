@@ -22,7 +22,7 @@ void (*spoil_reserved)(float*, std::int64_t) = nullptr;
 void* allocate_aligned(std::size_t bytes) noexcept {
   void* const memory = ::operator new(bytes, alignment_of(bytes), std::nothrow);
 #ifdef MADV_HUGEPAGE
-  // A wish: without huge pages the memory is as good as any.
+  // Best effort: without huge pages the memory is still usable.
   if (memory != nullptr && bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
   return memory;

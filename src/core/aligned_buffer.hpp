@@ -1,4 +1,4 @@
-// A growable buffer of floats on cache-line borders, never initialised; large ones in huge pages.
+// A growable buffer of floats aligned to cache lines, never initialised; large ones in huge pages.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,11 @@ namespace rapt {
 void* allocate_aligned(std::size_t bytes) noexcept;
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
-/// What a test does to memory whenever reserve() hands it out: nothing may depend on what it held.
-/// Null in all other programs.
+/// A test's hook on memory that reserve() returns, since no result may depend on what it held. Null
+/// in all other programs.
 extern void (*spoil_reserved)(float* memory, std::int64_t floats);
 
-/// Memory that only grows: after the largest call has been seen, later calls allocate nothing.
+/// Memory that only grows: after the largest call, later calls allocate nothing.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
@@ -34,10 +34,10 @@ class AlignedBuffer {
   }
   ~AlignedBuffer() { release(); }
 
-  /// Room for at least `floats` floats, aligned to a cache line or, from 2 MiB on, to 2 MiB: there
-  /// the system is asked for huge pages, which one core reads up to 1.7 times as fast as pages of 4
-  /// KiB (docs/performance.md). The contents are lost when it grows. Throws Error{out_of_memory},
-  /// and then holds nothing.
+  /// Room for at least `floats` floats, aligned to a cache line or, from 2 MiB on, to 2 MiB with
+  /// huge pages requested, which one core reads up to 1.7 times as fast as pages of 4 KiB
+  /// (docs/performance.md). The contents are lost when it grows. Throws Error{out_of_memory}, and
+  /// is then empty.
   float* reserve(std::int64_t floats) {
     if (floats > capacity_) grow(floats);
     if (spoil_reserved != nullptr) spoil_reserved(data_, floats);

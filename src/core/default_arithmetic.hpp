@@ -1,5 +1,5 @@
-// The floating-point mode that the specification is written in, for the time of a call: rounding to
-// nearest, subnormals as they are. What the caller had set comes back with the end of the scope.
+// Sets the floating-point mode of the specification for the duration of a call: rounding to
+// nearest, subnormals respected. The caller's mode is restored at the end of the scope.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace rapt::core {
 
-/// Flags that were raised stay raised, and which exceptions trap is the caller's choice throughout.
+/// Exception flags stay raised, and the caller's choice of exceptions that trap stays in effect.
 class DefaultArithmetic {
  public:
   DefaultArithmetic() noexcept : caller_(control()) {

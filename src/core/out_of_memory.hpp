@@ -1,4 +1,4 @@
-// The border of every public function where memory runs out: what is thrown there needs none.
+// Out of memory at the border of a public function: throws an error that needs no allocation.
 #pragma once
 
 #include <new>
@@ -7,12 +7,12 @@
 
 namespace rapt::core {
 
-/// In a handler of std::bad_alloc, where there may be no memory for a sentence with values either.
+/// For handlers of std::bad_alloc, where there may be no memory for a sentence with values.
 [[noreturn]] inline void fail_out_of_memory() {
   throw Error(ErrorCode::out_of_memory, SentenceLiteral("memory: none is left for the call"));
 }
 
-/// Returns body(); an allocation that fails in it, also one for the sentence of an error, becomes
+/// Returns body(); a failed allocation in it, even one for the sentence of an error, becomes
 /// Error{out_of_memory}.
 template <class Body>
 decltype(auto) or_out_of_memory(Body&& body) {

@@ -1,5 +1,5 @@
 // An object that each thread keeps from call to call, without the destructor of a thread_local: it
-// can be used at every stage of the end of the thread and of the process.
+// is usable at every stage of the end of the thread and of the process.
 #pragma once
 
 #include <new>
@@ -7,17 +7,17 @@
 
 namespace rapt::core {
 
-/// What a thread keeps, in a list. Freed at the thread's end by the destructor of a POSIX key,
-/// which runs after the destructors of all thread_local objects, and again when other keys'
-/// destructors have called once more. The main thread, and every one that exit() overtakes, keeps
-/// its own.
+/// The list of objects that a thread keeps. Freed at the thread's end by the destructor of a POSIX
+/// key, which runs after the destructors of all thread_local objects, and again if destructors of
+/// other keys made further calls. The main thread, and threads still running at exit(), are not
+/// freed.
 struct KeptByThread {
   virtual ~KeptByThread() = default;
   KeptByThread* next = nullptr;
 };
 
-/// Hands `kept`, which may be null for want of memory, to the end of this thread. Throws
-/// Error{out_of_memory}; it is then freed.
+/// Lets this thread free `kept` when it ends; null if its allocation failed. Throws
+/// Error{out_of_memory}; `kept` is then freed.
 void keep_for_thread(KeptByThread* kept);
 
 /// Declared `constinit thread_local`: a null pointer at first, and nothing to destroy. (glibc ends

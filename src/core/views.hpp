@@ -1,4 +1,4 @@
-// What every call asks of the tensors that it is given: sizes, dense rows, separate memory; each
+// Checks of tensor arguments that all calls share: sizes, dense rows, separate memory; each
 // violation is one sentence.
 #pragma once
 
@@ -36,12 +36,12 @@ struct MemoryRange {
   bool empty() const { return begin == end; }
 };
 
-/// No processor has as many bytes. A view that stays below may be stepped over by one more stride
-/// in every dimension, and no sum of such steps overflows.
+/// More bytes than any processor addresses. A view below it may be passed by one more stride in
+/// every dimension without overflow in any sum of such steps.
 inline constexpr std::int64_t kMostBytes = std::int64_t{1} << 60;
 
-/// The bytes of the view; end < begin when they are more than can be addressed; none where an
-/// extent is not above 0.
+/// The bytes of the view; end < begin if they are more than can be addressed; empty if an extent is
+/// not above 0.
 template <class T, int Rank>
 MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
   std::int64_t first = 0;
@@ -65,8 +65,8 @@ MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
           address + static_cast<std::uintptr_t>((last + 1) * size)};
 }
 
-/// The range of a view that was checked, or of one that attention() is going to check: what cannot
-/// be addressed counts as empty here.
+/// The range of a view that was checked, or that attention() is going to check: one that cannot be
+/// addressed counts as empty here.
 template <class T, int Rank>
 MemoryRange memory_range(const TensorView<T, Rank>& view) {
   if (view.data == nullptr) return {};
@@ -80,7 +80,7 @@ MemoryRange memory_range(std::span<T> values) {
   return {address, address + values.size_bytes()};
 }
 
-/// Apart from the question, which a call asks for each pair of its tensors.
+/// Out of line: the check runs for every pair of tensors, and its error path should not be inlined.
 [[noreturn]] inline void fail_for_overlap(const char* output, const char* input) {
   fail(std::string(output) + ": overlaps " + input);
 }
@@ -91,7 +91,7 @@ inline void check_disjoint(const char* output, const MemoryRange& written, const
   if (both && written.begin < read.end && read.begin < written.end) fail_for_overlap(output, input);
 }
 
-/// Against the memory of a view or a span, if it has any.
+/// The same check against the memory of a view or a span, if it has any.
 template <class T, int Rank>
 void check_disjoint(const char* output, const MemoryRange& written, const char* input,
                     const TensorView<T, Rank>& read) {
@@ -108,7 +108,7 @@ void check_disjoint(const char* output, const MemoryRange& written, const char* 
 /// strides. Returns the bytes of the view, as the checks below do.
 template <class T, int Rank>
 MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& view) {
-  // A call that is right makes no string: there may be no memory for one.
+  // A valid call builds no string: there may be no memory for one.
   const auto refuse = [name](const std::string& why) { fail(std::string(name) + ": " + why); };
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
     if (view.shape[i] >= 0) continue;
@@ -122,7 +122,7 @@ MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& vie
   return range;
 }
 
-/// As check_strided_input; and a dense last dimension, where there are elements.
+/// As check_strided_input, and the last dimension is dense if there are elements.
 template <class T, int Rank>
 MemoryRange check_input(const char* name, const TensorView<T, Rank>& view) {
   const MemoryRange range = check_strided_input(name, view);
@@ -133,8 +133,8 @@ MemoryRange check_input(const char* name, const TensorView<T, Rank>& view) {
   return range;
 }
 
-/// Whether each dimension steps over all that the ones behind it cover, as in most tensors; others
-/// are in another order, or share memory.
+/// Whether each stride exceeds the extent of the dimensions after it, as in most tensors; in others
+/// the dimensions have another order, or elements share memory.
 template <class T, int Rank>
 bool is_nested(const TensorView<T, Rank>& view) {
   std::int64_t covered = 1;
@@ -146,8 +146,8 @@ bool is_nested(const TensorView<T, Rank>& view) {
   return true;
 }
 
-/// As check_input; and no two elements share memory: taken by ascending stride, each dimension
-/// steps over all that the ones before it cover.
+/// As check_input, and no two elements share memory: by ascending stride, each dimension's stride
+/// exceeds the extent of the dimensions before it.
 template <class T, int Rank>
 MemoryRange check_output(const char* name, const TensorView<T, Rank>& view) {
   const MemoryRange range = check_input(name, view);
@@ -176,8 +176,8 @@ constexpr bool has_elements(const TensorView<T, Rank>& view) {
   return std::ranges::find(view.shape, 0) == view.shape.end();
 }
 
-/// The view, with strides of 0 where it has no elements: it may come with any, and no address that
-/// is formed by them must leave the memory.
+/// The view, with strides of 0 if it has no elements: they may be arbitrary, and no address formed
+/// from them may leave the memory.
 template <class T, int Rank>
 constexpr TensorView<T, Rank> without_idle_strides(TensorView<T, Rank> view) {
   if (!has_elements(view)) view.strides = {};

@@ -1,5 +1,5 @@
-// CPU features, asked of the compiler's run-time library: it reads CPUID and the state that the
-// system saves.
+// CPU features from the compiler's run-time library, which reads CPUID and the register state that
+// the system saves.
 #include "dispatch/cpu_features.hpp"
 
 #if defined(__aarch64__) && defined(__linux__)

@@ -1,4 +1,4 @@
-// The kernels that calls use. A driver asks once per call and never asks which ISA it got.
+// The kernels that calls use. A caller gets them once per call and never depends on their ISA.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"

@@ -7,7 +7,7 @@
 
 namespace rapt::io {
 
-/// Closes on every way out.
+/// Closes when it goes out of scope.
 class Descriptor {
  public:
   explicit Descriptor(int number) noexcept : number_(number) {}
@@ -19,7 +19,7 @@ class Descriptor {
 
   int number() const noexcept { return number_; }
 
-  /// Closes now: 0, or the system's reason, which some file systems tell no earlier.
+  /// Closes now: 0, or the error, which some file systems report only here.
   int close() noexcept;
 
  private:

@@ -1,4 +1,4 @@
-// Element types, views of tensors where they lie, and copies widened to float.
+// Element types, views of tensors in place, and copies widened to float.
 #include <bit>
 #include <cstring>
 #include <new>
@@ -53,12 +53,12 @@ std::vector<float> zeros(const std::string& name, std::size_t count) {
       (tensor.name.empty() ? "the tensor: " : "tensor " + io::quote(tensor.name) + ": ") + why);
 }
 
-/// As the file spells the type where that is known.
+/// The type as the file spells it, if known.
 std::string type_of(const FileTensor& tensor) {
   return std::string(tensor.type_word.empty() ? dtype_name(tensor.dtype) : tensor.type_word);
 }
 
-/// float(element) of each; the elements may lie at any address.
+/// float(element) of each; the elements may have any alignment.
 template <class T>
 std::vector<float> widened(const FileTensor& tensor) {
   std::vector<float> floats = zeros(tensor.name, tensor.nbytes / sizeof(T));
@@ -211,9 +211,11 @@ std::vector<float> FileTensor::copy_scaled(std::span<const float> scales) const 
   }
   const core::DefaultArithmetic mode;
   std::vector<float> floats = integers(*this);
-  // A scale per row of a tensor without rows is no scale at all.
+  // A tensor without rows has no scale per row.
   const std::size_t per_scale = floats.empty() ? 0 : floats.size() / scales.size();
-  for (std::size_t i = 0; i < floats.size(); ++i) floats[i] *= scales[i / per_scale];
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    floats[i] *= scales[i / per_scale];  // NOLINT(clang-analyzer-core.DivideZero): not empty here
+  }
   return floats;
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();

@@ -21,8 +21,8 @@ inline constexpr std::size_t kMaxRank = 64;
 /// Throws Error{malformed_file}: "<path>: byte <offset>: <what>".
 [[noreturn]] void malformed(const std::string& path, std::uint64_t offset, const std::string& what);
 
-/// Throws Error{file_error} for a path with a zero byte: the system would stop there and use
-/// another file than the one named.
+/// Throws Error{file_error} for a path with a zero byte, where the system would end it and use
+/// another file.
 void refuse_zero_byte(const std::string& path);
 
 /// `text` in double quotes with everything but printable ASCII escaped, so that a name from a file
@@ -32,8 +32,8 @@ std::string quote(std::string_view text);
 /// "[2, 3]"
 std::string shape_text(std::span<const std::int64_t> shape);
 
-/// The number of elements, or nothing when the product of the nonzero extents reaches 2^63: a zero
-/// does not excuse the others, since strides are products of them. Extents must not be negative.
+/// The number of elements, or nothing if the product of the nonzero extents reaches 2^63, even next
+/// to an extent of 0, since strides are products of them. Extents must not be negative.
 std::optional<std::uint64_t> element_count(std::span<const std::int64_t> shape);
 
 /// count * bits / 8, or nothing when that reaches 2^63. count * bits must be a multiple of 8.
@@ -55,7 +55,7 @@ auto reporting_out_of_memory(const std::string& path, Read&& read) {
   });
 }
 
-/// The code of a call of the system that failed with `error`.
+/// The code for a system call that failed with `error`.
 inline ErrorCode code_of(int error) {
   return error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::file_error;
 }

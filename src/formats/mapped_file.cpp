@@ -22,8 +22,7 @@ namespace {
   throw Error(code_of(error), path + ": " + what + ": " + reason);
 }
 
-/// The size of the open file; throws for everything that is not a regular file with something in
-/// it.
+/// The size of the open file; throws for everything but a regular, non-empty file.
 std::size_t regular_file_size(const Descriptor& file, const std::string& path) {
   struct stat status {};
   if (::fstat(file.number(), &status) != 0) fail(path, "cannot be examined", errno);
@@ -40,7 +39,7 @@ std::size_t regular_file_size(const Descriptor& file, const std::string& path) {
 }  // namespace
 
 MappedFile::~MappedFile() {
-  // munmap wants a mutable pointer and changes no byte.
+  // munmap takes a mutable pointer and changes no byte.
   ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 

@@ -8,8 +8,8 @@
 
 namespace rapt::io {
 
-/// A mapping of a regular file. The mapping shows the file itself: a file that another process cuts
-/// short while it is mapped raises SIGBUS on access, which no library can turn into an error;
+/// A mapping of a regular file. The mapping is the file itself: a file that another process
+/// truncates while it is mapped raises SIGBUS on access, which no library can turn into an error;
 /// replace model files by renaming a new one over them.
 class MappedFile {
  public:

@@ -18,8 +18,8 @@ using core::counted;
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 
-/// All that the length of format 1.0 can say. 64 dimensions take less than 2000 bytes; the longer
-/// headers of 2.0 and 3.0 are for structured types, which are refused.
+/// The largest length that format 1.0 can express. 64 dimensions take less than 2000 bytes; the
+/// longer headers of 2.0 and 3.0 are for structured types, which are errors.
 constexpr std::uint64_t kMaxHeaderBytes = 65535;
 
 struct Descr {
@@ -42,7 +42,7 @@ constexpr std::array<Descr, 12> kDescrs = {{{"<f8", DType::f64},
 
 /// The header's dict: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } with the keys in
 /// any order, spaces between tokens, spaces after it and a newline at the end. Not a Python parser:
-/// whatever NumPy does not write is an error.
+/// anything that NumPy does not write is an error.
 class HeaderParser {
  public:
   /// `text` starts at byte `base` of the file.

@@ -9,8 +9,8 @@
 
 namespace rapt::io {
 
-/// The tensor of a whole .npy file (1.0, 2.0 or 3.0) that lies in `bytes`; its data points into
-/// them. Accepts what NumPy writes for plain types in C order, and nothing after the data. Throws
+/// The tensor of a whole .npy file (1.0, 2.0 or 3.0) in `bytes`; its data points into them. Accepts
+/// what NumPy writes for plain types in C order, and nothing after the data. Throws
 /// Error{malformed_file}: `path`, the byte offset and what was found there.
 /// Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 FileTensor parse_npy(std::span<const std::byte> bytes, const std::string& path);

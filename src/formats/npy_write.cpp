@@ -10,7 +10,7 @@
 namespace rapt {
 namespace {
 
-/// Data starts at a multiple of this, so that a mapped file can be read where it lies.
+/// Data starts at a multiple of this, so that a mapped file can be read in place.
 constexpr std::size_t kAlignment = 64;
 
 /// The number of elements. Throws Error{invalid_argument} for a shape that no file can hold.

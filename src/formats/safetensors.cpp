@@ -1,4 +1,4 @@
-// Reading .safetensors: the length of the header, and its entries held against the bytes of the
+// Reading .safetensors: checks the length of the header, and its entries against the bytes of the
 // file.
 #include "formats/safetensors.hpp"
 
@@ -18,7 +18,7 @@ namespace {
 
 using core::counted;
 
-/// Checks the length in front and returns the header's text.
+/// Checks the length before the header and returns the header's text.
 std::string_view locate_header(std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() < kHeaderLengthBytes) {
     malformed(path, bytes.size(), "the file ends inside its header length");
@@ -44,7 +44,7 @@ void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std:
   const auto fail = [&](const std::string& what) {
     malformed(path, tensor.at, "tensor " + quote(tensor.name) + ": " + what);
   };
-  // Texts are made for an error only: a file may have a quarter of a million tensors.
+  // Strings are built for errors only: a file may have a quarter of a million tensors.
   const auto offsets = [&] {
     return "data_offsets [" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) +
            "]";
@@ -65,8 +65,8 @@ void check_size(const HeaderTensor& tensor, std::uint64_t data_bytes, const std:
   }
 }
 
-/// Each tensor must begin where the one before ends, the first at 0 and the last at the file's end.
-/// `tensors` are in the order of their data.
+/// Each tensor must start where the previous one ends, the first at 0, the last ending with the
+/// file. `tensors` are in the order of their data.
 void check_cover(std::span<const HeaderTensor> tensors, std::uint64_t data_begin,
                  std::uint64_t data_bytes, const std::string& path) {
   std::uint64_t covered = 0;
@@ -127,7 +127,7 @@ struct SafetensorsFile::Contents {
   std::string path;
   std::shared_ptr<const io::MappedFile> mapping;
   std::vector<FileTensor> tensors;
-  std::vector<std::uint32_t> by_name;  // places in tensors, in the order of the names
+  std::vector<std::uint32_t> by_name;  // indices into tensors, sorted by name
 
   explicit Contents(const std::string& path_)
       : path(path_),

@@ -1,6 +1,5 @@
-// The JSON header of .safetensors, read event by event: the grammar allows three levels, so hostile
-// nesting ends at the first bracket too many. What it keeps is a name and a shape for each tensor
-// and a name for each metadata entry. The only file that includes nlohmann/json.
+// The JSON header of .safetensors, parsed event by event: the grammar has three levels, so hostile
+// nesting ends at the first bracket too many. Keeps a name and shape per tensor, a name per entry.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -20,7 +19,7 @@ struct StoredType {
   unsigned bits;
 };
 
-/// Every type of the format. Those of DType::other are measured and kept, but not read as float.
+/// Every type of the format. Those of DType::other are measured and listed, but not read as float.
 constexpr std::array<StoredType, 22> kStoredTypes = {{
     {"F64", DType::f64, 64},          {"F32", DType::f32, 32},
     {"F16", DType::f16, 16},          {"BF16", DType::bf16, 16},
@@ -69,13 +68,13 @@ struct Name {
   std::uint64_t at;
 };
 
-/// A Name that is kept elsewhere.
+/// A Name that is stored elsewhere.
 struct NameView {
   std::string_view text;
   std::uint64_t at;
 };
 
-/// Receives the parser's events. Each handler throws on what the grammar does not allow there.
+/// Receives the parser's events. Each handler throws where the grammar does not allow its event.
 class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
  public:
   HeaderEvents(std::string_view json, const std::string& path) : json_(json), path_(path) {}
@@ -214,7 +213,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
                                                                         "data_offsets"};
 
   /// Sets at_ to the file offset of the token that has just been read: the first character after
-  /// the token before it that is no separator.
+  /// the previous token that is not a separator.
   void next_token() {
     std::size_t start = token_end_;
     while (start < json_.size() && separates(json_[start])) ++start;
@@ -307,7 +306,7 @@ std::vector<HeaderTensor> parse_safetensors_header(std::string_view json, const 
     malformed(path, kHeaderLengthBytes,
               "the header must start with '{', found " + quote(json.substr(0, 8)));
   }
-  // The JSON parser takes a zero byte for the end and would not look at what follows it.
+  // The JSON parser takes a zero byte for the end and would ignore what follows it.
   if (const std::size_t zero = json.find('\0'); zero != std::string_view::npos) {
     malformed(path, kHeaderLengthBytes + zero, "the header holds a zero byte");
   }

@@ -1,4 +1,4 @@
-// open, write, link, rename: every system call that writing a file takes, each with its failure.
+// open, write, link, rename: every system call needed to write a file, each with its failure.
 #include "formats/write_file.hpp"
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <ctime>
 #include <system_error>
+#include <utility>
 
 #include "formats/descriptor.hpp"
 #include "formats/malformed.hpp"
@@ -24,18 +25,18 @@ namespace {
 
 using Parts = std::initializer_list<std::string_view>;
 
-/// As fopen() creates files; the umask takes its part away.
+/// The mode with which fopen() creates files, before the umask.
 constexpr mode_t kNewFile = 0666;
-/// Links that lead to one another at most, as in Linux.
+/// The longest chain of links, as in Linux.
 constexpr int kMostLinks = 40;
-/// Names that are tried for a new file.
+/// How many names are tried for a new file.
 constexpr int kMostNames = 100;
 
 [[noreturn]] void fail(const std::string& path, const char* what, int error) {
   throw Error(code_of(error), path + ": " + what + ": " + std::generic_category().message(error));
 }
 
-/// Calls until it was not interrupted by a signal.
+/// Calls again as long as a signal interrupts it.
 template <class Call>
 auto uninterrupted(Call&& call) {
   auto result = call();
@@ -53,7 +54,7 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, slash + 1);
 }
 
-/// Whether the link itself is one of /proc, which leads to an open file and not to a name.
+/// Whether the link itself is in /proc and so leads to an open file instead of a name.
 bool is_of_proc(const std::string& link) {
   const Descriptor itself(::open(link.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct statfs system {};
@@ -61,8 +62,8 @@ bool is_of_proc(const std::string& link) {
          system.f_type == PROC_SUPER_MAGIC;
 }
 
-/// Where the links at `path` end: a name that is no link, whether or not it exists. "" when a link
-/// of /proc is on the way.
+/// The name at the end of the chain of links at `path`, whether or not it exists; "" if a link of
+/// /proc is in the chain.
 std::string without_links(const std::string& path) {
   std::string name = path;
   for (int links = 0; links < kMostLinks; ++links) {
@@ -71,7 +72,8 @@ std::string without_links(const std::string& path) {
     if (length < 0) return name;
     if (is_of_proc(name)) return "";
     target.resize(static_cast<std::size_t>(length));
-    name = !target.empty() && target.front() == '/' ? target : folder_of(name) + "/" + target;
+    if (target.empty() || target.front() != '/') target.insert(0, folder_of(name) + "/");
+    name = std::move(target);
   }
   fail(path, "cannot be opened for writing", ELOOP);
 }
@@ -98,7 +100,7 @@ void write_through(const std::string& path, Descriptor file, const struct stat& 
   if (error != 0) fail(path, "cannot be written", error);
 }
 
-/// A name in the folder that nobody is likely to have; whether somebody has, the system tells.
+/// A name in the folder that is unlikely to be taken; creating the file detects if it is.
 std::string unlikely_name(const std::string& folder) {
   static std::atomic<std::uint64_t> count{0};
   timespec now{};
@@ -111,10 +113,10 @@ std::string unlikely_name(const std::string& folder) {
   return folder + name;
 }
 
-/// The new file, which takes a place only when it is whole.
+/// The new file, which gets its place only when it is complete.
 class NewFile {
  public:
-  /// Without a name when `nameless`, which not every file system can do.
+  /// Without a name if `nameless`, which not every file system supports.
   NewFile(const std::string& folder, bool nameless)
       : folder_(folder),
         file_(nameless ? open_file(folder, O_TMPFILE | O_WRONLY, kNewFile) : create_named()) {
@@ -126,28 +128,29 @@ class NewFile {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
 
-  /// 0, or why there is no new file; it is an empty one otherwise.
+  /// 0 and the file is empty, or the error that prevented a new file.
   int error() const noexcept { return error_; }
 
-  /// Fills it and gives it the permissions of `old`, if there is one. 0, or the system's reason.
+  /// Fills it and gives it the permissions of `old`, if that exists. 0, or the error.
   int fill(Parts parts, const struct stat* old) {
     if (const int error = write_all(file_.number(), parts); error != 0) return error;
     if (old == nullptr) return 0;
-    // Who may not give a file away keeps it, perhaps in the old group; set-user-ID is lost then.
+    // Without the right to change the owner the file stays ours, perhaps in the old group; the
+    // set-user-ID bit is then dropped.
     const bool given = ::fchown(file_.number(), old->st_uid, old->st_gid) == 0;
     [[maybe_unused]] const bool shared =
         given || ::fchown(file_.number(), static_cast<uid_t>(-1), old->st_gid) == 0;
     if (::fchmod(file_.number(), old->st_mode & (given ? 07777u : 0777u)) != 0) return errno;
-    // A machine that stops after the rename must not have lost both contents.
+    // If the machine stops after the rename, both contents must not be lost.
     return uninterrupted([&] { return ::fsync(file_.number()); }) == 0 ? 0 : errno;
   }
 
-  /// Puts it in the place of `target`. 0, or the system's reason.
+  /// Replaces `target` by it. 0, or the error.
   int take_place(const std::string& target, bool replaces) {
     if (name_.empty()) {
       int error = replaces ? EEXIST : link_as(target);
       if (error == 0) return 0;
-      // Only a name can take the place of another.
+      // Only a named file can replace another.
       for (int i = 0; i < kMostNames && error == EEXIST; ++i) {
         const std::string name = unlikely_name(folder_);
         error = link_as(name);
@@ -179,7 +182,7 @@ class NewFile {
   }
 
   std::string folder_;
-  std::string name_;  ///< "" while it has none
+  std::string name_;  ///< "" while it has no name
   Descriptor file_;
   int error_ = 0;
 };
@@ -195,7 +198,7 @@ void replace(const std::string& path, const std::string& target, const struct st
       if (file.take_place(target, old != nullptr) == 0) return;
     }
   }
-  // Not every file system has files without a name, and without /proc they never get one.
+  // Not every file system has nameless files, and without /proc they cannot be named.
   NewFile file(folder, false);
   if (file.error() != 0) fail(path, "cannot be opened for writing", file.error());
   int error = file.fill(parts, old);
@@ -207,13 +210,13 @@ void replace(const std::string& path, const std::string& target, const struct st
 
 int Descriptor::close() noexcept {
   const int number = std::exchange(number_, -1);
-  // Linux has closed it even when a signal came in between.
+  // Linux has closed it even if a signal interrupted the call.
   return number >= 0 && ::close(number) != 0 && errno != EINTR ? errno : 0;
 }
 
 void write_file(const std::string& path, Parts parts) {
   refuse_zero_byte(path);
-  // What may not be written in place is not replaced either.
+  // A file that may not be written is not replaced either.
   Descriptor file = open_file(path, O_WRONLY);
   if (file.number() < 0) {
     const int error = errno;

@@ -1,4 +1,4 @@
-// Writing a file so that what was there before is lost only when the new content is whole.
+// Writing a file so that the old content is lost only once the new content is complete.
 #pragma once
 
 #include <initializer_list>
@@ -9,14 +9,13 @@ namespace rapt::io {
 
 /// Writes `parts`, one after the other, to `path`.
 ///
-/// A regular file is replaced whole: a new one is written in the same folder, without a name where
-/// the file system can do that, else under a name that did not exist, and takes the old one's place
-/// at the end. Until then, and for good when anything fails or the process is stopped, the old file
-/// is as it was. Its permissions are kept, its owner where the system lets the process; a file that
-/// was not there gets those of any new one. Links are followed: what they lead to is replaced or
-/// created.
+/// A regular file is replaced as a whole: a new one is written in the same folder, without a name
+/// if the file system supports that, otherwise under an unused name, and replaces the old one at
+/// the end. Until then, and if anything fails or the process is killed, the old file is unchanged.
+/// Its permissions are kept, and its owner if the process is allowed to; a file that did not exist
+/// gets default permissions. Links are followed: their target is replaced or created.
 ///
-/// Everything else (a device, a pipe, what /proc/self/fd leads to) is opened and written through.
+/// Everything else (a device, a pipe, a link of /proc/self/fd) is opened and written directly.
 ///
 /// Throws Error{file_error} with the path and the system's reason.
 void write_file(const std::string& path, std::initializer_list<std::string_view> parts);

@@ -1,5 +1,5 @@
-// The layer over a KvCache: projects its rows, makes their keys and values part of the sequences,
-// and attends over those. What fails on the way takes the new tokens out of the cache again.
+// The layer over a KvCache: projects its rows, appends their keys and values to the sequences, and
+// attends over those. If a step fails, the new tokens are removed from the cache again.
 #include <cstdint>
 #include <string>
 

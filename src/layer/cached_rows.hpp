@@ -1,5 +1,5 @@
-// What the layer's calls over a cache have in common: packed rows that are tokens or queries of its
-// sequences, and keys as the cache keeps them.
+// Shared by the layer's calls over a cache: packed rows that are tokens or queries of its
+// sequences, and keys in the form that the cache stores.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,14 @@
 
 namespace rapt {
 
-/// Throws unless x and y have the layer's features and as many rows as each other.
+/// Throws unless x and y have the layer's features and equally many rows.
 void check_tensors(const MultiHeadAttentionConfig& config, TensorView<const float, 2> x,
                    TensorView<float, 2> y);
 
 /// Throws unless the cache has the layer's heads.
 void check_cache(const MultiHeadAttentionConfig& config, const KvCacheConfig& cache);
 
-/// How a call's offsets into packed rows are called: ready to be said, since a check that succeeds
-/// allocates nothing.
+/// Argument names for error messages, as literals so that a passing check does not allocate.
 struct RowNames {
   const char* rows;
   const char* offsets;
@@ -29,7 +28,7 @@ inline constexpr RowNames kRowNames{"rows", "rows: offsets", "sequences + 1 ="};
 inline constexpr RowNames kQueryRowNames{"queries.rows", "queries.rows: offsets",
                                          "queries.sequences + 1 ="};
 
-/// Throws unless `rows` has an ascending offset for each sequence, and the end, within `count`
+/// Throws unless `rows` has an ascending offset for each sequence, plus the end, all within `count`
 /// rows.
 void check_rows(const RowNames& names, std::span<const std::int64_t> sequences,
                 std::span<const std::int64_t> rows, std::int64_t count);
@@ -39,11 +38,11 @@ void check_rows(const RowNames& names, std::span<const std::int64_t> sequences,
 void check_places(const char* name, const MultiHeadAttentionConfig& config, const KvCache& cache,
                   std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows);
 
-/// A cache keeps keys that are normalised and rotated, for every later call: throws when options
-/// say what belongs in the configuration, or places of keys, which are the cache's to say.
+/// A cache stores normalised and rotated keys for all later calls: throws if options set what
+/// belongs in the configuration, or key positions, which the cache determines.
 void check_row_options(const AttentionOptions& options);
 
-/// The options with what the configuration says; keys come from the cache as they are multiplied.
+/// The options with those of the configuration; keys come from the cache in their final form.
 AttentionOptions row_options(const MultiHeadAttentionConfig& config,
                              const MultiHeadAttentionWeights& weights,
                              const AttentionOptions& options);

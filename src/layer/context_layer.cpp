@@ -1,5 +1,5 @@
 // The layer's cross-attention over a KvCache: a context's keys and values are appended once, and
-// queries of other tokens attend over them as often as they like.
+// queries of other tokens attend over them any number of times.
 #include <cstdint>
 
 #include "attention/score_callback.hpp"

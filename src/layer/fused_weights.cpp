@@ -1,5 +1,5 @@
 // One matrix of all three projections, split by heads: each projection is a set of blocks of rows
-// that recur at equal distances, which Linear::from_heads() reads as they lie.
+// that recur at equal distances, which Linear::from_heads() reads in place.
 #include <algorithm>
 #include <string>
 #include <utility>

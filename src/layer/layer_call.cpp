@@ -16,7 +16,7 @@ namespace {
 using core::counted;
 using core::fail;
 
-/// Whether the rows of all sequences lie evenly spaced, as those of one matrix.
+/// Whether the rows of all sequences are evenly spaced, as those of one matrix.
 template <class T>
 bool rows_are_even(const TensorView<T, 3>& view) {
   const auto [batch, tokens, features] = view.shape;
@@ -33,10 +33,10 @@ TensorView<T, 2> as_rows(const TensorView<T, 3>& view) {
 /// Floats of a cache line.
 constexpr std::int64_t kLine = 16;
 
-/// Tensors side by side in one buffer; each begins on a cache line.
+/// Tensors one after the other in one buffer; each starts on a cache line.
 class Workspace {
  public:
-  /// Adds room for [batch and tokens of `like`, features] and returns where it begins.
+  /// Adds room for [batch and tokens of `like`, features] and returns its offset.
   std::int64_t add(TensorView<const float, 3> like, std::int64_t features) {
     const std::int64_t begin = size_;
     std::int64_t count = 0;

@@ -1,5 +1,5 @@
-// What every forward() of the layer does around its attention: projections to and from heads, in
-// workspace, and what the configuration adds to the options.
+// The parts of every forward() around its attention: projections to and from heads, workspace, and
+// the options that come from the configuration.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
                                     const AttentionOptions& options);
 
 /// y = projection(x). A row's bits depend on no other row, so the sequences are multiplied as one
-/// matrix wherever their rows lie evenly spaced.
+/// matrix if their rows are evenly spaced.
 void project(const Linear& projection, TensorView<const float, 3> x, TensorView<float, 3> y);
 
 /// [batch, tokens, heads * width] as [batch, heads, tokens, width].
@@ -29,8 +29,8 @@ TensorView<T, 4> heads_of(TensorView<T, 3> view, std::int64_t heads, std::int64_
           {view.strides[0], width, view.strides[1], 1}};
 }
 
-/// The configuration's norm of the keys [batch, tokens, num_kv_heads * head_dim], in place: once,
-/// where attention() would normalise them again for each block of queries.
+/// Applies the configuration's norm to the keys [batch, tokens, num_kv_heads * head_dim] in place,
+/// once: attention() would normalise them again for each block of queries.
 void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const float> weight,
                     TensorView<float, 3> k);
 

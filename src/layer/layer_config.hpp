@@ -22,8 +22,8 @@ ProjectedFeatures projected_features(const MultiHeadAttentionConfig& config);
 /// Throws Error{invalid_argument} when keys and values cannot come from the tokens of the queries.
 void check_self_attention(const MultiHeadAttentionConfig& config);
 
-/// Throws Error{invalid_argument} when the weights are not of the configuration, which has its
-/// defaults.
+/// Throws Error{invalid_argument} if the weights do not match the configuration, whose defaults are
+/// filled in.
 void check_weights(const MultiHeadAttentionConfig& config,
                    const MultiHeadAttentionWeights& weights);
 

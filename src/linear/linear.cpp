@@ -40,7 +40,7 @@ struct Linear::Packed {
 
 namespace {
 
-/// Element (out, in) of the weights lies at data[out / e * head + in * input + out % e * element].
+/// Element (out, in) of the weights is at data[out / e * head + in * input + out % e * element].
 struct WeightStrides {
   std::int64_t e, head, input, element;
 };
@@ -100,7 +100,7 @@ void check_weight(const TensorView<const float, Rank>& weight) {
 template <class Packed>
 std::shared_ptr<const Packed> share(Packed&& packed) {
   try {
-    return std::make_shared<const Packed>(std::move(packed));
+    return std::make_shared<const Packed>(std::forward<Packed>(packed));
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory, SentenceLiteral("weight: no memory for its description"));
   }

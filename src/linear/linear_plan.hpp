@@ -1,5 +1,5 @@
-// The plan of a matrix product: how its rows and panels are shared out. A pure function of sizes
-// and thread count; any plan gives the same bits.
+// The plan of a matrix product: how its rows and panels are divided into items. A pure function of
+// sizes and thread count; any plan gives the same bits.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace rapt {
 
-static_assert(4 * kernels::kDepthBlock * (tuning::kLinearItemRows + kernels::kPanel) <= 512 * 1024);
+static_assert((tuning::kLinearItemRows + kernels::kPanel) * kernels::kDepthBlock * 4 <= (1 << 19));
 
 /// Items are row_items x column_items; item i has rows [i / column_items * kLinearItemRows, ...)
 /// and panels [i % column_items * item_panels, ...).
@@ -24,7 +24,8 @@ struct LinearPlan {
   double multiply_adds;
 };
 
-/// For a product of at least one row: as many columns of items as let the threads be done first.
+/// For a product of at least one row: the number of item columns with which the threads finish
+/// first.
 inline LinearPlan plan_linear(std::int64_t rows, std::int64_t in_features,
                               std::int64_t out_features, std::int64_t threads) {
   using tuning::kLinearItemRows;

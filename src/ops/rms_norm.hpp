@@ -1,4 +1,4 @@
-// The normalisation of rows as the kernels take it, and its checks.
+// Row normalisation in the form that the kernels take, and its checks.
 #pragma once
 
 #include <cmath>

@@ -80,7 +80,7 @@ void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y, const Rope
                 TensorView<const std::int64_t, 2> positions) try {
   check_tensors(x, y, table);
   check_positions_shape("positions", positions, x.shape[0], x.shape[2]);
-  if (x.size() == 0) return;  // nothing is rotated, by however many positions
+  if (x.size() == 0) return;  // nothing to rotate, whatever the positions
   for (std::int64_t b = 0; b < x.shape[0]; ++b) {
     check_positions("positions", positions, {b, 0, x.shape[2]}, b, table.cos.shape[0]);
   }

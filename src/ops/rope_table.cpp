@@ -24,7 +24,7 @@ using Kind = RopeScaling::Kind;
 constexpr double kTwoPi = 0x1.921fb54442d18p+2;
 /// cos and sin are reduced exactly below this.
 constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
-/// Turns by which a length can be divided.
+/// The range of turns by which a length can be divided.
 constexpr double kMostTurns = 0x1p+100;
 
 bool is_at_least(double x, double least) { return std::isfinite(x) && x >= least; }
@@ -54,7 +54,7 @@ void check_used_fields(const RopeScaling& s) {
   }
 }
 
-/// The base that NTK-aware scaling puts in the place of `base`.
+/// The base that replaces `base` in NTK-aware scaling.
 double ntk_base(double base, double factor, std::int64_t rotary_dims) {
   const auto dims = static_cast<double>(rotary_dims);
   return base * core::exact_power(factor, dims / (dims - 2.0));
@@ -119,8 +119,8 @@ double frequency(double base, std::int64_t d, std::int64_t rotary_dims) {
   return core::exact_power(base, -2.0 * static_cast<double>(d) / static_cast<double>(rotary_dims));
 }
 
-/// The share of frequency_d that YaRN leaves as it is: 1 for pairs that turn often, 0 for those
-/// that turn seldom.
+/// The share of frequency_d that YaRN leaves unscaled: 1 for pairs that turn often, 0 for those
+/// that turn rarely.
 double yarn_share(const RopeConfig& config, std::int64_t d) {
   const RopeScaling& s = config.scaling;
   const auto dims = static_cast<double>(config.rotary_dims);
@@ -135,7 +135,7 @@ double yarn_share(const RopeConfig& config, std::int64_t d) {
   }
   first = std::fmax(first, 0.0);
   last = std::fmin(last, dims - 1.0);
-  if (first == last) last += 0.001;  // as published: the ramp has a length
+  if (first == last) last += 0.001;  // as published: a ramp of nonzero length
   const double ramp = (static_cast<double>(d) - first) / (last - first);
   return 1.0 - std::fmin(std::fmax(ramp, 0.0), 1.0);
 }

@@ -1,4 +1,4 @@
-// Functions of single rows: how the rows of [batch, heads, tokens, width] are cut into items.
+// Functions of single rows: dividing the rows of [batch, heads, tokens, width] into items.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,8 @@ struct RowPart {
   std::int64_t begin, end;
 };
 
-/// Calls run(part) for all rows of `shape`, none of whose extents is 0, in parallel where they are
-/// worth waking a thread.
+/// Calls run(part) for all rows of `shape`, none of whose extents is 0; in parallel if there are
+/// enough to be worth waking a thread.
 template <class F>
 void for_row_parts(const std::array<std::int64_t, 4>& shape, const F& run) {
   using tuning::kPartTokens;

@@ -36,17 +36,17 @@ std::int64_t t5_bucket(std::int64_t distance, const T5Buckets& config) try {
   const std::int64_t first = config.bidirectional && distance > 0 ? n : 0;
   if (!config.bidirectional) distance = std::min<std::int64_t>(distance, 0);
   const core::DefaultArithmetic mode;
-  // As a double at once: the least integer has no opposite.
+  // Converted to double first: the smallest integer has no negative.
   const double x = std::fabs(static_cast<double>(distance));
   const auto e = static_cast<double>(exact);
   if (x < e) return first + static_cast<std::int64_t>(x);
   if (x == e) return first + exact;
-  // A border that is a whole number is met in exact arithmetic; 1e-9 is beyond the error of any
-  // library's logarithm, so that it is met everywhere.
+  // In exact arithmetic a border at a whole number is reached exactly; 1e-9 exceeds the error of
+  // any library's logarithm, so that it is reached everywhere.
   const double place = std::log(x / e) / std::log(static_cast<double>(config.max_distance) / e) *
                            static_cast<double>(n - exact) +
                        1e-9;
-  // Infinite where so many buckets are so near to each other that their logarithms are alike.
+  // Infinite if buckets are so close together that their logarithms are equal.
   if (!(place < static_cast<double>(n - exact))) return first + n - 1;
   return first + std::min(n - 1, exact + static_cast<std::int64_t>(place));
 } catch (const std::bad_alloc&) {

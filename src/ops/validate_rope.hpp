@@ -1,4 +1,4 @@
-// The checks of what is rotated: tables, positions, and that outputs lie apart from both.
+// Checks of RoPE arguments: tables, positions, and that outputs overlap neither.
 #pragma once
 
 #include "core/views.hpp"
@@ -30,10 +30,10 @@ struct TokenRange {
 void check_positions(const char* name, const TensorView<const std::int64_t, 2>& positions,
                      const TokenRange& tokens, std::int64_t sequence, std::int64_t rows);
 
-/// Throws when a part of the option is set that the others make meaningless.
+/// Throws if a field of the option is set that the others make meaningless.
 void check_rope_options(const RopeOptions& rope);
 
-/// Keys in pages are as they were appended: throws when an option would change them.
+/// Keys in pages are used as they were appended: throws if an option would change them.
 void check_keys_are_ready(const AttentionOptions& options);
 
 /// Throws when the output overlaps a table or positions.

@@ -1,5 +1,5 @@
-// How long several threads need for items of one size and some smaller ones: what plans compare
-// when they choose how finely to cut.
+// The time that several threads need for items of one size plus some smaller ones: plans compare it
+// to choose the size of items.
 #pragma once
 
 #include <algorithm>
@@ -9,17 +9,17 @@
 
 namespace rapt {
 
-/// A cut of a rectangle of work: `full` items of the same size, and `small` ones that take `part`
-/// of it, the small ones last.
+/// A division of work: `full` items of the same size, then `small` items that each take the share
+/// `part` of a full one.
 struct Cut {
   std::int64_t full;
   std::int64_t small;
   double part;  ///< in [0, 1)
 };
 
-/// Times of a full item until `threads` threads are done with the cut, each taking the next item
-/// when it is free, and what a thread that is held up adds: in the mean a share of its last item,
-/// so that of two cuts that come out even the finer one is better.
+/// The time, in full items, until `threads` threads have finished, each taking the next item when
+/// it is free, plus the expected delay of a thread that is held up: a share of its last item, so
+/// that of two otherwise equal divisions the finer one wins.
 inline double rounds_of(const Cut& cut, std::int64_t threads) {
   const std::int64_t rounds = (cut.full + threads - 1) / threads;
   const std::int64_t idle = rounds * threads - cut.full;
@@ -27,8 +27,8 @@ inline double rounds_of(const Cut& cut, std::int64_t threads) {
   if (cut.small > 0) {
     left = std::max<std::int64_t>(0, left - idle * static_cast<std::int64_t>(1.0 / cut.part));
   }
-  const auto more = static_cast<double>((left + threads - 1) / threads);
-  return static_cast<double>(rounds) + more * cut.part + tuning::kHeldUp;
+  const std::int64_t more = (left + threads - 1) / threads;
+  return static_cast<double>(rounds) + static_cast<double>(more) * cut.part + tuning::kHeldUp;
 }
 
 }  // namespace rapt

@@ -16,8 +16,8 @@ namespace rapt {
 
 namespace {
 
-/// The exception of the item that throws first; the others are then left out. Not left to oneTBB,
-/// which ends the process where it has no memory to keep one.
+/// The exception of the first item that throws; the remaining items are skipped. Not left to
+/// oneTBB, which terminates the process if it has no memory to store one.
 class FirstException {
  public:
   template <class Run>
@@ -38,8 +38,8 @@ class FirstException {
   std::exception_ptr exception_;
 };
 
-/// Whether this process is a child of fork() by the one that shared work first: the workers of
-/// oneTBB are not in it, and what they had locked stays locked.
+/// Whether this process is a fork() of the process that first ran items in parallel: oneTBB's
+/// workers do not exist in it, and locks that they held stay locked.
 bool workers_are_gone() {
   static std::atomic<pid_t> owner{0};
   const pid_t self = getpid();
@@ -59,7 +59,7 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
   }
   FirstException first;
   tbb::this_task_arena::isolate([&] {
-    // Items are already as large as the plan wants them: no further grouping.
+    // Items have the size that the plan chose: no further grouping.
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, items, 1),
         [&](const tbb::blocked_range<std::int64_t>& range) {

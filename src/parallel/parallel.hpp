@@ -1,4 +1,4 @@
-// Running work items in parallel: the one place where Rapt meets oneTBB.
+// Running work items in parallel: the only place that uses oneTBB.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +26,11 @@ int available_threads();
 
 /// Calls run(i) for i in [0, items): when `shared`, in any order and in parallel in the caller's
 /// task arena; else, and in a child of fork(), in ascending order on this thread. While a thread
-/// waits in here it takes no task from elsewhere, so what it keeps in thread_local memory stays its
-/// own. An exception of an item reaches the caller.
+/// waits in here it takes no other task, so that nothing overwrites its per-thread memory. An
+/// exception of an item reaches the caller.
 void for_items(std::int64_t items, bool shared, ItemFunction run);
 
-/// Calls run(item) so that, while this thread waits for tasks of run's own, it takes none from
-/// elsewhere.
+/// Calls run(item) so that this thread, while it waits for tasks started by run, takes no others.
 void run_isolated(std::int64_t item, ItemFunction run);
 
 }  // namespace rapt

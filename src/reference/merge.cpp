@@ -18,11 +18,11 @@ struct Ends {
   bool empty() const { return m == -kInfinity && l == 0.0f; }
 };
 
-/// A NaN m is no maximum: a NaN in l is left of it.
+/// A NaN m is not a maximum: it is represented by a NaN in l.
 Ends ends_of(float m, float l) { return std::isnan(m) ? Ends{-kInfinity, m} : Ends{m, l}; }
 
-/// How the fold weighs the two. A part without a key is none, whatever its o holds, and leaves the
-/// other's as it is.
+/// The factors of the fold. A part without a key is ignored, whatever its o holds, and leaves the
+/// other one unchanged.
 struct Factors {
   Ends merged;
   float a, b;
@@ -45,7 +45,7 @@ float fold(float o_x, float o_y, const Factors& f) {
   return canonical(std::fma(o_x, f.a, o_y * f.b) + 0.0f);
 }
 
-/// lse = m ln 2 with l = 1. -FLT_MAX is a value.
+/// lse = m ln 2 with l = 1. -FLT_MAX is an ordinary value.
 Ends ends_of_result(float lse) {
   if (lse == -kInfinity) return {lse, 0.0f};
   if (std::isnan(lse)) return {-kInfinity, lse};

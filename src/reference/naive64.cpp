@@ -20,7 +20,7 @@ struct Row {
   std::int64_t batch, head, kv_head, query, position;
 };
 
-/// A score by the options, and the magnitudes that made it.
+/// A score after the options, and the magnitudes of its terms.
 struct Score {
   double value, magnitude;
 };
@@ -42,7 +42,7 @@ Score with_options(const Row& row, Score s, double bias, std::int64_t key) {
   return s;
 }
 
-/// The callback sees floats. It is trusted to carry an error on no larger than it came.
+/// The callback gets floats. It is assumed not to amplify errors.
 Score called_back(const Row& row, Score s, std::int64_t key) {
   if (!row.options.score_callback) return s;
   const double before = s.value;
@@ -93,7 +93,7 @@ std::vector<double> scores(const Row& row, double& largest) {
   return s;
 }
 
-/// The score of the head's sink; -inf: there is none.
+/// The score of the head's sink; -inf: none.
 double sink_of(const Row& row) {
   if (row.options.sinks.empty()) return -kInfinity;
   return double{row.options.sinks[static_cast<std::size_t>(row.head)]};

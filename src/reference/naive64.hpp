@@ -1,5 +1,5 @@
-// The other oracle: the textbook formulas in float64, with no blocks and no base-2 domain, and
-// beside each result the magnitudes that a rounding-error bound needs.
+// The other oracle: the textbook formulas in float64, without blocks or base 2, and for each result
+// the magnitudes that a rounding-error bound needs.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Attention64 {
   std::vector<std::int64_t> attended;  ///< keys that the row attends to, like lse
 };
 
-/// What rapt::attention computes, in float64, without bias sums that stop at the lowest float.
+/// What rapt::attention computes, in float64, without the saturation of bias sums.
 ///   S = max_j softmax_scale sum_d |q_d| |k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, and
 /// |sink| where that is larger; |q_d| and |k_jd| of a rotated row are |u cos| + |w sin|; 8 u
 /// soft_cap is what the division, tanh and product of the soft cap lose; a score callback adds

@@ -9,7 +9,7 @@
 namespace rapt::reference {
 namespace {
 
-/// The places of the two components of pair d.
+/// The indices of the two components of pair d.
 struct Pair {
   std::size_t u, w;
 };

@@ -1,5 +1,5 @@
-// Rows of queries and keys as they are multiplied, stated plainly: normalised, then rotated to a
-// position.
+// Rows of queries and keys in the form that is multiplied, stated plainly: normalised, then rotated
+// to a position.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,11 @@ namespace rapt::reference {
 /// The components of x after rms_norm(); weight [x.size()] or empty.
 std::vector<float> normalized(std::vector<float> x, std::span<const float> weight, float epsilon);
 
-/// The components of x after the rotation at `position`; x as it is without a table.
+/// The components of x after the rotation at `position`; x itself without a table.
 std::vector<float> rotated(std::vector<float> x, const RopeView& table, std::int64_t position);
 
-/// The same in float64, and beside each component the magnitudes that made it: for a rotated one
-/// |u cos| + |w sin|.
+/// The same in float64, with the magnitude of each component's terms: for a rotated one |u cos| +
+/// |w sin|.
 struct Row64 {
   std::vector<double> value, magnitude;
 };
@@ -31,7 +31,7 @@ Row64 rotated64(Row64 x, const RopeView& table, std::int64_t position);
 struct RowPlace {
   std::int64_t batch;
   std::int64_t row;       ///< query or key of the sequence
-  std::int64_t position;  ///< where it stands among the keys; the row itself for a key
+  std::int64_t position;  ///< its position among the keys; the row itself for a key
 };
 
 /// A query and a key of head_dim components as attention() multiplies them.

@@ -58,9 +58,8 @@ std::vector<float> scaled_query(TensorView<const float, 4> q, const Row& row) {
 /// x * log2(e), rounded once.
 float to_base_2(float x) { return static_cast<float>(double{x} * kernels::kLog2E); }
 
-// 2, the options. What they make of a score: soft cap, then bias, then ALiBi. A bias as low as
-// -FLT_MAX is a value: times log2(e) it would become -inf and hide the key, so the sum stops at the
-// lowest float.
+// 2, the options: soft cap, then bias, then ALiBi. A bias as low as -FLT_MAX is an ordinary value:
+// times log2(e) it would become -inf and hide the key, so the sum saturates at the lowest float.
 float with_options(const Row& row, float s, float bias, std::int64_t j) {
   const AttentionOptions& options = row.options;
   if (options.soft_cap) {
@@ -79,7 +78,7 @@ float with_options(const Row& row, float s, float bias, std::int64_t j) {
 }
 
 // 2, the score callback: natural scores in tiles of one element, so that nothing can depend on
-// tiles. -FLT_MAX is a value, as in a bias.
+// tiles. -FLT_MAX is an ordinary value, as in a bias.
 float called_back(const Row& row, float s, std::int64_t j) {
   if (!row.options.score_callback) return s;
   float natural = s * static_cast<float>(kernels::kLn2);
@@ -98,7 +97,7 @@ float called_back(const Row& row, float s, std::int64_t j) {
 }
 
 // 2. s_j = <q', k_j>, the key normalised and rotated, by a chain over ascending d, then the
-// options. -inf: the row does not attend to the key, whose memory is not read when a mask says so.
+// options. -inf: the row does not attend to the key, whose memory is not read if it is masked.
 float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   const AttentionOptions& options = row.options;
   if (!in_range(options.mask, row.batch, row.position, j, row.keys)) return -kInfinity;
@@ -152,7 +151,7 @@ std::optional<State> block_state(const Row& row, std::int64_t first_key, std::ve
   return block;
 }
 
-// 5. The fold: the state so far, then the next block.
+// 5. The fold of the next block into the running state.
 void fold(State& state, const State& block) {
   const float m = block.m > state.m ? block.m : state.m;
   const float a = exp2(state.m - m);
@@ -171,8 +170,8 @@ struct Weights {
   std::vector<std::optional<float>> m;  // of each block; nothing for an empty one
 };
 
-// 6, a state to go on from: what earlier keys left, or nothing when the row saw none, whatever its
-// o holds. A NaN m is no maximum: a NaN in l is left of it.
+// 6, a state to continue from, left by earlier keys; nothing if the row saw none, whatever its o
+// holds. A NaN m is not a maximum: it is represented by a NaN in l.
 std::optional<State> earlier_state(const Row& row) {
   const AttentionState<const float>& in = row.options.state_in;
   if (!in) return std::nullopt;
@@ -208,7 +207,7 @@ std::optional<State> fold_blocks(const Row& row, const std::vector<float>& scale
   return state;
 }
 
-// 6, the sink. A key with a score and no value, joins what the blocks left.
+// 6, the sink: a key with a score and no value, folded after the blocks.
 std::optional<State> with_sink(const Row& row, std::optional<State> state) {
   if (row.options.sinks.empty()) return state;
   const float sink = to_base_2(row.options.sinks[static_cast<std::size_t>(row.head)]);
@@ -224,7 +223,7 @@ std::optional<State> with_sink(const Row& row, std::optional<State> state) {
   return state;
 }
 
-// 7. lse = (m + log2(l)) * ln(2) in double, rounded once. An m that was saturated stands for any
+// 7. lse = (m + log2(l)) * ln(2) in double, rounded once. A saturated m stands for any
 // score at or below it: its lse is the lowest float.
 float log_sum_exp(const State& state) {
   if (state.m == kLowest && !std::isnan(state.l)) return kLowest;
@@ -248,8 +247,8 @@ void write_weights(const Row& row, const Weights& weights, const std::optional<S
   }
 }
 
-// 6, the state to pass on, without the sink. As in out, -0 would tell of keys that do not exist;
-// and which of -0 and +0 is the maximum is not said.
+// 6, the state to pass on, without the sink. As in out, -0 could depend on keys that do not exist,
+// and whether a maximum of zeros is -0 or +0 is unspecified.
 void write_state(const Row& row, const std::optional<State>& state) {
   const AttentionState<float>& out = row.options.state_out;
   if (!out) return;
@@ -268,7 +267,7 @@ void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Ro
   const std::optional<State> state = with_sink(row, passed_on);
   const float inverse = state ? 1.0f / state->l : 0.0f;
   for (std::int64_t d = 0; d < out.shape[3]; ++d) {
-    // Adding +0 turns -0 into +0: a sign of zero could tell how many masked keys there were.
+    // Adding +0 turns -0 into +0: the sign of a zero could depend on masked keys.
     out(row.batch, row.head, row.query, d) =
         state ? canonical(std::fma(state->o[static_cast<std::size_t>(d)], inverse, 0.0f)) : 0.0f;
   }

@@ -1,4 +1,4 @@
-// Which keys a row sees, and what is added to their scores: the one reading of the options that
+// Which keys a row sees, and what is added to their scores: the interpretation of the options that
 // both oracles share. Plain and slow on purpose.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace rapt::reference {
 
-/// Query offsets further than this stop here: no position then leaves the integers.
+/// Query offsets are clamped to this, so that no position overflows.
 inline constexpr std::int64_t kFarthestOffset = std::int64_t{1} << 59;
 
 /// The element of a tensor that broadcasts: an extent of 1 stands for any index.
@@ -28,7 +28,7 @@ inline std::int64_t sequence_keys(const AttentionOptions& options, std::int64_t 
   return options.kv_lens.empty() ? kv_len : options.kv_lens[static_cast<std::size_t>(batch)];
 }
 
-/// Where query `query` of a sequence with `keys` keys and `q_len` queries stands among the keys.
+/// The position of query `query` of a sequence with `keys` keys and `q_len` queries.
 inline std::int64_t query_position(const Mask& mask, std::int64_t batch, std::int64_t query,
                                    std::int64_t q_len, std::int64_t keys) {
   if (mask.align == Mask::Align::bottom_right) return query + keys - q_len;
@@ -52,7 +52,7 @@ inline bool in_range(const Mask& mask, std::int64_t batch, std::int64_t position
   return mask.window_right == kNoWindow || key - position <= mask.window_right;
 }
 
-/// Whether the boolean mask, where there is one, lets the row see the key.
+/// Whether the boolean mask, if there is one, lets the row see the key.
 inline bool kept(const BoolMask& mask, std::int64_t batch, std::int64_t head, std::int64_t query,
                  std::int64_t key) {
   if (mask.values.data == nullptr) return true;

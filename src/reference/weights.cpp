@@ -1,4 +1,4 @@
-// The scalar statement of what is made of weights: those of selected rows, and their sums.
+// The scalar statement of outputs from weights: those of selected rows, and their sums.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -52,7 +52,7 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
     attend_rows(q, k, v, out, options);
     return;
   }
-  // Of a sequence of a ragged batch the outputs may have more keys than it has.
+  // The outputs of a ragged batch may have more keys than a sequence has.
   const std::int64_t keys =
       std::max({k.shape[2], options.weights.shape[3], options.weight_sums.shape[2]});
   const TensorView<float, 4>::Index shape{q.shape[0], q.shape[1], q.shape[2], keys};

@@ -33,7 +33,7 @@ TensorView<const float, Rank> view(const std::vector<float>& values,
 // -----------------------------------------------------------------------------------------
 
 std::vector<float> solve_exp2(const Engine& engine) {
-  // 2^16 points over [-128, 0], so that the border to zero lies inside, and -inf.
+  // 2^16 points over [-128, 0], which includes the border to zero, and -inf.
   std::vector<float> x(std::size_t{1} << 16);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = -static_cast<float>(i) * 0x1.00013p-9f;
   x.back() = -std::numeric_limits<float>::infinity();
@@ -110,7 +110,7 @@ enum Extra : unsigned {
   kPeaked = 64,  ///< scores far apart: most weights are 0
   kCallback = 128,
   kWeightSums = 256,
-  kStates = 512,     ///< goes on from one, and passes one on
+  kStates = 512,     ///< continues from one, and passes one on
   kRopeHalf = 1024,  ///< of about three quarters of the head_dim
   kRopeInterleaved = 2048,
   kQkNorm = 4096,  ///< with weights

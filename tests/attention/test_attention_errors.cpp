@@ -1,5 +1,5 @@
 // Wrong arguments of attention(): one sentence that names the argument and its values, and outputs
-// that nobody touched.
+// that stay unchanged.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// attention() and Linear read and write inside their tensors only: each tensor lies against a page
-// that cannot be touched.
+// attention() and Linear read and write inside their tensors only: each tensor ends at an
+// inaccessible memory page.
 #include <doctest/doctest.h>
 
 #include <algorithm>

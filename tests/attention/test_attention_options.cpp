@@ -177,7 +177,7 @@ TEST_CASE("ALiBi falls with the distance from the query's position on both sides
   plain.out({.mask = {.query_offset = 2}, .alibi_slopes = slope});
   const std::array<double, 5> shares{0.25, 0.5, 1.0, 0.5, 0.25};
   for (std::size_t j = 0; j < 5; ++j) CHECK(plain.weights[j] == doctest::Approx(shares[j] / 2.5));
-  // The last query stands at the last key.
+  // The last query is at the last key.
   plain.out({.mask = {.align = Mask::Align::bottom_right}, .alibi_slopes = slope});
   CHECK(plain.weights[4] / plain.weights[0] == doctest::Approx(16.0));
 }

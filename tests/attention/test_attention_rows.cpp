@@ -151,7 +151,7 @@ TEST_CASE("keys appended where no row can see them change no bit") {
     spec.mask = causal(spec.shape.kv_len / 2);
     const Problem problem(spec);
     const Outputs longer = run(attention, problem);
-    // The last query stands at kv_len / 2 + q_len - 1; every key after it is out of sight.
+    // The last query is at kv_len / 2 + q_len - 1; no query sees a later key.
     for (const std::int64_t spare : {0, 1, 100}) {
       const std::int64_t seen = spec.shape.kv_len / 2 + spec.shape.q_len + spare;
       const std::int64_t keys = std::min(seen, spec.shape.kv_len);

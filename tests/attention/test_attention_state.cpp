@@ -1,5 +1,4 @@
-// The state (m, l, o): going on from it is computing the whole, and merging two is within the
-// bound.
+// The state (m, l, o): continuing from it equals one call, and merging two is within the bound.
 #include <doctest/doctest.h>
 
 #include <algorithm>

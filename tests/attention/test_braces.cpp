@@ -1,5 +1,5 @@
-// Views in braces: every function that is overloaded by rank finds the one of its extents, and
-// another number of extents does not compile.
+// Views in braces select the overload with their number of extents; any other number does not
+// compile.
 #include <doctest/doctest.h>
 
 #include <array>

@@ -1,5 +1,4 @@
-// Sequences that begin with the same pages have the bits of sequences with pages of their own, and
-// the pages are found that they share.
+// Sequences that share their first pages have the bits of sequences with separate pages.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -48,7 +47,7 @@ std::vector<std::int64_t> row_offsets() {
   return rows;
 }
 
-/// Every sequence with pages of its own, or those of stream 0 by forks of forks.
+/// Every sequence with separate pages, or those of stream 0 by forks of forks.
 std::vector<std::int64_t> fill(KvCache& cache, const std::vector<StreamTokens>& streams,
                                bool forked) {
   std::vector<std::int64_t> sequences;

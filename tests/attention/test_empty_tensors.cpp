@@ -1,5 +1,5 @@
-// Extents of 0, in every door: what has elements is written as the docs say, and the strides of
-// what has none mean nothing.
+// Extents of 0 in every overload: outputs with elements are written as documented, and the strides
+// of tensors without elements are ignored.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Rows more than 2^31 and 2^32 elements apart, in memory that is mostly never touched: the bits of
-// the same rows side by side.
+// Rows more than 2^31 and 2^32 elements apart, in memory that is mostly never accessed: the bits of
+// the same rows packed.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 
@@ -21,7 +21,7 @@ namespace {
 constexpr std::int64_t kRows = 4, kWidth = 24, kFar = (std::int64_t{1} << 31) + 48;
 static_assert((kRows - 1) * kFar > std::int64_t{1} << 32);
 
-/// Addresses for kRows rows that are kFar floats apart; only pages that are touched get memory.
+/// Addresses for kRows rows that are kFar floats apart; only pages that are accessed get memory.
 class FarMemory {
  public:
   FarMemory()

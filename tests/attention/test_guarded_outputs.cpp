@@ -1,5 +1,5 @@
 // attention() stays inside the states, the sums of weights, the weights and the lse of every tail
-// shape: each tensor lies against a page that cannot be touched.
+// shape: each tensor ends at an inaccessible memory page.
 #include <doctest/doctest.h>
 
 #include <cmath>

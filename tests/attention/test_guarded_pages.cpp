@@ -1,5 +1,5 @@
 // Attention over pages stays inside the caller's pages, and a cache inside what is appended to it
-// and asked of it: each tensor lies against a page of memory that cannot be touched.
+// and asked of it: each tensor ends at an inaccessible memory page.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Functions of rows stay inside their tensors for every width: merge(), rms_norm(), apply_rope(), a
-// layer. Each tensor lies against a page that cannot be touched.
+// layer. Each tensor ends at an inaccessible memory page.
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Whatever the door, an output that lies over something that the call reads is an error that names
+// In every overload an output that overlaps something that the call reads is an error that names
 // both, and nothing is written.
 #include <doctest/doctest.h>
 
@@ -62,7 +62,7 @@ float* floats_of(std::vector<T>& values) {
   return reinterpret_cast<float*>(values.data());
 }
 
-/// The sentence of a call whose out lies where place(call) says; its inputs are as they were.
+/// The sentence of a call whose out is at place(call); its inputs are unchanged.
 template <class Place>
 std::string sentence_over(void (Call::*door)() const, const Place& place) {
   Call call;

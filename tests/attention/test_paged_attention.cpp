@@ -40,7 +40,7 @@ struct Pages {
         std::copy(&value(0, h, 0), &value(0, h, 0) + s.value_dim, v.begin() + row * s.value_dim);
       }
     }
-    table.push_back(-5);  // behind the length: may be anything
+    table.push_back(-5);  // past the length: may be anything
     const auto columns = static_cast<std::int64_t>(table.size());
     wide.assign(table.begin(), table.end());
     view.table = TensorView<const std::int32_t, 2>(table.data(), {1, columns});

@@ -88,7 +88,7 @@ std::int64_t rows_of(const PlanProblem& problem, std::int64_t sequence) {
 Range heads_of(const WorkItem& item) { return {item.kv_head, item.kv_head + item.kv_heads}; }
 Range heads_of(const KeySplit& split) { return {split.kv_head, split.kv_head + 1}; }
 
-/// Whether the item's rows, kv heads and blocks lie inside the problem.
+/// Whether the item's rows, kv heads and blocks are inside the problem.
 template <class Item>
 bool inside(const PlanProblem& problem, const Item& item) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
@@ -136,7 +136,7 @@ bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
          item.split < 0;
 }
 
-/// Every split's items share its rows, and the states of all splits lie side by side in the buffer.
+/// Every split's items share its rows, and the states of all splits are contiguous in the buffer.
 bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
   std::vector<Range> states;
   for (const KeySplit& split : plan.splits) {

@@ -1,4 +1,4 @@
-// Ragged batches: every sequence has the bits of a call of its own, whatever its neighbours in the
+// Ragged batches: every sequence has the bits of a separate call, whatever its neighbours in the
 // packed rows; offsets that cannot be are errors.
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
-// Parts that do not exist, a state that saw no key and a result whose lse is -inf, are no parts
-// whatever their o or out holds; a NaN that is not -inf reaches the row.
+// Parts that do not exist, a state that saw no key and a result whose lse is -inf, are ignored
+// whatever their o or out holds; a NaN reaches the row.
 #include <doctest/doctest.h>
 
 #include <bit>

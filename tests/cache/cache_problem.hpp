@@ -1,5 +1,5 @@
-// One stream of tokens for a cache: its queries, keys and values, and what attention() makes of
-// them in one tensor.
+// One stream of tokens for a cache: its queries, keys and values, and the results of attention()
+// over them in one tensor.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Forks that grow in one call: the pages that it takes one after the other, the same bits, and
-// nothing lost where the call is taken back.
+// Forks that grow in one call take the pages that they would take one after the other, give the
+// same bits, and lose nothing if the call is rolled back.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Pages that sequences share: who appends to a page that another one has gets a copy, wherever in
-// the page that is.
+// Pages that sequences share: a sequence that appends to a shared page gets a copy, at any token of
+// the page.
 #include <doctest/doctest.h>
 
 #include <cstdint>

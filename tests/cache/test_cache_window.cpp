@@ -1,5 +1,5 @@
-// What a cache's window has freed, to the key: calls and roll-backs that need it are errors, and
-// those that need the key after it are not.
+// Keys that a cache's window has freed, exact to one key: calls and roll-backs that need one are
+// errors, those that need only the next one are not.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -171,7 +171,7 @@ TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, give th
     KvCache cache(config_of(streams[0].stream));
     std::vector<std::int64_t> numbers;
     for (std::int64_t s = 0; s < kCount; ++s) numbers.push_back(cache.add());
-    // One token of each in turn: their pages lie among each other.
+    // One token of each in turn: their pages interleave.
     for (std::int64_t t = 0; t < 520; ++t) {
       for (std::size_t s = 0; s < kCount; ++s) {
         if (t >= lengths[s]) continue;

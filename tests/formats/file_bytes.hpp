@@ -21,7 +21,7 @@ inline std::string little_endian_bytes(std::uint64_t number, int count) {
   return bytes;
 }
 
-/// The bytes of an array of plain values as they lie in memory.
+/// The bytes of an array of plain values in memory.
 template <class T>
 std::string bytes_of(const std::vector<T>& values) {
   std::string bytes(values.size() * sizeof(T), '\0');

@@ -29,7 +29,7 @@ inline bool size_fits(const FileTensor& tensor) {
   return product * dtype_size(tensor.dtype) == tensor.nbytes;
 }
 
-/// Whether `tensors` lie one after the other from some place behind the header to the end of
+/// Whether `tensors` follow one another from some offset past the header to the end of
 /// `file`.
 inline bool cover_the_data(std::span<const FileTensor> tensors, std::span<const std::byte> file,
                            std::size_t data_begin) {

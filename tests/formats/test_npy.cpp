@@ -245,7 +245,7 @@ TEST_CASE("every npy type is converted to float with one rounding") {
   check_type<std::uint32_t>(directory, "<u4", DType::u32);
   check_type<std::uint16_t>(directory, "<u2", DType::u16);
   check_type<std::uint8_t>(directory, "|u1", DType::u8);
-  // 2^24 + 1 lies halfway and goes to the even neighbour; 2^24 + 3 goes up.
+  // 2^24 + 1 is halfway and rounds to the even neighbour; 2^24 + 3 rounds up.
   const std::vector<std::int32_t> halfway = {16777217, 16777219};
   const NpyFile file(directory.write("a.npy", npy_bytes(dict("<i4", "(2,)"), bytes_of(halfway))));
   CHECK(file.tensor().copy_scaled(std::vector{1.0f}) ==

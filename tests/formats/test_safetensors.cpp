@@ -19,7 +19,7 @@ std::string entry(const std::string& name, const std::string& dtype, const std::
          ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
 }
 
-/// A file whose header is malformed, or disagrees with the 16 data bytes behind it.
+/// A file whose header is malformed, or disagrees with the 16 data bytes after it.
 struct Malformed {
   std::string header;
   std::string at;        ///< the error's byte offset is the last place of this in the header

@@ -1,5 +1,5 @@
 // Random descriptors: numbers and views that are mostly right and sometimes at the ends of their
-// types. A view that a function may accept lies within memory that is really there.
+// types. A view that a function may accept is within memory that exists.
 #pragma once
 
 #include <array>
@@ -69,7 +69,7 @@ class Draws {
   std::vector<std::vector<std::int64_t>> numbers_;
 };
 
-/// Where the views of a shape can lie: bytes before and behind their address, and whether it has
+/// Where the views of a shape can be: bytes before and after their address, and whether it has
 /// elements.
 struct Reach {
   bool elements = true;

@@ -23,7 +23,7 @@ std::int64_t any_size(Random& random) {
   return std::min<std::int64_t>(most + random.below(most), 300);
 }
 
-/// Often around the borders of key blocks.
+/// Often near the borders of key blocks.
 std::int64_t any_keys(Random& random) {
   switch (random.below(4)) {
     case 0:
@@ -67,7 +67,8 @@ Shape any_shape(Random& random) {
   return s;
 }
 
-/// Few rows against more keys than a run of blocks has, in dims that few rows take as they lie.
+/// A decode-sized problem with more keys than a block batch, in dims that the decode path reads in
+/// place.
 Shape long_shape(Random& random) {
   const auto any_dim = [&] { return one_in(random, 6) ? 1 + random.below(16) : 16; };
   Shape s;

@@ -1,5 +1,5 @@
-// Few rows against many keys, as in decoding: blocks go in runs of eight, rows of V in parts and
-// chunks, keys in groups or streams. Each border of these against the scalar statement.
+// The decode path: few rows against many keys, with batches of eight blocks, rows of V in strips
+// and chunks, keys in groups or streams. Each border of these against the scalar statement.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -75,7 +75,7 @@ TEST_CASE("few rows: rows that lie apart, more than a run of blocks") {
 
 TEST_CASE("few rows: windows whose first block is partial") {
   constexpr std::int64_t kKeys = 2700;
-  // The window's first key, in its block: at and beside a group of keys, at the block's last ones.
+  // The window's first key, in its block: at and next to a group of keys, at the block's last ones.
   for (const std::int64_t first : {16, 40, 250, 256, 300}) {
     for (const std::int64_t value_dim : {64, 80, 128, 256}) {
       for (const std::int64_t rows : row_counts()) {

@@ -1,5 +1,5 @@
-// Items whose rows end in nothing but out and lse write them straight from the registers: where row
-// tiles begin and end at different blocks, over dims that are whole column tiles on every ISA.
+// Items that produce only out and lse write them straight from the registers: row tiles that start
+// and end at different blocks, over dims that are whole column tiles on every ISA.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -84,7 +84,7 @@ TEST_CASE("exp2 is within 2 ULP over every float in [-125, 0] and 0 down to -126
     for (const Isa isa : available_isas()) {
       different += same_bits(exp2_of(dispatch::kernels_of(isa), x), y) ? 0 : 1;
     }
-    // Above -2^-27, 2^x rounds to 1 and lies within half a ULP of it: 0.8e9 floats need no libm.
+    // Above -2^-27, 2^x rounds to 1 and is within half a ULP of it: 0.8e9 floats need no libm.
     if (x.back() > -0x1p-27f) {
       outside += std::count_if(y.begin(), y.end(), [](float v) { return v != 1.0f; });
     } else {

@@ -1,5 +1,5 @@
-// Few rows over a cache, or over tokens whose kv heads lie side by side: the heads share an item,
-// as many as the threads leave. However many they are, each has the bits of the scalar statement.
+// Multi-head work items, over a cache or over tokens whose kv heads are adjacent: the number of
+// heads depends on the threads. However many they are, each has the bits of the scalar statement.
 #include <doctest/doctest.h>
 
 #include <cstdint>

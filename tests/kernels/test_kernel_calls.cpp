@@ -1,5 +1,5 @@
-// Which kernels ran: every call of every door of the API reaches kernels of the ISA that was asked
-// for, and of no other.
+// Which kernels ran: every function of the API reaches kernels of the requested ISA and of no
+// other.
 #include <doctest/doctest.h>
 
 #include <algorithm>

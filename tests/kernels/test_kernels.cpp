@@ -1,5 +1,5 @@
 // Each piece of the attention kernel on its own, on every ISA, against the plain loop that it
-// stands for.
+// implements.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-/// Where element (r, k) of a row tile lies, and how long a row tile of some depth is.
+/// The offset of element (r, k) of a row tile, and the length of a row tile of some depth.
 std::size_t in_tile(const KernelSet& kernels, std::int64_t r, std::int64_t k) {
   return index((k / kLanes * kernels.tiles.rows + r) * kLanes + k % kLanes);
 }
@@ -61,7 +61,7 @@ void check_scores(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
                   std::int64_t head_dim) {
   const std::vector<float> q = normal_floats(index(rows * head_dim), 1);
   const std::vector<float> k = normal_floats(index(keys * head_dim), 2);
-  // What lies behind the last row, dimension and key must not reach a score.
+  // Memory past the last row, dimension and key must not reach a score.
   std::vector<float> q_packed(tile_floats(kernels, head_dim), kNaN);
   std::vector<float> k_packed(index(round_up(keys, kPanel) * head_dim), kNaN);
   for (std::int64_t d = 0; d < head_dim; ++d) {
@@ -116,8 +116,8 @@ std::vector<float> plain_softmax(const std::vector<float>& s, std::int64_t begin
 void check_softmax(const KernelSet& kernels, const std::vector<float>& scores, std::int64_t begin,
                    std::int64_t end, std::int64_t keys) {
   const std::int64_t row = kernels.tiles.rows - 1;
-  // Outside [begin, end) anything may lie, and the other rows of the tile are not the row's to
-  // touch.
+  // Outside [begin, end) memory may hold anything, and the other rows of the tile must not be
+  // accessed.
   std::vector<float> s(tile_floats(kernels, kKeyBlock), 77.0f);
   for (std::int64_t j = 0; j < kKeyBlock; ++j) {
     s[in_tile(kernels, row, j)] = begin <= j && j < end ? scores[index(j)] : kNaN;

@@ -101,7 +101,7 @@ TEST_CASE("apply_rope in place has the bits of apply_rope into another buffer") 
 TEST_CASE("positions of one sequence hold for all of a batch, up to the table's last row") {
   const RopeTable table(Rope::half, {.rotary_dims = 8, .positions = 5});
   Rows rows(2, 2, 3, 10);
-  // Those of a second sequence are there, and are nobody's.
+  // Those of a second sequence exist and belong to no call.
   const std::vector<std::int64_t> positions{2, 3, 4, 0, 0, 0}, of_both{2, 3, 4, 2, 3, 4};
   const std::vector<float> want = plainly_rotated(rows, table, of_both);
   std::vector<float> first(rows.x.size(), kUntouched), each(first);

@@ -117,7 +117,7 @@ RopeConfig not_truncated(std::int64_t positions) {
 TEST_CASE("a table of angles is within half a ULP of 1 of long double, with every scaling") {
   std::vector<RopeConfig> all = configurations();
   all.push_back(not_truncated(all.front().positions));
-  // Few pairs and long texts: the ramp ends behind the last pair.
+  // Few pairs and long texts: the ramp ends past the last pair.
   all.push_back({.rotary_dims = 8,
                  .positions = 600,
                  .scaling = {.kind = Kind::yarn, .factor = 4.0, .original_positions = 131'072}});

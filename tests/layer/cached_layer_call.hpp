@@ -40,7 +40,7 @@ struct CacheSnapshot {
 struct CachedLayerCall {
   explicit CachedLayerCall(LayerProblem problem_) : problem(std::move(problem_)) {}
 
-  /// Another cache, with sequences of its own.
+  /// Another cache, with other sequences.
   void use_cache(const KvCacheConfig& config) {
     cache = KvCache(config);
     sequences = {cache.add(), cache.add()};
@@ -54,7 +54,7 @@ struct CachedLayerCall {
   /// Of the first sequence; a test may put anything in place of the second.
   CacheSnapshot snapshot() const { return {cache, {sequences[0]}}; }
 
-  /// The error of a call that writes y, and otherwise nothing may have changed; "" when it is none.
+  /// The error of a call that may write y and must change nothing else; "" if it succeeds.
   std::string error_of(const std::function<void()>& call) {
     const std::vector<float> before = memory;
     const CacheSnapshot cache_before = snapshot();

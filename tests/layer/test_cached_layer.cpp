@@ -102,7 +102,7 @@ TEST_CASE("prefill, chunks and decode rows in one call have the bits that each h
   const AttentionOptions options{.mask = causal()};
   std::vector<LayerStream> streams;
   std::vector<std::vector<float>> want;
-  std::vector<std::int64_t> rows{3};  // the first 3 and the last 2 rows belong to nobody
+  std::vector<std::int64_t> rows{3};  // the first 3 and the last 2 rows belong to no sequence
   for (std::int64_t s = 0; s < kCount; ++s) {
     streams.emplace_back(p, before[s] + rows_of[s], 8 + static_cast<std::uint64_t>(s));
     want.push_back(reference_layer(p, streams.back().x, streams.back().x, 1, options));

@@ -1,4 +1,4 @@
-// What the layer refuses over a cache, and what fails on the way: the cache is then as it was.
+// Calls of the layer over a cache that are errors or fail midway: the cache is then unchanged.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -153,7 +153,7 @@ TEST_CASE("a callback that throws leaves a cache with forks and windows as it wa
               std::runtime_error);
           CHECK(before == CacheSnapshot(cache, sequences));
         }
-        // The tokens behind the window that a failed call would have freed are still there.
+        // The tokens before the window that a failed call would have freed are still there.
         if (length > 0) {
           cache.truncate(sequences[0], length - 1);
           feed(layer, cache, sequences[0], stream, length - 1, length, 1, options);

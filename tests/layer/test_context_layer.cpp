@@ -59,7 +59,7 @@ struct ContextCall {
     return sequences;
   }
 
-  /// What each sequence alone has without a cache; rows of nobody are left alone.
+  /// The results of each sequence alone, without a cache; rows of no sequence are not written.
   std::vector<float> want(const std::vector<float>& x, const AttentionOptions& options) const {
     const std::int64_t in = p.config.model_dim, out = p.output_features();
     std::vector<float> y(static_cast<std::size_t>(all_rows() * out), -987.25f);

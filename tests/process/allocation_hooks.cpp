@@ -1,4 +1,4 @@
-// malloc and its kind stand before those of glibc, also for what other libraries allocate: a
+// malloc and its relatives replace those of glibc, even for allocations of other libraries: a
 // pthread_setspecific() that needs memory, or the stream of a file.
 #include "process/allocation_hooks.hpp"
 

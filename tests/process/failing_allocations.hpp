@@ -41,7 +41,7 @@ inline End end_of(const Call& call) {
   }
 }
 
-/// Runs `work` on a thread that has no workspace yet, and nobody else takes part.
+/// Runs `work` on a thread that has no workspace yet, without other threads.
 inline void alone(const Call& work) {
   std::thread([&] { in_arena(1, work); }).join();
 }

@@ -1,5 +1,5 @@
-// The library's own buffers (workspaces, packed weights, pages of a cache) end at pages that cannot
-// be touched: all that it has from operator new with an alignment.
+// The library's own buffers (workspaces, packed weights, pages of a cache) end at inaccessible
+// memory pages: everything that it gets from operator new with an alignment.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -88,8 +88,8 @@ void visit_shapes(const VisitCall& visit) {
   }
 }
 
-/// Long rows of keys that are shared out over threads, heads side by side among them, and masks
-/// made of the lowest float by a callback.
+/// Long rows of keys that are split over threads, also with adjacent heads, and masks made of the
+/// lowest float by a callback.
 void visit_long_rows(const VisitCall& visit) {
   for (const std::int64_t q_len : {1, 2, 3, 9}) {
     Spec spec;

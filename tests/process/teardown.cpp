@@ -1,5 +1,5 @@
-// Calls at every stage of the end of threads and of the process: each door gives the bits that it
-// gives in main. Exits with an error otherwise, or where a stage did not come.
+// Calls at every stage of the end of threads and of the process: each function gives the bits that
+// it gives in main. Exits with an error otherwise, or if a stage did not run.
 //   teardown return          main returns
 //   teardown pthread_exit    the main thread ends before the process
 #include <pthread.h>

@@ -1,5 +1,5 @@
-// Every door of the API that keeps something from call to call, as functions that can be called at
-// any stage of a program: what they read is made once and never destroyed.
+// The doors of the API, functions that keep memory from call to call, in a form that can be called
+// at any stage of a program: their inputs are made once and never destroyed.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ inline std::vector<float> some_floats(std::int64_t count, std::uint32_t seed) {
   return floats;
 }
 
-/// The tensors of all doors; large enough that a call is shared out over threads.
+/// The tensors of all doors; large enough that a call runs on several threads.
 struct DoorTensors {
   static constexpr std::int64_t kHeads = 8, kQueries = 60, kTokens = 300, kDim = 64, kModel = 64;
 

@@ -1,4 +1,4 @@
-// Where workspaces lie: on cache lines, and from 2 MiB on on the borders of huge pages.
+// The alignment of workspaces: to cache lines, and from 2 MiB on to huge pages.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -15,7 +15,7 @@ TEST_CASE("a buffer begins on a cache line, a large one where a huge page can") 
        {std::int64_t{1}, std::int64_t{15}, std::int64_t{16}, std::int64_t{17}, std::int64_t{1000},
         kHuge - 1, kHuge, kHuge + 1}) {
     CAPTURE(floats);
-    // Several: one might lie there by chance.
+    // Several: one might be aligned by chance.
     std::vector<AlignedBuffer> buffers(8);
     for (AlignedBuffer& buffer : buffers) {
       const auto address = reinterpret_cast<std::uintptr_t>(buffer.reserve(floats));

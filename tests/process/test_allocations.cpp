@@ -102,7 +102,7 @@ void for_calls(const std::function<void(const char*, const std::function<void()>
 }  // namespace
 
 TEST_CASE("the counter sees what is allocated") {
-  // Called by name: a compiler may leave out a new-expression whose memory nobody reads.
+  // Called by name: a compiler may omit a new-expression whose memory is never read.
   CHECK(allocations_of([] { ::operator delete(::operator new(100)); }, 1) == 1);
   CHECK(allocations_of([] { AlignedBuffer buffer(100); }, 1) >= 1);
 }

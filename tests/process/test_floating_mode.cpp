@@ -1,5 +1,5 @@
-// A caller may round otherwise or take subnormals for zeros, in its thread or in those of its
-// arena: the bits are the same, and its mode is as it was afterwards.
+// A caller may use another rounding mode or flush subnormals, in its thread or in those of its
+// arena: the bits are the same, and its mode is restored.
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>

@@ -48,7 +48,7 @@ class SpoiltWorkspaces {
   }
 };
 
-// Any arithmetic on the one is invalid; the others overflow, or are invalid where they meet.
+// Any arithmetic on the first is invalid; the others overflow, or are invalid in combination.
 constexpr std::uint32_t kSignallingNan = 0x7fa00000u;
 constexpr std::uint32_t kMost = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
 constexpr std::uint32_t kMinusInfinity = 0xff800000u;

@@ -1,4 +1,4 @@
-// The guard behind the library's own buffers is there, also behind large ones.
+// The guard page after the library's own buffers exists, even after large ones.
 #include <doctest/doctest.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// A thread inside of an item takes no work but what belongs to it: what it keeps for the call that
-// waits would be overwritten.
+// A thread inside an item takes no unrelated work, which would overwrite what it keeps for the
+// waiting call.
 #include <doctest/doctest.h>
 #include <tbb/task_group.h>
 

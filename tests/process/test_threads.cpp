@@ -69,7 +69,7 @@ std::vector<Spec> specs_to_share() {
   decode.alibi_slope = 0.001f;
   decode.sink = 2.0f;
   specs.push_back(decode);
-  // Weights of keys that no thread has a block of.
+  // Weights of keys in blocks that no thread has.
   decode.weights = true;
   specs.push_back(decode);
   return specs;

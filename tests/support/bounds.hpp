@@ -62,9 +62,9 @@ inline double rms_norm_bound(std::int64_t width, double exact) {
 // --- attention, the published bound (docs/arithmetic.md)
 // S is reference/naive64.hpp's: the magnitudes that make a score. 16 u covers exp2 (2 ULP are 4 u),
 // in numerator and denominator, the fold, 1 / l and the sums, whose roundings are as often up as
-// down; 4 S u covers the scores, twice (numerator and denominator), likewise. It is what to expect
-// of data whose roundings are not arranged against it. The worst case that no data exceeds is
-// further below.
+// down; 4 S u covers the scores, twice (numerator and denominator), likewise. It is to be expected
+// of data that are not constructed against it. The worst case that no data exceeds is further
+// below.
 
 inline double out_bound(double score_sum, double value_sum) {
   return kUnitRoundoff * (16.0 + 4.0 * score_sum) * value_sum;

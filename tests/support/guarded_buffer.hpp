@@ -1,5 +1,4 @@
-// Memory between two pages that cannot be touched: reading or writing one element too far is a
-// crash.
+// Memory between two inaccessible pages: reading or writing one element too far crashes.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-// Tensors of random floats, each against a page that cannot be touched.
+// Tensors of random floats, each ending at an inaccessible memory page.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ inline void fill_normal(const GuardedFloats& buffer, std::uint64_t seed) {
   std::generate(buffer.begin(), buffer.end(), [&random] { return random.normal(); });
 }
 
-/// All of the buffers, one behind the other.
+/// All of the buffers, one after the other.
 inline std::vector<float> joined(std::initializer_list<const GuardedFloats*> buffers) {
   std::vector<float> all;
   for (const GuardedFloats* buffer : buffers) {

@@ -31,8 +31,8 @@ REGISTER_LISTENER("count", 1, Count);
 
 }  // namespace
 
-/// LeakSanitizer asks for it. oneTBB frees what stands for an observer with the last arena that
-/// knows it, which may be kept by a worker to the end.
+/// Called by LeakSanitizer. oneTBB frees an observer's proxy with the last arena that refers to it,
+/// which a worker may keep until the end.
 extern "C" __attribute__((visibility("default"))) const char*
 __lsan_default_suppressions();  // NOLINT
 extern "C" const char* __lsan_default_suppressions() { return "leak:tbb::detail::r1::observe"; }

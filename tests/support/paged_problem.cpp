@@ -15,7 +15,7 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// The keys as pages keep them, normalised and rotated, and options that leave them so.
+/// The keys in the form that pages store, normalised and rotated, and options that match.
 struct ReadyKeys {
   ReadyKeys(const Problem& problem, const Cuts& cuts, const Outputs& outputs)
       : options(cut_options(problem, cuts, outputs)), keys(problem.k) {
@@ -105,7 +105,7 @@ class Feeder {
     cache_.truncate(sequence, length);
   }
 
-  /// The parent goes on with other tokens, or goes.
+  /// The parent continues with other tokens, or is removed.
   std::int64_t fork_of(std::int64_t sequence) {
     const std::int64_t child = cache_.fork(sequence);
     if (random_.below(2) == 0) {

@@ -1,5 +1,5 @@
-// A random problem, cut into sequences, with its keys in pages: in a cache, which they reach by
-// detours, or in pages of the caller's.
+// A random problem, cut into sequences, with its keys in pages: in a cache, appended by
+// detours, or in the caller's own pages.
 #pragma once
 
 #include "core/random.hpp"

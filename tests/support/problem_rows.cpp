@@ -22,7 +22,7 @@ void make_qk_norm(Problem& problem) {
   if (spec.qk_norm_keys) norm.k_weight = problem.k_weight;
 }
 
-/// A table of angles of this problem's own, whose rows are apart: what lies between is NaN.
+/// A table of angles for this problem, whose rows are apart with NaN in between.
 void make_rope(Problem& problem) {
   const Spec& spec = problem.spec;
   const Shape& s = spec.shape;

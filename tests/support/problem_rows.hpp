@@ -1,11 +1,11 @@
-// What a problem does to the rows of q and k: norms, angles and positions.
+// How a problem transforms the rows of q and k: norms, angles and positions.
 #pragma once
 
 #include "support/problems.hpp"
 
 namespace rapt::test {
 
-/// Sets qk_norm and rope of the problem's options, and the memory behind them, as its spec says.
+/// Sets qk_norm and rope of the problem's options, and their memory, by its spec.
 /// The mask is set already.
 void make_row_options(Problem& problem);
 

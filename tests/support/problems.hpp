@@ -26,7 +26,7 @@ struct Shape {
   std::int64_t value_dim = 16;
 };
 
-/// How q, k, v and the outputs lie in memory. Around everything lies NaN.
+/// The layout of q, k, v and the outputs in memory. Everything is surrounded by NaN.
 enum class Layout {
   bhsd,    ///< dense
   bshd,    ///< tokens before heads
@@ -59,7 +59,7 @@ struct StateStorage {
   std::vector<float> m, l, o;
 };
 
-/// What a problem consists of. Every default does nothing.
+/// What a problem consists of. Every default has no effect.
 struct Spec {
   Shape shape{};
   Layout layout = Layout::bhsd;
@@ -95,7 +95,7 @@ struct Spec {
 /// One line that says which problem it is, for the message of a failed check.
 std::string describe(const Spec& spec);
 
-/// The memory behind a problem. Not copyable: views point into it.
+/// The memory of a problem. Not copyable: views point into it.
 struct Problem {
   explicit Problem(const Spec& spec);
   Problem(Problem&&) = default;

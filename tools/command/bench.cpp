@@ -63,7 +63,7 @@ const std::vector<SizeFlag>& size_flags() {
   return kFlags;
 }
 
-/// What is done to the scores of any kind that has them, when it is asked for.
+/// Optional score modifications, for any kind of work with scores.
 struct ScoreFlag {
   const char* name;
   const char* meaning;

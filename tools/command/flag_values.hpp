@@ -39,7 +39,7 @@ class NumberIn : public CLI::Validator {
 using WholeNumber = NumberIn<std::int64_t>;
 using RealNumber = NumberIn<double>;
 
-/// The name of a file: "" stands for none where no flag is given, and nowhere else.
+/// The name of a file; "" is the default for no file, and not accepted as a value.
 class FileName : public CLI::Validator {
  public:
   FileName() {

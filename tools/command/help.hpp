@@ -1,4 +1,4 @@
-// The help of a command: what a flag takes stands beside its name, and its default after what it
+// The help of a command: a flag's argument is next to its name, and its default after what it
 // means. Ranges of numbers are left out; the message of a number outside has them.
 #pragma once
 

@@ -38,7 +38,7 @@ double sample(Workload& work, Isa isa, std::int64_t calls) {
   return seconds_per_call([&] { work.call(); }, calls);
 }
 
-/// The first call: touches memory, tells the time of a call, and gives the bits to compare.
+/// The first call: faults memory in, estimates the time of a call, and gives the bits to compare.
 Series warmed_up(Workload& work, Isa isa, const RoundOptions& options) {
   Series series;
   series.isa = isa;

@@ -19,7 +19,7 @@
 namespace rapt::tools {
 namespace {
 
-/// The input with its shape as it lies in the file.
+/// The input with the shape that it has in the file.
 struct Input {
   std::vector<float> values;
   std::vector<std::int64_t> shape;

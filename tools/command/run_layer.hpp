@@ -14,7 +14,7 @@ struct LayerOptions {
   std::string prefix;                  ///< where the layer's names begin
   std::string input;                   ///< a .npy file
   std::string output;                  ///< a .npy file to write, or "" for none
-  std::optional<std::int64_t> heads;   ///< unset: config.json beside the weights says it
+  std::optional<std::int64_t> heads;   ///< unset: from config.json next to the weights
   std::optional<FusedRows> qkv_order;  ///< unset: the name or config.json says it
   std::optional<double> scale;         ///< unset: config.json says it, or 1 / sqrt(head_dim)
   std::optional<std::int64_t> repeat;

@@ -36,7 +36,7 @@ std::vector<std::string> missing_options(const Case& facts) {
   return needs.take();
 }
 
-/// [batch, heads, tokens, dim] as it lies, or [batch, tokens, heads * dim] split by
+/// [batch, heads, tokens, dim] unchanged, or [batch, tokens, heads * dim] split by
 /// `heads_attribute`.
 Heads split_heads(const Case& facts, const char* role, const std::string& heads_attribute) {
   const CaseTensor& tensor = facts.input(role);

@@ -20,7 +20,7 @@ std::vector<std::string> missing_options(const Case& facts) {
   return needs.take();
 }
 
-/// [batch, heads, tokens, head_dim] as it lies, or [batch, tokens, heads * head_dim].
+/// [batch, heads, tokens, head_dim] unchanged, or [batch, tokens, heads * head_dim].
 Heads read_heads(const Case& facts) {
   const CaseTensor& x = facts.input("X");
   const Shape& shape = x.shape;

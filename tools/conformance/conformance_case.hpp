@@ -1,4 +1,4 @@
-// One conformance case as it lies in a folder: facts, tolerances and tensors, all checked while
+// One conformance case in a folder: facts, tolerances and tensors, all checked while
 // reading.
 #pragma once
 

@@ -41,7 +41,7 @@ struct ArticleResult {
 /// Error{out_of_memory}.
 ArticleResult run_article(const ArticleOptions& options);
 
-/// What `rapt run` prints: steps and shapes, heat maps beside context vectors, outputs, time.
+/// What `rapt run` prints: steps and shapes, heat maps next to context vectors, outputs, time.
 std::string article_report(const ArticleOptions& options, const ArticleResult& result, bool colour);
 
 /// The same as JSON; `output` is that of the first sentence of the batch.

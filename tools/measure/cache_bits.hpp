@@ -18,7 +18,7 @@ struct CacheStream {
   std::int64_t tokens = 2048;
   std::int64_t heads = 32, kv_heads = 8;
   std::int64_t head_dim = 16;
-  std::int64_t window = 63;  ///< keys to the left of a token; the cache frees those behind
+  std::int64_t window = 63;  ///< keys to the left of a token; the cache frees earlier ones
   float soft_cap = 20.0f;
 };
 
@@ -35,7 +35,7 @@ class CacheWork {
                          const AttentionOptions& options);
 
   /// All tokens in one call of attention() or of the scalar statement, with keys and values in
-  /// tensors; queries and keys are rotated on the way.
+  /// tensors; queries and keys are rotated inside the call.
   StreamBits in_one_tensor(Attention& function = attention) const;
 
   /// The tokens in chunks: each one's keys are rotated and appended to a KvCache, then its queries

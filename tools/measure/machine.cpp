@@ -25,7 +25,7 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-/// The value behind "key : value" in a file of such lines, or "".
+/// The value of `key` in a file of lines "key : value", or "".
 std::string field_of(const std::string& path, const std::string& key) {
   std::ifstream file(path);
   std::string line;

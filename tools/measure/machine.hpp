@@ -18,7 +18,7 @@ struct Machine {
   std::int64_t l2 = 0;
   std::int64_t l3 = 0;
 
-  /// As many threads as were asked for (0: one per core), but no more than the quota allows.
+  /// The requested number of threads (0: one per core), but no more than the quota allows.
   int threads(int asked = 0) const;
 };
 

@@ -56,7 +56,7 @@ WorkShape default_shape(WorkKind kind);
 /// --preset and listing all of them for another name.
 WorkShape preset_shape(const std::string& name);
 
-/// The shape with every 0 replaced by what it stands for.
+/// The shape with every 0 replaced by its default.
 WorkShape completed(WorkShape shape);
 
 /// "attention: batch 8, heads 12, q_len 512, kv_len 512, head_dim 64".

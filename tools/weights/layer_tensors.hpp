@@ -20,7 +20,7 @@ struct Projection {
   std::vector<float> bias;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  bool transposed = false;  ///< `weight` lies as [in, out]
+  bool transposed = false;  ///< `weight` is stored as [in, out]
 
   TensorView<const float, 2> view() const {
     using View = TensorView<const float, 2>;

@@ -100,9 +100,9 @@ LayerWeights read_separate(LayerTensors& tensors, const std::string& at, const N
   return layer;
 }
 
-/// Whether both matrices lie as [in, out], as GPT-2's layer "Conv1D" has them, and not as [out,
-/// in]: the input of one has the extent of the other's output, and there are more rows than those
-/// of a query. Throws Error{invalid_argument} when neither is so.
+/// Whether both matrices are stored as [in, out], as GPT-2's layer "Conv1D" has them, and not as
+/// [out, in]: the input of one has the extent of the other's output, and there are more rows than
+/// those of a query. Throws Error{invalid_argument} when neither is so.
 bool lies_transposed(const LayerTensors& tensors, const std::string& fused,
                      const std::string& output) {
   const std::vector<std::int64_t>&a = tensors.at(fused).shape, &b = tensors.at(output).shape;

@@ -15,7 +15,7 @@ namespace rapt::tools {
 /// What was found under a prefix.
 struct LayerWeights {
   std::string naming;  ///< the query projection's name, or the packed one's
-  std::string folder;  ///< what that name and those beside it begin with: "layers.0.self_attn."
+  std::string folder;  ///< the common prefix of that name and its siblings: "layers.0.self_attn."
   /// The weights, once the heads are known: one matrix may hold them head by head, in the order
   /// that `rows` says.
   std::function<MultiHeadAttentionWeights(const MultiHeadAttentionConfig&, FusedRows rows)>
@@ -36,7 +36,7 @@ struct LayerWeights {
 /// type.
 LayerWeights find_layer(LayerTensors& tensors, const std::string& path, const std::string& prefix);
 
-/// `prefix` with a dot behind it, or "".
+/// `prefix` followed by a dot, or "".
 std::string with_dot(const std::string& prefix);
 
 }  // namespace rapt::tools

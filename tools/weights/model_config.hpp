@@ -1,4 +1,4 @@
-// What the config.json beside a file of weights says of the model.
+// What the config.json next to a file of weights says about the model.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -67,7 +67,7 @@ class ModelConfig {
   std::string part_;                             ///< the name of the object that is looked at first
 };
 
-/// The path of the config.json beside the file at `path`, whether or not it is there.
+/// The path of the config.json next to the file at `path`, whether or not it exists.
 std::string config_beside(const std::string& path);
 
 /// The number of the layer that `prefix` names, the last of its parts that is one:

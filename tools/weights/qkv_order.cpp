@@ -31,7 +31,7 @@ struct FamilyRule {
 
 constexpr FusedRows kAll = FusedRows::q_k_v, kByHead = FusedRows::by_kv_head;
 
-/// Sources: the modeling_*.py of these families, in transformers or beside their checkpoints.
+/// Sources: the modeling_*.py of these families, in transformers or next to their checkpoints.
 constexpr std::array<FamilyRule, 19> kRules = {{
     {"gptneox", kAttention, kByHead},
     {"gptneoxjapanese", kAttention, kByHead},

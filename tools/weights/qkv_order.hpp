@@ -1,4 +1,4 @@
-// In which order the rows of one matrix of all three projections stand.
+// The order of the rows in one matrix that holds all three projections.
 #pragma once
 
 #include "rapt/multi_head_attention.hpp"

@@ -1,13 +1,13 @@
 #include "guard_cells.hpp"
 
-#include <cstdint>
-#include <utility>
-
 #include "rapt/kv_cache.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/paged.hpp"
 #include "rapt/ragged.hpp"
+
+#include <cstdint>
+#include <utility>
 
 namespace guard {
 namespace {

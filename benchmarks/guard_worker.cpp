@@ -5,6 +5,7 @@
 //   makes the inputs, calls once; answers the hash of the output time CALLS                 answers
 //   the seconds per call
 #include "guard_cells.hpp"
+#include "rapt/isa.hpp"
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
@@ -18,8 +19,6 @@
 #include <memory>
 #include <sstream>
 #include <string>
-
-#include "rapt/isa.hpp"
 
 namespace guard {
 namespace {

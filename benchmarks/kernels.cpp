@@ -1,6 +1,5 @@
 // The pieces of the kernels, each alone on inputs that stay in the caches.
 #include "benchmarks.hpp"
-
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "measure/float_buffer.hpp"

@@ -1,6 +1,5 @@
 // Micro-benchmarks of Rapt: the flags are those of Google Benchmark.
 #include "benchmarks.hpp"
-
 #include "measure/machine.hpp"
 #include "measure/measure.hpp"
 

@@ -1,7 +1,6 @@
 // Making a plan: what a call costs before its first item runs.
-#include "benchmarks.hpp"
-
 #include "attention/plan.hpp"
+#include "benchmarks.hpp"
 #include "dispatch/dispatch.hpp"
 #include "measure/workload.hpp"
 #include "measure/workload_plan.hpp"

@@ -1,6 +1,5 @@
 // The presets of `rapt bench`, one benchmark per ISA and number of threads.
 #include "benchmarks.hpp"
-
 #include "measure/isas.hpp"
 #include "measure/machine.hpp"
 #include "measure/workload.hpp"

@@ -1,8 +1,8 @@
 // Causal attention with grouped heads: 8 query heads share 2 key/value heads.
+#include "rapt/rapt.hpp"
+
 #include <cstdio>
 #include <vector>
-
-#include "rapt/rapt.hpp"
 
 int main() {
   const int batch = 1, heads = 8, kv_heads = 2, tokens = 16, head_dim = 64;

@@ -1,13 +1,13 @@
 // Multi-head attention step by step: five words, 16 features, 4 heads of 4, and each step of the
 // textbook next to the call that computes it. docs/attention_from_scratch.md walks through this
 // file.
+#include "rapt/rapt.hpp"
+
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <random>
 #include <vector>
-
-#include "rapt/rapt.hpp"
 
 namespace {
 

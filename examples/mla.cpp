@@ -10,6 +10,8 @@
 // Absorbed, attention has one kv head: keys [c_t; r_t] and values c_t, in the same memory, so that
 // head_dim = kRank + kRope and value_dim = kRank.
 // Source: DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 and appendix C.
+#include "rapt/rapt.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -17,8 +19,6 @@
 #include <cstring>
 #include <random>
 #include <vector>
-
-#include "rapt/rapt.hpp"
 
 namespace {
 

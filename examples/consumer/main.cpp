@@ -1,9 +1,9 @@
 // A separate project that uses an installed Rapt: one query over two keys, and the ISA that it ran
 // on.
+#include "rapt/rapt.hpp"
+
 #include <cmath>
 #include <cstdio>
-
-#include "rapt/rapt.hpp"
 
 int main() {
   const float query[] = {1.0f, 0.0f};

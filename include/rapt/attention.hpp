@@ -1,10 +1,6 @@
 // Scaled dot-product attention over views of the caller's memory.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <span>
-
 #include "rapt/attention_state.hpp"
 #include "rapt/export.hpp"
 #include "rapt/mask.hpp"
@@ -12,6 +8,10 @@
 #include "rapt/rope.hpp"
 #include "rapt/score_callback.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <span>
 
 namespace rapt {
 

@@ -2,10 +2,10 @@
 // input of a call that continues with further keys, and combined with another state by merge().
 #pragma once
 
-#include <type_traits>
-
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
+
+#include <type_traits>
 
 namespace rapt {
 

@@ -1,12 +1,12 @@
 // The one exception type of the library.
 #pragma once
 
+#include "rapt/export.hpp"
+
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
-
-#include "rapt/export.hpp"
 
 namespace rapt {
 

@@ -2,11 +2,11 @@
 // The choice changes the speed, never the bits of a result.
 #pragma once
 
+#include "rapt/export.hpp"
+
 #include <span>
 #include <string_view>
 #include <vector>
-
-#include "rapt/export.hpp"
 
 namespace rapt {
 

@@ -1,14 +1,14 @@
 // Keys and values of many growing sequences, in pages that are packed for the kernels.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <span>
-
 #include "rapt/attention.hpp"
 #include "rapt/export.hpp"
 #include "rapt/mask.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <span>
 
 namespace rapt {
 

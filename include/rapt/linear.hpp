@@ -1,12 +1,12 @@
 // A linear layer whose weights are packed once for the kernels.
 #pragma once
 
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <span>
-
-#include "rapt/export.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 

@@ -3,10 +3,10 @@
 // stride 0 or extent 1.
 #pragma once
 
+#include "rapt/tensor.hpp"
+
 #include <cstdint>
 #include <span>
-
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 

@@ -2,17 +2,17 @@
 // projection.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <span>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "rapt/export.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/rope.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
 
 namespace rapt {
 

@@ -1,12 +1,12 @@
 // Attention over the caller's own paged cache: a block table and pages of plain rows.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "rapt/attention.hpp"
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

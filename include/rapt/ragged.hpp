@@ -2,12 +2,12 @@
 // padding.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "rapt/attention.hpp"
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

@@ -1,10 +1,10 @@
 // RMS normalisation of rows: on its own, and of the heads of q and k inside attention() (QK-norm).
 #pragma once
 
-#include <span>
-
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
+
+#include <span>
 
 namespace rapt {
 

@@ -2,12 +2,12 @@
 // with which attention() rotates queries and keys.
 #pragma once
 
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
-
-#include "rapt/export.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 

@@ -2,10 +2,10 @@
 // for attention() that is stored by distance instead of as a matrix.
 #pragma once
 
-#include <cstdint>
-
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
 
 namespace rapt {
 

@@ -4,6 +4,9 @@
 // over them.
 #pragma once
 
+#include "rapt/export.hpp"
+#include "rapt/tensor.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,9 +15,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rapt/export.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 

@@ -1,14 +1,14 @@
 #include "attention/attend_call.hpp"
 
-#include <cmath>
-#include <cstddef>
-#include <span>
-
 #include "attention/base_2.hpp"
 #include "attention/output_rows.hpp"
 #include "attention/pages.hpp"
 #include "ops/rms_norm.hpp"
 #include "ops/rotation.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <span>
 
 namespace rapt {
 namespace {

@@ -1,14 +1,14 @@
 // What the kernels are told of a call and of its work items.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "attention/problem.hpp"
 #include "attention/score_callback.hpp"
 #include "attention/sequences.hpp"
 #include "kernels/abi/attend.hpp"
 #include "rapt/attention.hpp"
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt {
 

@@ -1,12 +1,12 @@
 // attention() over tensors.
 #include "rapt/attention.hpp"
 
+#include "attention/tensor_keys.hpp"
+#include "core/views.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
-
-#include "attention/tensor_keys.hpp"
-#include "core/views.hpp"
 
 namespace rapt {
 

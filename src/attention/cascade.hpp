@@ -2,15 +2,15 @@
 // them; each continues over its own keys from the state that is left.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <vector>
-
 #include "attention/pages.hpp"
 #include "attention/problem.hpp"
 #include "attention/sequences.hpp"
 #include "core/aligned_buffer.hpp"
 #include "rapt/attention.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 namespace rapt {
 

@@ -1,7 +1,4 @@
 // merge(): two states, or two results, of the same rows over different keys.
-#include <array>
-#include <string>
-
 #include "attention/output_rows.hpp"
 #include "attention/validate_outputs.hpp"
 #include "core/default_arithmetic.hpp"
@@ -11,6 +8,9 @@
 #include "dispatch/dispatch.hpp"
 #include "parallel/parallel.hpp"
 #include "rapt/attention_state.hpp"
+
+#include <array>
+#include <string>
 
 namespace rapt {
 namespace {

@@ -1,15 +1,15 @@
 // Which rows of the outputs beside out belong to the rows of a call.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <vector>
-
 #include "core/views.hpp"
 #include "kernels/abi/rows.hpp"
 #include "rapt/attention_state.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
 
 namespace rapt {
 

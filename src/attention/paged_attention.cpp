@@ -1,14 +1,14 @@
 // attention() over the caller's pages.
+#include "attention/problem.hpp"
+#include "core/counted.hpp"
+#include "core/views.hpp"
+#include "rapt/paged.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-
-#include "attention/problem.hpp"
-#include "core/counted.hpp"
-#include "core/views.hpp"
-#include "rapt/paged.hpp"
 
 namespace rapt {
 namespace {

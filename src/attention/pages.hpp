@@ -2,11 +2,11 @@
 // sequence has stands in its SequencePlace.
 #pragma once
 
+#include "kernels/abi/kernel_set.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "kernels/abi/kernel_set.hpp"
 
 namespace rapt {
 

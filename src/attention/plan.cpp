@@ -1,12 +1,12 @@
 #include "attention/plan.hpp"
 
-#include <algorithm>
-#include <limits>
-#include <tuple>
-
 #include "core/tuning.hpp"
 #include "parallel/balance.hpp"
 #include "parallel/parallel.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
 
 namespace rapt {
 namespace {

@@ -2,12 +2,12 @@
 // It decides who computes what, never what is computed: any plan gives the same bits.
 #pragma once
 
+#include "kernels/abi/kernel_set.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "kernels/abi/kernel_set.hpp"
 
 namespace rapt {
 

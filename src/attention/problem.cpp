@@ -1,8 +1,5 @@
 #include "attention/problem.hpp"
 
-#include <new>
-#include <string>
-
 #include "attention/output_rows.hpp"
 #include "attention/run.hpp"
 #include "attention/score_callback.hpp"
@@ -12,6 +9,9 @@
 #include "core/per_thread.hpp"
 #include "ops/validate_rope.hpp"
 #include "rapt/error.hpp"
+
+#include <new>
+#include <string>
 
 namespace rapt {
 namespace {

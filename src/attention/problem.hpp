@@ -2,17 +2,17 @@
 // cache) says where its keys are as a KeySource; validate() is the one gate behind them.
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
 #include "attention/pages.hpp"
 #include "attention/sequences.hpp"
 #include "attention/validate.hpp"
 #include "core/views.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/tensor.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

@@ -1,14 +1,14 @@
 // attention() over packed rows: a batch of one whose sequences differ in where their rows begin.
 #include "rapt/ragged.hpp"
 
+#include "attention/problem.hpp"
+#include "core/counted.hpp"
+#include "core/views.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-
-#include "attention/problem.hpp"
-#include "core/counted.hpp"
-#include "core/views.hpp"
 
 namespace rapt {
 namespace {

@@ -1,12 +1,12 @@
 #include "attention/run.hpp"
 
-#include <algorithm>
-#include <cstdint>
-
 #include "core/per_thread.hpp"
 #include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
 #include "parallel/parallel.hpp"
+
+#include <algorithm>
+#include <cstdint>
 
 namespace rapt {
 namespace {

@@ -2,11 +2,11 @@
 // kernel, and no attention() runs inside of another one's callback.
 #pragma once
 
-#include <atomic>
-#include <exception>
-
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/score_callback.hpp"
+
+#include <atomic>
+#include <exception>
 
 namespace rapt {
 

@@ -1,11 +1,11 @@
 // The sequences of a call: where the rows of each lie in the tensors, and which keys they may see.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "attention/plan.hpp"
 #include "rapt/mask.hpp"
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt {
 

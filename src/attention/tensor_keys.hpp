@@ -1,11 +1,11 @@
 // Keys and values as tensors [batch, kv_heads, kv_len, dim]: a sequence for each batch index.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "attention/problem.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

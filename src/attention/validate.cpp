@@ -1,9 +1,5 @@
 #include "attention/validate.hpp"
 
-#include <array>
-#include <cmath>
-#include <string>
-
 #include "attention/base_2.hpp"
 #include "attention/validate_outputs.hpp"
 #include "core/counted.hpp"
@@ -11,6 +7,10 @@
 #include "core/views.hpp"
 #include "ops/rms_norm.hpp"
 #include "ops/validate_rope.hpp"
+
+#include <array>
+#include <cmath>
+#include <string>
 
 namespace rapt {
 namespace {

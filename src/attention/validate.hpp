@@ -2,12 +2,12 @@
 // Error{invalid_argument} with one sentence naming the argument and the values.
 #pragma once
 
+#include "core/views.hpp"
+#include "rapt/attention.hpp"
+
 #include <array>
 #include <cstdint>
 #include <span>
-
-#include "core/views.hpp"
-#include "rapt/attention.hpp"
 
 namespace rapt {
 

@@ -1,8 +1,8 @@
 // Checks of the range mask: valid values, and fields that cannot be combined.
-#include <string>
-
 #include "attention/validate.hpp"
 #include "core/views.hpp"
+
+#include <string>
 
 namespace rapt {
 namespace {

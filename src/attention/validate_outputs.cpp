@@ -1,9 +1,9 @@
 #include "attention/validate_outputs.hpp"
 
+#include "core/views.hpp"
+
 #include <string>
 #include <type_traits>
-
-#include "core/views.hpp"
 
 namespace rapt {
 namespace {

@@ -1,13 +1,13 @@
 #include "cache/cache_store.hpp"
 
+#include "core/sizes.hpp"
+#include "core/views.hpp"
+#include "rapt/error.hpp"
+
 #include <array>
 #include <mutex>
 #include <string>
 #include <utility>
-
-#include "core/sizes.hpp"
-#include "core/views.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt {
 namespace {

@@ -1,16 +1,16 @@
 // What a KvCache consists of: its sequences, each a table of pages.
 #pragma once
 
+#include "attention/pages.hpp"
+#include "cache/page_pool.hpp"
+#include "kernels/abi/kernel_set.hpp"
+#include "rapt/kv_cache.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
 #include <unordered_map>
 #include <vector>
-
-#include "attention/pages.hpp"
-#include "cache/page_pool.hpp"
-#include "kernels/abi/kernel_set.hpp"
-#include "rapt/kv_cache.hpp"
 
 namespace rapt {
 

@@ -1,15 +1,15 @@
 // attention() and cross_attention() over a KvCache: a ragged batch whose keys are in the sequences'
 // pages.
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <string>
-
 #include "attention/problem.hpp"
 #include "cache/cache_store.hpp"
 #include "core/counted.hpp"
 #include "core/views.hpp"
 #include "rapt/kv_cache.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 
 namespace rapt {
 namespace {

@@ -1,15 +1,15 @@
 #include "cache/growth.hpp"
 
+#include "attention/validate.hpp"
+#include "core/out_of_memory.hpp"
+#include "core/views.hpp"
+#include "dispatch/dispatch.hpp"
+
 #include <algorithm>
 #include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
-
-#include "attention/validate.hpp"
-#include "core/out_of_memory.hpp"
-#include "core/views.hpp"
-#include "dispatch/dispatch.hpp"
 
 namespace rapt {
 namespace {

@@ -2,12 +2,12 @@
 // rolled back.
 #pragma once
 
+#include "cache/cache_store.hpp"
+#include "rapt/tensor.hpp"
+
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "cache/cache_store.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt {
 

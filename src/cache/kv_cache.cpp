@@ -1,18 +1,18 @@
 // KvCache: sequences come, grow, branch and go; the pages follow.
 #include "rapt/kv_cache.hpp"
 
-#include <algorithm>
-#include <new>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "cache/cache_store.hpp"
 #include "cache/growth.hpp"
 #include "core/counted.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "rapt/error.hpp"
+
+#include <algorithm>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace rapt {
 namespace {

@@ -1,13 +1,13 @@
 #include "cache/page_pool.hpp"
 
+#include "core/counted.hpp"
+#include "core/tuning.hpp"
+#include "rapt/error.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
-
-#include "core/counted.hpp"
-#include "core/tuning.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt {
 

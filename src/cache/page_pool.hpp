@@ -1,13 +1,13 @@
 // Pages of one size: allocated in large blocks, lent to sequences, reference-counted while shared.
 #pragma once
 
+#include "core/aligned_buffer.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <mutex>
 #include <span>
 #include <vector>
-
-#include "core/aligned_buffer.hpp"
 
 namespace rapt {
 

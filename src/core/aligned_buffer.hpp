@@ -1,14 +1,14 @@
 // A growable buffer of floats aligned to cache lines, never initialised; large ones in huge pages.
 #pragma once
 
+#include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
+#include "rapt/error.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
-
-#include "core/counted.hpp"
-#include "core/out_of_memory.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt {
 

@@ -1,9 +1,9 @@
 // Out of memory at the border of a public function: throws an error that needs no allocation.
 #pragma once
 
-#include <new>
-
 #include "rapt/error.hpp"
+
+#include <new>
 
 namespace rapt::core {
 

@@ -1,10 +1,9 @@
 #include "core/per_thread.hpp"
 
-#include <pthread.h>
+#include "rapt/error.hpp"
 
 #include <memory>
-
-#include "rapt/error.hpp"
+#include <pthread.h>
 
 namespace rapt::core {
 namespace {

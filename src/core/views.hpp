@@ -2,6 +2,9 @@
 // violation is one sentence.
 #pragma once
 
+#include "rapt/error.hpp"
+#include "rapt/tensor.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -10,9 +13,6 @@
 #include <numeric>
 #include <span>
 #include <string>
-
-#include "rapt/error.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt::core {
 

@@ -1,17 +1,17 @@
 // The choice of kernels: forced, named by RAPT_ISA, or the best that runs here.
 #include "dispatch/dispatch.hpp"
 
+#include "core/out_of_memory.hpp"
+#include "dispatch/isa_table.hpp"
+#include "kernels/isa_list.hpp"
+#include "rapt/error.hpp"
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
 #include <ranges>
 #include <string>
-
-#include "core/out_of_memory.hpp"
-#include "dispatch/isa_table.hpp"
-#include "kernels/isa_list.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt {
 namespace {

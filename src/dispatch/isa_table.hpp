@@ -2,10 +2,10 @@
 // choice of kernels, the tests and the tools all walk this table.
 #pragma once
 
-#include <span>
-
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
+
+#include <span>
 
 namespace rapt::dispatch {
 

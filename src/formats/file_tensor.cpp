@@ -1,14 +1,14 @@
 // Element types, views of tensors in place, and copies widened to float.
-#include <bit>
-#include <cstring>
-#include <new>
-
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "formats/malformed.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
+
+#include <bit>
+#include <cstring>
+#include <new>
 
 namespace rapt {
 namespace {

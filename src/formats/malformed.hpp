@@ -1,6 +1,9 @@
 // What both formats share: the sentence of a malformed file, and sizes that cannot overflow.
 #pragma once
 
+#include "core/out_of_memory.hpp"
+#include "rapt/error.hpp"
+
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -9,9 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "core/out_of_memory.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::io {
 

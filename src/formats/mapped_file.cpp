@@ -1,18 +1,17 @@
 // open, fstat, mmap: each failure is a file_error with the path and the system's reason.
 #include "formats/mapped_file.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstdint>
-#include <limits>
-#include <system_error>
-
 #include "formats/descriptor.hpp"
 #include "formats/malformed.hpp"
 #include "rapt/error.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <fcntl.h>
+#include <limits>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <system_error>
 
 namespace rapt::io {
 namespace {

@@ -1,15 +1,15 @@
 // Reading .npy: a magic string, a length, a Python dict of three keys, and the elements.
 #include "formats/npy.hpp"
 
+#include "core/counted.hpp"
+#include "formats/malformed.hpp"
+#include "formats/mapped_file.hpp"
+
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <memory>
 #include <utility>
-
-#include "core/counted.hpp"
-#include "formats/malformed.hpp"
-#include "formats/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {

@@ -1,11 +1,11 @@
 // The .npy format on bytes in memory: what NpyFile does after mapping, and what the fuzzer calls.
 #pragma once
 
+#include "rapt/weights_file.hpp"
+
 #include <cstddef>
 #include <span>
 #include <string>
-
-#include "rapt/weights_file.hpp"
 
 namespace rapt::io {
 

@@ -1,11 +1,11 @@
 // Writing .npy 1.0, byte for byte as NumPy does.
-#include <string_view>
-
 #include "core/out_of_memory.hpp"
 #include "formats/malformed.hpp"
 #include "formats/write_file.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
+
+#include <string_view>
 
 namespace rapt {
 namespace {

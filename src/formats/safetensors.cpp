@@ -2,16 +2,16 @@
 // file.
 #include "formats/safetensors.hpp"
 
+#include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
+#include "formats/malformed.hpp"
+#include "formats/mapped_file.hpp"
+
 #include <algorithm>
 #include <memory>
 #include <numeric>
 #include <tuple>
 #include <utility>
-
-#include "core/counted.hpp"
-#include "core/out_of_memory.hpp"
-#include "formats/malformed.hpp"
-#include "formats/mapped_file.hpp"
 
 namespace rapt::io {
 namespace {

@@ -1,14 +1,14 @@
 // The .safetensors format on bytes in memory: 8 bytes of header length, a JSON header, the data.
 #pragma once
 
+#include "rapt/weights_file.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rapt/weights_file.hpp"
 
 namespace rapt::io {
 

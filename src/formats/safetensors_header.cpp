@@ -1,14 +1,14 @@
 // The JSON header of .safetensors, parsed event by event: the grammar has three levels, so hostile
 // nesting ends at the first bracket too many. Keeps a name and shape per tensor, a name per entry.
-#include <algorithm>
-#include <array>
-#include <iterator>
-#include <limits>
-
 #include "formats/malformed.hpp"
 #include "formats/safetensors.hpp"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <limits>
 
 namespace rapt::io {
 namespace {

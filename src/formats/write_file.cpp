@@ -1,11 +1,9 @@
 // open, write, link, rename: every system call needed to write a file, each with its failure.
 #include "formats/write_file.hpp"
 
-#include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
+#include "formats/descriptor.hpp"
+#include "formats/malformed.hpp"
+#include "rapt/error.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -13,12 +11,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
-
-#include "formats/descriptor.hpp"
-#include "formats/malformed.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::io {
 namespace {

@@ -1,8 +1,5 @@
 // The layer over a KvCache: projects its rows, appends their keys and values to the sequences, and
 // attends over those. If a step fails, the new tokens are removed from the cache again.
-#include <cstdint>
-#include <string>
-
 #include "attention/score_callback.hpp"
 #include "cache/growth.hpp"
 #include "core/out_of_memory.hpp"
@@ -11,6 +8,9 @@
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/kv_cache.hpp"
+
+#include <cstdint>
+#include <string>
 
 namespace rapt {
 

@@ -1,14 +1,14 @@
 #include "layer/cached_rows.hpp"
 
-#include <array>
-#include <cstddef>
-#include <string>
-
 #include "attention/validate.hpp"
 #include "core/counted.hpp"
 #include "core/views.hpp"
 #include "layer/layer_call.hpp"
 #include "rapt/rope.hpp"
+
+#include <array>
+#include <cstddef>
+#include <string>
 
 namespace rapt {
 

@@ -2,12 +2,12 @@
 // sequences, and keys in the form that the cache stores.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "rapt/kv_cache.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

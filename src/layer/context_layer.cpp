@@ -1,7 +1,5 @@
 // The layer's cross-attention over a KvCache: a context's keys and values are appended once, and
 // queries of other tokens attend over them any number of times.
-#include <cstdint>
-
 #include "attention/score_callback.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
@@ -9,6 +7,8 @@
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/kv_cache.hpp"
+
+#include <cstdint>
 
 namespace rapt {
 

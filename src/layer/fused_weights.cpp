@@ -1,13 +1,13 @@
 // One matrix of all three projections, split by heads: each projection is a set of blocks of rows
 // that recur at equal distances, which Linear::from_heads() reads in place.
+#include "core/out_of_memory.hpp"
+#include "core/views.hpp"
+#include "layer/layer_config.hpp"
+
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "core/out_of_memory.hpp"
-#include "core/views.hpp"
-#include "layer/layer_config.hpp"
 
 namespace rapt {
 namespace {

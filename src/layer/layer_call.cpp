@@ -1,7 +1,5 @@
 #include "layer/layer_call.hpp"
 
-#include <string>
-
 #include "core/aligned_buffer.hpp"
 #include "core/counted.hpp"
 #include "core/out_of_memory.hpp"
@@ -9,6 +7,8 @@
 #include "core/views.hpp"
 #include "layer/layer_config.hpp"
 #include "rapt/error.hpp"
+
+#include <string>
 
 namespace rapt {
 namespace {

@@ -2,12 +2,12 @@
 // the options that come from the configuration.
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstdint>
+#include <span>
 
 namespace rapt {
 

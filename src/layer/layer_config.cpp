@@ -1,10 +1,10 @@
 #include "layer/layer_config.hpp"
 
-#include <string>
-
 #include "core/views.hpp"
 #include "ops/rms_norm.hpp"
 #include "ops/validate_rope.hpp"
+
+#include <string>
 
 namespace rapt {
 namespace {

@@ -1,9 +1,9 @@
 // The sizes of a multi-head attention layer: defaults, and weights that agree with them.
 #pragma once
 
-#include <cstdint>
-
 #include "rapt/multi_head_attention.hpp"
+
+#include <cstdint>
 
 namespace rapt {
 

@@ -3,16 +3,16 @@
 // a copy.
 #include "rapt/multi_head_attention.hpp"
 
-#include <array>
-#include <cstdint>
-#include <utility>
-
 #include "attention/score_callback.hpp"
 #include "attention/validate.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
 #include "layer/layer_call.hpp"
 #include "layer/layer_config.hpp"
+
+#include <array>
+#include <cstdint>
+#include <utility>
 
 namespace rapt {
 namespace {

@@ -1,13 +1,6 @@
 // Linear: packing weights once, sharing rows and columns of the product over threads.
 #include "rapt/linear.hpp"
 
-#include <algorithm>
-#include <array>
-#include <memory>
-#include <new>
-#include <string>
-#include <utility>
-
 #include "core/aligned_buffer.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
@@ -19,6 +12,13 @@
 #include "linear/linear_plan.hpp"
 #include "parallel/parallel.hpp"
 #include "rapt/error.hpp"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
 
 namespace rapt {
 namespace {

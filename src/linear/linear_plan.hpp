@@ -2,14 +2,14 @@
 // sizes and thread count; any plan gives the same bits.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-
 #include "core/tuning.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "parallel/balance.hpp"
 #include "parallel/parallel.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 
 namespace rapt {
 

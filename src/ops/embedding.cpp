@@ -1,14 +1,14 @@
 // Token ids to vectors: each id selects a row of the table, which is copied.
+#include "core/counted.hpp"
+#include "core/out_of_memory.hpp"
+#include "core/views.hpp"
+#include "rapt/multi_head_attention.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-
-#include "core/counted.hpp"
-#include "core/out_of_memory.hpp"
-#include "core/views.hpp"
-#include "rapt/multi_head_attention.hpp"
 
 namespace rapt {
 

@@ -1,14 +1,14 @@
 // Row normalisation in the form that the kernels take, and its checks.
 #pragma once
 
+#include "core/views.hpp"
+#include "kernels/abi/kernel_set.hpp"
+#include "rapt/rms_norm.hpp"
+
 #include <cmath>
 #include <cstdint>
 #include <span>
 #include <string>
-
-#include "core/views.hpp"
-#include "kernels/abi/kernel_set.hpp"
-#include "rapt/rms_norm.hpp"
 
 namespace rapt {
 

@@ -1,5 +1,5 @@
 // apply_rope(): validate, then rotate the rows of each head in parallel.
-#include <string>
+#include "rapt/rope.hpp"
 
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
@@ -9,7 +9,8 @@
 #include "ops/rotation.hpp"
 #include "ops/row_parts.hpp"
 #include "ops/validate_rope.hpp"
-#include "rapt/rope.hpp"
+
+#include <string>
 
 namespace rapt {
 namespace {

@@ -1,12 +1,4 @@
 // RopeTable: the angles of a model, scaled as it was trained, and their cos and sin.
-#include <cmath>
-#include <cstddef>
-#include <new>
-#include <stdexcept>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/exact_math.hpp"
@@ -14,6 +6,14 @@
 #include "core/views.hpp"
 #include "rapt/error.hpp"
 #include "rapt/rope.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace rapt {
 namespace {

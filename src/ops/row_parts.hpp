@@ -1,12 +1,12 @@
 // Functions of single rows: dividing the rows of [batch, heads, tokens, width] into items.
 #pragma once
 
+#include "core/tuning.hpp"
+#include "parallel/parallel.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
-
-#include "core/tuning.hpp"
-#include "parallel/parallel.hpp"
 
 namespace rapt {
 

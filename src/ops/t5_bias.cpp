@@ -1,13 +1,13 @@
 #include "rapt/t5_bias.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <string>
-
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/views.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
 
 namespace rapt {
 namespace {

@@ -2,10 +2,10 @@
 // to choose the size of items.
 #pragma once
 
+#include "core/tuning.hpp"
+
 #include <algorithm>
 #include <cstdint>
-
-#include "core/tuning.hpp"
 
 namespace rapt {
 

@@ -1,16 +1,16 @@
 #include "parallel/parallel.hpp"
 
+#include "core/default_arithmetic.hpp"
+
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <exception>
-
-#include "core/default_arithmetic.hpp"
+#include <sys/types.h>
+#include <unistd.h>
 
 namespace rapt {
 

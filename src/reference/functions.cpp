@@ -1,11 +1,11 @@
 // The functions of the scalar statement, and its matrix product.
+#include "kernels/abi/arithmetic.hpp"
+#include "reference/scalar.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-
-#include "kernels/abi/arithmetic.hpp"
-#include "reference/scalar.hpp"
 
 namespace rapt::reference {
 

@@ -1,10 +1,10 @@
 // The scalar statement of merge(): the fold of two states.
+#include "kernels/abi/arithmetic.hpp"
+#include "reference/scalar.hpp"
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
-
-#include "kernels/abi/arithmetic.hpp"
-#include "reference/scalar.hpp"
 
 namespace rapt::reference {
 namespace {

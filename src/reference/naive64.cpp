@@ -1,12 +1,12 @@
 #include "reference/naive64.hpp"
 
+#include "reference/rows.hpp"
+#include "reference/visibility.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
-
-#include "reference/rows.hpp"
-#include "reference/visibility.hpp"
 
 namespace rapt::reference {
 namespace {

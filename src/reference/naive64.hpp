@@ -2,12 +2,12 @@
 // the magnitudes that a rounding-error bound needs.
 #pragma once
 
+#include "rapt/attention.hpp"
+#include "rapt/tensor.hpp"
+
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt::reference {
 

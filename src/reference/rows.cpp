@@ -1,10 +1,10 @@
 #include "reference/rows.hpp"
 
+#include "reference/scalar.hpp"
+
 #include <cmath>
 #include <cstddef>
 #include <utility>
-
-#include "reference/scalar.hpp"
 
 namespace rapt::reference {
 namespace {

@@ -2,13 +2,13 @@
 // to a position.
 #pragma once
 
-#include <cstdint>
-#include <span>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "rapt/rms_norm.hpp"
 #include "rapt/rope.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
 
 namespace rapt::reference {
 

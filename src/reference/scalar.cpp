@@ -2,6 +2,10 @@
 //   B batch, H query heads, b, h, i, j, d: sequence, head, query, key, component
 #include "reference/scalar.hpp"
 
+#include "kernels/abi/arithmetic.hpp"
+#include "reference/rows.hpp"
+#include "reference/visibility.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,10 +15,6 @@
 #include <limits>
 #include <optional>
 #include <vector>
-
-#include "kernels/abi/arithmetic.hpp"
-#include "reference/rows.hpp"
-#include "reference/visibility.hpp"
 
 namespace rapt::reference {
 namespace {

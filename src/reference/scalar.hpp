@@ -2,10 +2,10 @@
 // order of the text. What it returns is by definition the right answer, bit for bit.
 #pragma once
 
-#include <span>
-
 #include "rapt/attention.hpp"
 #include "rapt/tensor.hpp"
+
+#include <span>
 
 namespace rapt::reference {
 

@@ -2,10 +2,10 @@
 // both oracles share. Plain and slow on purpose.
 #pragma once
 
+#include "rapt/attention.hpp"
+
 #include <algorithm>
 #include <cstdint>
-
-#include "rapt/attention.hpp"
 
 namespace rapt::reference {
 

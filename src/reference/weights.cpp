@@ -1,10 +1,10 @@
 // The scalar statement of outputs from weights: those of selected rows, and their sums.
+#include "reference/scalar.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "reference/scalar.hpp"
 
 namespace rapt::reference {
 namespace {

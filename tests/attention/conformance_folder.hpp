@@ -1,19 +1,20 @@
 // Conformance cases that a test writes: a folder with case.json and one file per tensor.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
-#include <memory>
-#include <nlohmann/json.hpp>
-#include <string>
-#include <type_traits>
-#include <vector>
-
 #include "conformance/check_cases.hpp"
 #include "core/random.hpp"
 #include "formats/file_bytes.hpp"
 #include "reference/scalar.hpp"
 #include "support/temporary_directory.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
 
 namespace rapt::test {
 

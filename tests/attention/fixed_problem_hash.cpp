@@ -1,10 +1,10 @@
 // The hash of the committed table: FNV-1a over bit patterns, the same on every machine.
+#include "attention/fixed_problems.hpp"
+
 #include <bit>
 #include <cstdint>
 #include <span>
 #include <string>
-
-#include "attention/fixed_problems.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,18 +1,18 @@
 #include "attention/fixed_problems.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <limits>
-#include <memory>
-#include <optional>
-
 #include "core/random.hpp"
 #include "dispatch/dispatch.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "reference/scalar.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <optional>
 
 namespace rapt::test {
 namespace {

@@ -2,13 +2,13 @@
 // of hashes that ties all ISAs, compilers and machines to one answer.
 #pragma once
 
+#include "rapt/isa.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "rapt/isa.hpp"
 
 namespace rapt::test {
 

@@ -1,5 +1,11 @@
 // attention() on every ISA against the scalar statement, bit for bit: sizes around every lane, tile
 // and block, and numbers at the ends of f32.
+#include "dispatch/dispatch.hpp"
+#include "rapt/attention.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,12 +15,6 @@
 #include <iterator>
 #include <limits>
 #include <vector>
-
-#include "dispatch/dispatch.hpp"
-#include "rapt/attention.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,18 +1,18 @@
 // attention() against float64: the published bound on ordinary and hard data, the guaranteed one on
 // data made to round in one direction.
-#include <doctest/doctest.h>
-
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/naive64.hpp"
 #include "reference/scalar.hpp"
 #include "support/bounds.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

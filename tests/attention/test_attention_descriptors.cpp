@@ -1,5 +1,12 @@
 // Random descriptions of tensors, hostile sizes and strides included: the validation accepts them
 // or says what is wrong, and no arithmetic on them is undefined.
+#include "attention/tensor_keys.hpp"
+#include "core/random.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,13 +16,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include "attention/tensor_keys.hpp"
-#include "core/random.hpp"
-#include "rapt/attention.hpp"
-#include "rapt/error.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

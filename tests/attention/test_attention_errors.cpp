@@ -1,5 +1,10 @@
 // Wrong arguments of attention(): one sentence that names the argument and its values, and outputs
 // that stay unchanged.
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -8,11 +13,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "rapt/error.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

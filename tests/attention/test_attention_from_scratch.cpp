@@ -1,5 +1,12 @@
 // The textbook's example, 5 words of 16 features and 4 heads of 4, against its own loops in
 // float64.
+#include "formats/file_bytes.hpp"
+#include "layer/layer_bounds.hpp"
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/temporary_directory.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,13 +14,6 @@
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "formats/file_bytes.hpp"
-#include "layer/layer_bounds.hpp"
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/temporary_directory.hpp"
 
 namespace rapt::test {
 namespace {

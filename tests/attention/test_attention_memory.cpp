@@ -1,13 +1,5 @@
 // attention() and Linear read and write inside their tensors only: each tensor ends at an
 // inaccessible memory page.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <array>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-
 #include "core/random.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
@@ -15,6 +7,14 @@
 #include "support/guarded_buffer.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,10 @@
 // What windows, soft caps, ALiBi and sinks mean, by cases whose answer is known without any of
 // them.
+#include "rapt/attention.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -8,11 +13,6 @@
 #include <limits>
 #include <memory>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,9 @@
 // attention() on every ISA against the scalar statement, bit for bit: features in pairs, and all of
 // them at once.
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,10 +14,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

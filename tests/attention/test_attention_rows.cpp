@@ -1,5 +1,9 @@
 // A row's bits depend on its own query, keys, values and masks alone: not on the batch, the other
 // queries, the layout, or anything that it may not see.
+#include "rapt/attention.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,10 +13,6 @@
 #include <cstring>
 #include <limits>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,13 @@
 // The state (m, l, o): continuing from it equals one call, and merging two is within the bound.
+#include "rapt/attention.hpp"
+#include "reference/naive64.hpp"
+#include "support/arena.hpp"
+#include "support/bounds.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,15 +17,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "reference/naive64.hpp"
-#include "support/arena.hpp"
-#include "support/bounds.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,17 +1,17 @@
 // Selected rows of the weights and their sums over the queries.
-#include <doctest/doctest.h>
-
-#include <cmath>
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/naive64.hpp"
 #include "support/bounds.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,13 +1,13 @@
 // Views in braces select the overload with their number of extents; any other number does not
 // compile.
+#include "rapt/rapt.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
 #include <cstdint>
 #include <type_traits>
 #include <vector>
-
-#include "rapt/rapt.hpp"
 
 namespace rapt::test {
 namespace {

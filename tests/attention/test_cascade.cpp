@@ -1,17 +1,17 @@
 // Sequences that share their first pages have the bits of sequences with separate pages.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "attention/cascade.hpp"
 #include "cache/cache_problem.hpp"
 #include "rapt/paged.hpp"
 #include "rapt/rope.hpp"
 #include "support/arena.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,16 +1,16 @@
 // The conformance cases on every ISA, and cases made here for what those on disk do not hold.
+#include "attention/conformance_folder.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/isa.hpp"
+#include "rapt/ragged.hpp"
+#include "support/absent.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
 #include <cmath>
 #include <filesystem>
 #include <limits>
-
-#include "attention/conformance_folder.hpp"
-#include "rapt/attention.hpp"
-#include "rapt/isa.hpp"
-#include "rapt/ragged.hpp"
-#include "support/absent.hpp"
 
 namespace rapt::test {
 namespace {

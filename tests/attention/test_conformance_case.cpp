@@ -1,4 +1,6 @@
 // Reading conformance cases: what a folder may hold, what is refused, and which options are missed.
+#include "attention/conformance_folder.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,8 +9,6 @@
 #include <functional>
 #include <string>
 #include <vector>
-
-#include "attention/conformance_folder.hpp"
 
 namespace rapt::test {
 namespace {

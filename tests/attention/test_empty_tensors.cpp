@@ -1,5 +1,10 @@
 // Extents of 0 in every overload: outputs with elements are written as documented, and the strides
 // of tensors without elements are ignored.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/on_every_isa.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,11 +14,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/on_every_isa.hpp"
-#include "support/problems.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,7 @@
 // Numbers at the ends of their types, each of which once overflowed, hung or was accepted.
+#include "rapt/rapt.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -6,9 +9,6 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
-
-#include "rapt/rapt.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

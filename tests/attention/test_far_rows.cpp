@@ -1,19 +1,19 @@
 // Rows more than 2^31 and 2^32 elements apart, in memory that is mostly never accessed: the bits of
 // the same rows packed.
-#include <doctest/doctest.h>
-#include <sys/mman.h>
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <vector>
-
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/rapt.hpp"
 #include "support/on_every_isa.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <sys/mman.h>
+#include <vector>
 
 namespace rapt::test {
 namespace {

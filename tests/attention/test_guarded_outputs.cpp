@@ -1,17 +1,17 @@
 // attention() stays inside the states, the sums of weights, the weights and the lse of every tail
 // shape: each tensor ends at an inaccessible memory page.
-#include <doctest/doctest.h>
-
-#include <cmath>
-#include <cstdint>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"
 #include "support/guarded_floats.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 namespace {

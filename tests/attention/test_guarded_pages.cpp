@@ -1,15 +1,15 @@
 // Attention over pages stays inside the caller's pages, and a cache inside what is appended to it
 // and asked of it: each tensor ends at an inaccessible memory page.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <vector>
-
 #include "rapt/rapt.hpp"
 #include "reference/scalar.hpp"
 #include "support/guarded_floats.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,17 +1,17 @@
 // Functions of rows stay inside their tensors for every width: merge(), rms_norm(), apply_rope(), a
 // layer. Each tensor ends at an inaccessible memory page.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/guarded_floats.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdint>
 #include <functional>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/guarded_floats.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

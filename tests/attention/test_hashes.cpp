@@ -1,6 +1,10 @@
 // One answer on every machine: the bits of a fixed list of problems, by every ISA that runs here
 // and by the scalar statement, against the committed table tests/hashes/table.txt.
 // RAPT_WRITE_HASHES=FILE writes the table instead: a change of it is a change of Rapt's bits.
+#include "attention/fixed_problems.hpp"
+#include "rapt/isa.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -9,10 +13,6 @@
 #include <map>
 #include <string>
 #include <vector>
-
-#include "attention/fixed_problems.hpp"
-#include "rapt/isa.hpp"
-#include "support/problems.hpp"
 
 namespace {
 

@@ -1,6 +1,9 @@
 // Strides of tensors without elements mean nothing, in every view of every function but those of
 // test_empty_tensors.cpp: what other libraries give for them is accepted, and the other outputs are
 // written.
+#include "rapt/rapt.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -9,9 +12,6 @@
 #include <functional>
 #include <limits>
 #include <vector>
-
-#include "rapt/rapt.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

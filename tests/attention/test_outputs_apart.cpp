@@ -1,11 +1,5 @@
 // In every overload an output that overlaps something that the call reads is an error that names
 // both, and nothing is written.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/attention.hpp"
@@ -13,6 +7,12 @@
 #include "rapt/paged.hpp"
 #include "rapt/ragged.hpp"
 #include "support/sentence_of.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

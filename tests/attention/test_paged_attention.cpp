@@ -1,5 +1,11 @@
 // Attention over the caller's pages has the bits of the same keys in one tensor, for pages of any
 // size in any order; only what a query sees is read.
+#include "cache/cache_problem.hpp"
+#include "rapt/paged.hpp"
+#include "reference/scalar.hpp"
+#include "support/arena.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,12 +15,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
-#include "cache/cache_problem.hpp"
-#include "rapt/paged.hpp"
-#include "reference/scalar.hpp"
-#include "support/arena.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

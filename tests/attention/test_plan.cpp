@@ -1,5 +1,9 @@
 // The plan of an attention call: every row and every key block that matters is given out exactly
 // once, whatever the shapes, tiles and threads.
+#include "attention/plan.hpp"
+#include "core/random.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,10 +13,6 @@
 #include <span>
 #include <tuple>
 #include <vector>
-
-#include "attention/plan.hpp"
-#include "core/random.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

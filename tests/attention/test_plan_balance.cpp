@@ -1,18 +1,18 @@
 // Plans simulated for more threads than any test machine has: enough items, alike in cost, the
 // costly ones first.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "attention/plan.hpp"
 #include "core/random.hpp"
 #include "dispatch/isa_table.hpp"
 #include "linear/linear_plan.hpp"
 #include "measure/work_cost.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

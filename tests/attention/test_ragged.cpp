@@ -1,5 +1,12 @@
 // Ragged batches: every sequence has the bits of a separate call, whatever its neighbours in the
 // packed rows; offsets that cannot be are errors.
+#include "rapt/ragged.hpp"
+#include "reference/scalar.hpp"
+#include "support/arena.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -7,13 +14,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "rapt/ragged.hpp"
-#include "reference/scalar.hpp"
-#include "support/arena.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,13 @@
 // The score callback: what tiles it gets, that their borders change no bit, and what happens when
 // it throws.
+#include "rapt/attention.hpp"
+#include "rapt/error.hpp"
+#include "rapt/multi_head_attention.hpp"
+#include "support/arena.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/parallel_for.h>
 
@@ -9,14 +17,6 @@
 #include <mutex>
 #include <stdexcept>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "rapt/error.hpp"
-#include "rapt/multi_head_attention.hpp"
-#include "support/arena.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -51,7 +51,8 @@ ALLOWED = {
     "tools/weights": ("rapt/", "core/", "text/", "weights/"),
     "tools/demo": ("rapt/", "core/", "text/", "measure/", "demo/"),
     "tools/command": (
-        "rapt/", "core/", "dispatch/", "linear/", "formats/", "text/", "measure/", "conformance/",
+        "rapt/", "core/", "dispatch/", "linear/", "formats/", "kernels/isa_list.hpp", "text/",
+        "measure/", "conformance/",
         "weights/", "demo/", "command/"
     ),
 }

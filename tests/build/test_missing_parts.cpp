@@ -1,5 +1,12 @@
 // Parts that do not exist, a state that saw no key and a result whose lse is -inf, are ignored
 // whatever their o or out holds; a NaN reaches the row.
+#include "rapt/attention.hpp"
+#include "reference/scalar.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/on_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <bit>
@@ -7,13 +14,6 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "reference/scalar.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/on_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

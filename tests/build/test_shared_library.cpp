@@ -1,9 +1,9 @@
 // A user of the shared library catches its errors by their type: the two share one typeinfo.
+#include "rapt/rapt.hpp"
+
 #include <cstdio>
 #include <exception>
 #include <typeinfo>
-
-#include "rapt/rapt.hpp"
 
 namespace {
 

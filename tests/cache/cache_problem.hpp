@@ -2,12 +2,12 @@
 // over them in one tensor.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "rapt/kv_cache.hpp"
 #include "support/problems.hpp"
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 

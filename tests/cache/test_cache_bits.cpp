@@ -1,15 +1,15 @@
 // The promise of a cache, with the options that a model has: decoded token by token, in chunks or
 // whole, a stream has the bits of one tensor and of the scalar statement.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <string>
-
 #include "measure/cache_bits.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
 
 namespace rapt::test {
 

@@ -1,15 +1,15 @@
 // Forks that grow in one call take the pages that they would take one after the other, give the
 // same bits, and lose nothing if the call is rolled back.
+#include "cache/cache_problem.hpp"
+#include "rapt/error.hpp"
+#include "rapt/multi_head_attention.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <vector>
-
-#include "cache/cache_problem.hpp"
-#include "rapt/error.hpp"
-#include "rapt/multi_head_attention.hpp"
 
 namespace rapt::test {
 namespace {

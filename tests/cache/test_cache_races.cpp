@@ -1,5 +1,8 @@
 // One cache and many threads, each with sequences of its own: a program by itself, without tasks of
 // oneTBB, so that ThreadSanitizer sees every step from one thread to another.
+#include "rapt/kv_cache.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -7,9 +10,6 @@
 #include <latch>
 #include <thread>
 #include <vector>
-
-#include "rapt/kv_cache.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

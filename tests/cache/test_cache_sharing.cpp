@@ -1,11 +1,11 @@
 // Pages that sequences share: a sequence that appends to a shared page gets a copy, at any token of
 // the page.
+#include "cache/cache_problem.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
-
-#include "cache/cache_problem.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 

@@ -1,13 +1,13 @@
 // Keys that a cache's window has freed, exact to one key: calls and roll-backs that need one are
 // errors, those that need only the next one are not.
+#include "cache/cache_problem.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <string>
-
-#include "cache/cache_problem.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,12 +1,5 @@
 // Attention over a KvCache has the bits of attention over the same keys in one tensor, however the
 // keys came into the cache.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "attention/problem.hpp"
 #include "cache/cache_problem.hpp"
 #include "reference/scalar.hpp"
@@ -15,6 +8,13 @@
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,9 @@
 // The cache's own rules: budget, window, sharing, and that a call which fails changes nothing.
+#include "cache/cache_problem.hpp"
+#include "rapt/error.hpp"
+#include "reference/scalar.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -6,11 +11,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "cache/cache_problem.hpp"
-#include "rapt/error.hpp"
-#include "reference/scalar.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

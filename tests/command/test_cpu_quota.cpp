@@ -1,5 +1,6 @@
 // CPU quotas of control groups, read from trees of the test's own.
 #include "measure/cpu_quota.hpp"
+#include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +8,6 @@
 #include <fstream>
 #include <optional>
 #include <string>
-
-#include "support/temporary_directory.hpp"
 
 namespace {
 

@@ -1,6 +1,9 @@
 // Files of both formats built byte by byte, and what a test asks of the errors about them.
 #pragma once
 
+#include "rapt/error.hpp"
+#include "rapt/weights_file.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -8,9 +11,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rapt/error.hpp"
-#include "rapt/weights_file.hpp"
 
 namespace rapt::test {
 

@@ -1,12 +1,12 @@
 // What must hold for every file that a reader accepts, written apart from the readers.
 #pragma once
 
+#include "rapt/weights_file.hpp"
+
 #include <cstddef>
 #include <set>
 #include <span>
 #include <string_view>
-
-#include "rapt/weights_file.hpp"
 
 namespace rapt::test {
 

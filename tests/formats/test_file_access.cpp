@@ -1,15 +1,14 @@
 // Files that cannot be opened, mapped or written: an error with the path and the system's reason.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <limits>
-
 #include "formats/file_bytes.hpp"
 #include "rapt/rapt.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <limits>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace rapt::test {
 namespace {

@@ -1,13 +1,13 @@
 // The limits that weights_file.hpp states: what reaches one loads, what passes one is an error that
 // names the limit and the byte.
-#include <utility>
-
 #include "formats/file_bytes.hpp"
 #include "formats/npy.hpp"
 #include "formats/safetensors.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
+
+#include <utility>
 
 namespace rapt::test {
 namespace {

@@ -1,15 +1,14 @@
 // Files made to be costly: each opens or is an error, in a process that never holds more than 512
 // MiB.
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <functional>
-
 #include "formats/file_bytes.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
+
+#include <functional>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace rapt::test {
 namespace {

@@ -1,8 +1,5 @@
 // Damaged files: cut at every byte, or with random bytes changed; and the corpus of the fuzzers.
 // Each loads or is an rapt::Error, and what loads keeps the format's rules and can be read whole.
-#include <filesystem>
-#include <utility>
-
 #include "core/random.hpp"
 #include "formats/file_bytes.hpp"
 #include "formats/file_rules.hpp"
@@ -12,6 +9,9 @@
 #include "support/test_level.hpp"
 
 #include <doctest/doctest.h>
+
+#include <filesystem>
+#include <utility>
 
 namespace rapt::test {
 namespace {

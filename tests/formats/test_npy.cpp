@@ -1,16 +1,16 @@
 // .npy: what is written comes back, every type is widened, every malformed file is an error.
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <numeric>
-#include <type_traits>
-
 #include "formats/file_bytes.hpp"
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <type_traits>
 
 namespace rapt::test {
 namespace {

@@ -1,13 +1,13 @@
 // .safetensors: every type comes back, every malformed file is an error that says where.
-#include <limits>
-#include <string>
-
 #include "formats/file_bytes.hpp"
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <doctest/doctest.h>
+
+#include <limits>
+#include <string>
 
 namespace rapt::test {
 namespace {

@@ -1,20 +1,20 @@
 // Writing a file: the old one stays until the new one is whole, and what is no file stays what it
 // is.
+#include "rapt/weights_file.hpp"
+#include "support/sentence_of.hpp"
+#include "support/temporary_directory.hpp"
+
 #include <doctest/doctest.h>
+
+#include <csignal>
 #include <fcntl.h>
+#include <filesystem>
+#include <string>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <csignal>
-#include <filesystem>
-#include <string>
 #include <vector>
-
-#include "rapt/weights_file.hpp"
-#include "support/sentence_of.hpp"
-#include "support/temporary_directory.hpp"
 
 namespace {
 

@@ -1,10 +1,10 @@
 // attention() over tensors, ragged batches and pages; merge().
-#include <algorithm>
-#include <span>
-
 #include "fuzz/descriptor_functions.hpp"
 #include "fuzz/descriptor_options.hpp"
 #include "rapt/rapt.hpp"
+
+#include <algorithm>
+#include <span>
 
 namespace rapt::test {
 namespace {

@@ -1,13 +1,13 @@
 // The cache, attention over it, and the layer with and without one.
+#include "fuzz/descriptor_functions.hpp"
+#include "fuzz/descriptor_options.hpp"
+#include "rapt/rapt.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <span>
 #include <utility>
 #include <vector>
-
-#include "fuzz/descriptor_functions.hpp"
-#include "fuzz/descriptor_options.hpp"
-#include "rapt/rapt.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,11 +1,11 @@
 #include "fuzz/descriptor_calls.hpp"
 
+#include "fuzz/descriptor_functions.hpp"
+#include "rapt/error.hpp"
+
 #include <exception>
 #include <iterator>
 #include <string>
-
-#include "fuzz/descriptor_functions.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::test {
 namespace {

@@ -2,6 +2,9 @@
 // types. A view that a function may accept is within memory that exists.
 #pragma once
 
+#include "core/random.hpp"
+#include "rapt/tensor.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -10,9 +13,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
-#include "core/random.hpp"
-#include "rapt/tensor.hpp"
 
 namespace rapt::test {
 

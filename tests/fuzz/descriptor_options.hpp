@@ -1,11 +1,11 @@
 // Drawn sizes that fit each other, and drawn options of attention for them.
 #pragma once
 
-#include <array>
-#include <cstdint>
-
 #include "fuzz/descriptor_draws.hpp"
 #include "rapt/rapt.hpp"
+
+#include <array>
+#include <cstdint>
 
 namespace rapt::test {
 

@@ -1,11 +1,11 @@
 // Functions of rows, tables, names and files.
-#include <algorithm>
-#include <cmath>
-#include <vector>
-
 #include "fuzz/descriptor_functions.hpp"
 #include "fuzz/descriptor_options.hpp"
 #include "rapt/rapt.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
 
 namespace rapt::test {
 

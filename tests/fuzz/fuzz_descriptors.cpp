@@ -3,6 +3,9 @@
 //   is printed
 // A million calls under AddressSanitizer and UndefinedBehaviorSanitizer found nothing on
 // 2026-11-30.
+#include "fuzz/descriptor_calls.hpp"
+#include "fuzz/seeded_run.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -13,9 +16,6 @@
 #include <new>
 #include <string>
 #include <string_view>
-
-#include "fuzz/descriptor_calls.hpp"
-#include "fuzz/seeded_run.hpp"
 
 namespace {
 

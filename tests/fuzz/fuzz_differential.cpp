@@ -1,15 +1,6 @@
 // Random problems, every ISA with one and two threads against the scalar statement, bit for bit.
 //   fuzz_differential FIRST_SEED COUNT      exit status 1 when a problem differs; its seed is
 //   printed
-#include <tbb/global_control.h>
-#include <tbb/task_arena.h>
-
-#include <cstdint>
-#include <cstdio>
-#include <exception>
-#include <string>
-#include <vector>
-
 #include "fuzz/fuzz_problem.hpp"
 #include "fuzz/seeded_run.hpp"
 #include "rapt/attention.hpp"
@@ -18,6 +9,15 @@
 #include "support/paged_problem.hpp"
 #include "support/problems.hpp"
 #include "support/ragged_problem.hpp"
+
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

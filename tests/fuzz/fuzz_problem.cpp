@@ -1,13 +1,13 @@
 #include "fuzz/fuzz_problem.hpp"
 
+#include "core/random.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <iterator>
 #include <limits>
-
-#include "core/random.hpp"
 
 namespace rapt::test {
 namespace {

@@ -2,9 +2,9 @@
 // at the ends of f32.
 #pragma once
 
-#include <cstdint>
-
 #include "support/problems.hpp"
+
+#include <cstdint>
 
 namespace rapt::test {
 

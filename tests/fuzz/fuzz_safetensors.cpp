@@ -1,12 +1,12 @@
 // libFuzzer target: any bytes are a .safetensors file that loads, keeps the format's rules and can
 // be read whole, or an rapt::Error.
-#include <cstdint>
-#include <cstdlib>
-#include <span>
-
 #include "formats/file_bytes.hpp"
 #include "formats/file_rules.hpp"
 #include "formats/safetensors.hpp"
+
+#include <cstdint>
+#include <cstdlib>
+#include <span>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   try {

@@ -1,10 +1,10 @@
 #include "kernels/counted_kernels.hpp"
 
-#include <vector>
-
 #include "dispatch/cpu_features.hpp"
 #include "dispatch/isa_table.hpp"
 #include "kernels/isa_list.hpp"
+
+#include <vector>
 
 namespace rapt::kernels {
 

@@ -1,13 +1,13 @@
 // Kernels that count their calls: a table of ISAs for the test build, in place of isa_table.cpp.
 #pragma once
 
+#include "rapt/isa.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-
-#include "rapt/isa.hpp"
 
 namespace rapt::test {
 

@@ -1,11 +1,11 @@
 // A table of ISAs with one row, in place of the library's: the scalar kernels, compiled once more
 // with the row `scalar_other` of kernels/tile/tuning.hpp. The tests of rapt_tests that compare bits
 // run on them, so that what holds of the library's tiles is seen to hold of any.
-#include <doctest/doctest.h>
-
 #include "dispatch/isa_table.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
+
+#include <doctest/doctest.h>
 
 namespace rapt::kernels::scalar {
 

@@ -1,10 +1,10 @@
 // Prints the active ISA, or the error's sentence with exit status 1: a process whose first use of
 // the library reads the RAPT_ISA that it was given. `--list` prints the available ISAs instead.
-#include <cstdio>
-#include <cstring>
-
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
+
+#include <cstdio>
+#include <cstring>
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--list") == 0) {

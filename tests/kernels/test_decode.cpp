@@ -1,16 +1,16 @@
 // The decode path: few rows against many keys, with batches of eight blocks, rows of V in strips
 // and chunks, keys in groups or streams. Each border of these against the scalar statement.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/on_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 namespace {

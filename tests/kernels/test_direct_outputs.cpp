@@ -1,17 +1,17 @@
 // Items that produce only out and lse write them straight from the registers: row tiles that start
 // and end at different blocks, over dims that are whole column tiles on every ISA.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/on_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

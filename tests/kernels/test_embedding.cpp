@@ -1,4 +1,8 @@
 // Embedding: rows by id, in any layout, and every id outside the table named.
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -7,10 +11,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

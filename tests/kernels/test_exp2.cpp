@@ -1,4 +1,13 @@
 // exp2: its error over every float of its range, and the same bits from every ISA.
+#include "core/random.hpp"
+#include "dispatch/dispatch.hpp"
+#include "kernels/abi/arithmetic.hpp"
+#include "rapt/isa.hpp"
+#include "reference/scalar.hpp"
+#include "support/bounds.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/parallel_for.h>
 
@@ -11,15 +20,6 @@
 #include <limits>
 #include <span>
 #include <vector>
-
-#include "core/random.hpp"
-#include "dispatch/dispatch.hpp"
-#include "kernels/abi/arithmetic.hpp"
-#include "rapt/isa.hpp"
-#include "reference/scalar.hpp"
-#include "support/bounds.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

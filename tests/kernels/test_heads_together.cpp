@@ -1,11 +1,5 @@
 // Multi-head work items, over a cache or over tokens whose kv heads are adjacent: the number of
 // heads depends on the threads. However many they are, each has the bits of the scalar statement.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/on_every_isa.hpp"
@@ -13,6 +7,12 @@
 #include "support/problems.hpp"
 #include "support/ragged_problem.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,11 @@
 // Which kernels run: forcing takes effect, and no wrong name or ISA changes anything.
+#include "dispatch/dispatch.hpp"
+#include "dispatch/isa_table.hpp"
+#include "kernels/isa_list.hpp"
+#include "rapt/error.hpp"
+#include "rapt/isa.hpp"
+#include "rapt/version.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -6,13 +13,6 @@
 #include <string_view>
 #include <thread>
 #include <vector>
-
-#include "dispatch/dispatch.hpp"
-#include "dispatch/isa_table.hpp"
-#include "kernels/isa_list.hpp"
-#include "rapt/error.hpp"
-#include "rapt/isa.hpp"
-#include "rapt/version.hpp"
 
 namespace {
 

@@ -1,5 +1,11 @@
 // Which kernels ran: every function of the API reaches kernels of the requested ISA and of no
 // other.
+#include "kernels/counted_kernels.hpp"
+#include "layer/cached_layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/arena.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,12 +15,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "kernels/counted_kernels.hpp"
-#include "layer/cached_layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/arena.hpp"
-#include "support/problems.hpp"
 
 namespace rapt::test {
 namespace {

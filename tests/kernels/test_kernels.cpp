@@ -1,5 +1,12 @@
 // Each piece of the attention kernel on its own, on every ISA, against the plain loop that it
 // implements.
+#include "dispatch/dispatch.hpp"
+#include "kernels/abi/kernel_set.hpp"
+#include "rapt/isa.hpp"
+#include "reference/scalar.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,13 +15,6 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
-
-#include "dispatch/dispatch.hpp"
-#include "kernels/abi/kernel_set.hpp"
-#include "rapt/isa.hpp"
-#include "reference/scalar.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

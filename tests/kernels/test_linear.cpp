@@ -1,13 +1,4 @@
 // Linear against the scalar statement, bit for bit, and against float64 within its bound.
-#include <doctest/doctest.h>
-
-#include <bit>
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <string>
-#include <vector>
-
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/arithmetic.hpp"
 #include "rapt/error.hpp"
@@ -18,6 +9,15 @@
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

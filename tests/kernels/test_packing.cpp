@@ -1,13 +1,13 @@
 // Packing for memory that is kept, on every ISA, against the plain statement of its layout.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <vector>
-
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 namespace {

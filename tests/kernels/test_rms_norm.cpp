@@ -1,5 +1,12 @@
 // rms_norm() on every ISA against its plain statement and against float64, and QK-norm as a call
 // before attention().
+#include "rapt/rms_norm.hpp"
+#include "reference/rows.hpp"
+#include "support/bounds.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -8,13 +15,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "rapt/rms_norm.hpp"
-#include "reference/rows.hpp"
-#include "support/bounds.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

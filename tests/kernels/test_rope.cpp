@@ -1,5 +1,12 @@
 // The rotation on its own and inside attention(): the bits of the plain statement on every ISA, and
 // what positions, tables and styles mean.
+#include "rapt/kv_cache.hpp"
+#include "rapt/rope.hpp"
+#include "reference/rows.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -8,13 +15,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "rapt/kv_cache.hpp"
-#include "rapt/rope.hpp"
-#include "reference/rows.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,12 @@
 // RopeTable: its angles against long double and against published formulas, and wrong
 // configurations.
+#include "attention/fixed_problems.hpp"
+#include "core/exact_math.hpp"
+#include "rapt/rope.hpp"
+#include "support/bounds.hpp"
+#include "support/sentence_of.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -10,13 +17,6 @@
 #include <numbers>
 #include <string>
 #include <vector>
-
-#include "attention/fixed_problems.hpp"
-#include "core/exact_math.hpp"
-#include "rapt/rope.hpp"
-#include "support/bounds.hpp"
-#include "support/sentence_of.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,9 @@
 // T5's buckets against the published formula, and its bias by distance against the whole matrix.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,11 +13,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,12 @@
 // tanh: its error over all magnitudes, and the same bits from every ISA, which shows it only
 // through the soft cap of attention().
+#include "kernels/abi/arithmetic.hpp"
+#include "reference/scalar.hpp"
+#include "support/bounds.hpp"
+#include "support/check_every_isa.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 
 #include <bit>
@@ -7,13 +14,6 @@
 #include <cstdint>
 #include <limits>
 #include <vector>
-
-#include "kernels/abi/arithmetic.hpp"
-#include "reference/scalar.hpp"
-#include "support/bounds.hpp"
-#include "support/check_every_isa.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

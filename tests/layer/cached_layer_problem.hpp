@@ -1,12 +1,12 @@
 // A layer as models have it and a stream of tokens that it takes through a cache in chunks.
 #pragma once
 
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
 
 namespace rapt::test {
 

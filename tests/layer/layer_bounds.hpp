@@ -7,14 +7,14 @@
 // the order of the sums and so holds for any f32 implementation.
 #pragma once
 
+#include "layer/layer_problem.hpp"
+#include "support/bounds.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "support/bounds.hpp"
 
 namespace rapt::test {
 

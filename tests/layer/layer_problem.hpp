@@ -2,15 +2,15 @@
 // scalar statement: what the tests of the layer compare bit for bit.
 #pragma once
 
+#include "rapt/rapt.hpp"
+#include "reference/scalar.hpp"
+#include "support/problems.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <vector>
-
-#include "rapt/rapt.hpp"
-#include "reference/scalar.hpp"
-#include "support/problems.hpp"
 
 namespace rapt::test {
 

@@ -1,12 +1,4 @@
 // The layer over a cache has the bits of the layer over whole sequences, however the tokens come.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <thread>
-#include <vector>
-
 #include "layer/cached_layer_problem.hpp"
 #include "layer/layer_bounds.hpp"
 #include "rapt/rapt.hpp"
@@ -14,6 +6,14 @@
 #include "support/on_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <thread>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,10 @@
 // Calls of the layer over a cache that are errors or fail midway: the cache is then unchanged.
+#include "layer/cached_layer_call.hpp"
+#include "layer/cached_layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -7,12 +13,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include "layer/cached_layer_call.hpp"
-#include "layer/cached_layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

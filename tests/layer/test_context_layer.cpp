@@ -1,12 +1,4 @@
 // The layer's cross-attention over a cache has the bits of the layer over whole contexts.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <functional>
-#include <string>
-#include <vector>
-
 #include "layer/cached_layer_call.hpp"
 #include "layer/cached_layer_problem.hpp"
 #include "layer/layer_problem.hpp"
@@ -15,6 +7,14 @@
 #include "support/on_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,6 +1,12 @@
 // A trained encoder: the six attention blocks of all-MiniLM-L6-v2 on a real sentence, against what
 // PyTorch computed (scripts/make_minilm_expected.py), the bits of every ISA, thread count and
 // batch.
+#include "layer/layer_bounds.hpp"
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/absent.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
@@ -15,12 +21,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "layer/layer_bounds.hpp"
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/absent.hpp"
-#include "support/problems.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,14 +1,14 @@
 // The layer against the same thing composed by hand from the scalar statement, bit for bit; and
 // against itself in other batches, layouts and thread counts.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <vector>
-
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,10 @@
 // Every argument that the layer refuses: the sentence names it and its values, and y stays as it
 // was.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -7,11 +12,6 @@
 #include <limits>
 #include <string>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

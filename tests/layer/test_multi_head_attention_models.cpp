@@ -1,15 +1,15 @@
 // The layer as models have it: QK-norm and RoPE by its configuration, and all projections in one
 // matrix.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
 
 namespace rapt::test {
 namespace {

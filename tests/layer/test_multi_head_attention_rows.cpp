@@ -1,5 +1,10 @@
 // The layer against itself: in other batches, layouts, thread counts and tasks a token has the same
 // bits.
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
@@ -9,11 +14,6 @@
 #include <atomic>
 #include <cstdint>
 #include <vector>
-
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

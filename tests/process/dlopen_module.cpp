@@ -1,7 +1,7 @@
 // What test_dlopen loads: a user of the shared library with one function.
-#include <array>
-
 #include "rapt/rapt.hpp"
+
+#include <array>
 
 /// Mean of the values 0, 1, ..., 299 by attention over equal keys, in parallel.
 extern "C" float mean_by_attention();

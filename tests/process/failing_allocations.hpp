@@ -1,17 +1,17 @@
 // Fails each allocation of a call in turn, alone or with all later ones.
 #pragma once
 
-#include <doctest/doctest.h>
-#include <pthread.h>
-
-#include <cstdint>
-#include <functional>
-#include <string>
-#include <thread>
-
 #include "process/allocation_hooks.hpp"
 #include "rapt/error.hpp"
 #include "support/arena.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+#include <pthread.h>
+#include <string>
+#include <thread>
 
 namespace rapt::test {
 

@@ -1,12 +1,11 @@
 // The library's own buffers (workspaces, packed weights, pages of a cache) end at inaccessible
 // memory pages: everything that it gets from operator new with an alignment.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace rapt::test {
 namespace {

@@ -1,11 +1,5 @@
 #include "process/ordinary_calls.hpp"
 
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <memory>
-#include <vector>
-
 #include "cache/cache_problem.hpp"
 #include "core/random.hpp"
 #include "fuzz/fuzz_problem.hpp"
@@ -15,6 +9,12 @@
 #include "support/problems.hpp"
 #include "support/ragged_problem.hpp"
 #include "support/test_level.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
 
 namespace rapt::test {
 namespace {

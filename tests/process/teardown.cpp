@@ -2,16 +2,15 @@
 // it gives in main. Exits with an error otherwise, or if a stage did not run.
 //   teardown return          main returns
 //   teardown pthread_exit    the main thread ends before the process
-#include <pthread.h>
-#include <unistd.h>
+#include "process/teardown_doors.hpp"
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <pthread.h>
 #include <string_view>
 #include <thread>
-
-#include "process/teardown_doors.hpp"
+#include <unistd.h>
 
 namespace rapt::test {
 namespace {

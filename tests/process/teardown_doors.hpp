@@ -2,13 +2,13 @@
 // at any stage of a program: their inputs are made once and never destroyed.
 #pragma once
 
+#include "rapt/rapt.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <vector>
-
-#include "rapt/rapt.hpp"
 
 namespace rapt::test {
 

@@ -1,11 +1,11 @@
 // The alignment of workspaces: to cache lines, and from 2 MiB on to huge pages.
+#include "core/aligned_buffer.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
 #include <utility>
 #include <vector>
-
-#include "core/aligned_buffer.hpp"
 
 namespace rapt::test {
 

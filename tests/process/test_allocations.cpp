@@ -1,14 +1,5 @@
 // After the first calls nothing is allocated any more. A program of its own: it replaces operator
 // new, so that every allocation of the library is counted.
-#include <doctest/doctest.h>
-#include <tbb/global_control.h>
-#include <tbb/task_arena.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <functional>
-#include <vector>
-
 #include "core/aligned_buffer.hpp"
 #include "process/allocation_hooks.hpp"
 #include "rapt/attention.hpp"
@@ -17,6 +8,15 @@
 #include "rapt/ragged.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
 
 namespace rapt::test {
 namespace {

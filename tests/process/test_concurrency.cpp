@@ -1,5 +1,14 @@
 // One const object of each class, used by 64 threads at once, from inside tasks and from nested
 // arenas: the bits of a call alone.
+#include "formats/file_bytes.hpp"
+#include "layer/cached_layer_problem.hpp"
+#include "layer/layer_problem.hpp"
+#include "rapt/rapt.hpp"
+#include "support/arena.hpp"
+#include "support/problems.hpp"
+#include "support/temporary_directory.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
@@ -11,15 +20,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include "formats/file_bytes.hpp"
-#include "layer/cached_layer_problem.hpp"
-#include "layer/layer_problem.hpp"
-#include "rapt/rapt.hpp"
-#include "support/arena.hpp"
-#include "support/problems.hpp"
-#include "support/temporary_directory.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

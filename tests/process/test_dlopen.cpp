@@ -1,13 +1,12 @@
 // Loading and closing the library 100 times, with a call each time: it works, and memory stays as
 // it is, though threads of oneTBB that served the calls live on.
 //   test_dlopen MODULE
+#include <cstdio>
 #include <dlfcn.h>
 #include <malloc.h>
-#include <unistd.h>
-
-#include <cstdio>
 #include <semaphore>
 #include <thread>
+#include <unistd.h>
 
 namespace {
 

@@ -1,5 +1,10 @@
 // A caller may use another rounding mode or flush subnormals, in its thread or in those of its
 // arena: the bits are the same, and its mode is restored.
+#include "core/same_bits.hpp"
+#include "process/teardown_doors.hpp"
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
@@ -15,11 +20,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include "core/same_bits.hpp"
-#include "process/teardown_doors.hpp"
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif

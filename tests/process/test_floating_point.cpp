@@ -1,5 +1,10 @@
 // The caller's floating-point flags and traps: on ordinary data nothing is invalid, divides by zero
 // or overflows, whatever memory held before.
+#include "core/aligned_buffer.hpp"
+#include "process/ordinary_calls.hpp"
+#include "rapt/isa.hpp"
+#include "support/problems.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
@@ -15,11 +20,6 @@
 #include <iterator>
 #include <limits>
 #include <string>
-
-#include "core/aligned_buffer.hpp"
-#include "process/ordinary_calls.hpp"
-#include "rapt/isa.hpp"
-#include "support/problems.hpp"
 
 namespace rapt::test {
 namespace {

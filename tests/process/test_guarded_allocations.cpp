@@ -1,11 +1,11 @@
 // The guard page after the library's own buffers exists, even after large ones.
+#include "core/aligned_buffer.hpp"
+
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
-
-#include "core/aligned_buffer.hpp"
+#include <unistd.h>
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,8 @@
 // A thread inside an item takes no unrelated work, which would overwrite what it keeps for the
 // waiting call.
+#include "parallel/parallel.hpp"
+#include "support/arena.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/task_group.h>
 
@@ -7,9 +10,6 @@
 #include <chrono>
 #include <cstdint>
 #include <thread>
-
-#include "parallel/parallel.hpp"
-#include "support/arena.hpp"
 
 namespace rapt::test {
 namespace {

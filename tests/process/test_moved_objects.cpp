@@ -1,5 +1,10 @@
 // An object that was moved from: each of its members is an error that says so, until it is assigned
 // to; what it had works where it is now.
+#include "rapt/rapt.hpp"
+#include "support/problems.hpp"
+#include "support/sentence_of.hpp"
+#include "support/temporary_directory.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -8,11 +13,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rapt/rapt.hpp"
-#include "support/problems.hpp"
-#include "support/sentence_of.hpp"
-#include "support/temporary_directory.hpp"
 
 namespace rapt::test {
 namespace {

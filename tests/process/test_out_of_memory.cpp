@@ -1,13 +1,5 @@
 // Each allocation of a call fails once: an Error{out_of_memory}, no leak, and the next call is
 // right.
-#include <doctest/doctest.h>
-
-#include <cstdint>
-#include <functional>
-#include <new>
-#include <thread>
-#include <vector>
-
 #include "process/allocation_hooks.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
@@ -16,6 +8,14 @@
 #include "rapt/multi_head_attention.hpp"
 #include "support/arena.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+#include <new>
+#include <thread>
+#include <vector>
 
 namespace rapt::test {
 namespace {

@@ -1,5 +1,10 @@
 // Every public function, with each of its allocations failing in turn, alone or with all later
 // ones: it succeeds, or its Error is out_of_memory or the one that it makes with memory too.
+#include "process/allocation_hooks.hpp"
+#include "process/failing_allocations.hpp"
+#include "rapt/rapt.hpp"
+#include "support/temporary_directory.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -9,11 +14,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "process/allocation_hooks.hpp"
-#include "process/failing_allocations.hpp"
-#include "rapt/rapt.hpp"
-#include "support/temporary_directory.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,4 +1,8 @@
 // More threads than cores: callers with arenas of their own that all want the machine at once.
+#include "rapt/attention.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
@@ -7,10 +11,6 @@
 #include <chrono>
 #include <thread>
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,18 +1,18 @@
 // An item of attention stays inside of its scratch memory, whose size it says itself: also where
 // rows come out NaN and are computed again, each exactly, behind what the others still need.
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <vector>
-
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/on_every_isa.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace rapt::test {
 namespace {

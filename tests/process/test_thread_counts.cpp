@@ -1,13 +1,13 @@
 // The bits of a call on 1 to 64 threads, in a thousand runs.
+#include "rapt/attention.hpp"
+#include "support/problems.hpp"
+#include "support/test_level.hpp"
+
 #include <doctest/doctest.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
 #include <vector>
-
-#include "rapt/attention.hpp"
-#include "support/problems.hpp"
-#include "support/test_level.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,21 +1,21 @@
 // The number of threads changes no bit, and const objects may be used from many threads.
-#include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <tbb/parallel_for.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
-#include <thread>
-#include <vector>
-
 #include "rapt/attention.hpp"
 #include "rapt/linear.hpp"
 #include "support/arena.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
+
+#include <doctest/doctest.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
 
 namespace rapt::test {
 namespace {

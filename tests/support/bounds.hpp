@@ -2,11 +2,11 @@
 // f32; gamma(n) = n u / (1 - n u) bounds the relative error of n roundings in a row.
 #pragma once
 
+#include "kernels/abi/arithmetic.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-
-#include "kernels/abi/arithmetic.hpp"
 
 namespace rapt::test {
 

@@ -1,12 +1,12 @@
 // The check that most tests of attention() end in: the bits of the scalar statement on every ISA.
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
 
 namespace rapt::test {
 

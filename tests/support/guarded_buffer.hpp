@@ -1,12 +1,11 @@
 // Memory between two inaccessible pages: reading or writing one element too far crashes.
 #pragma once
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <new>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace rapt::test {
 

@@ -1,14 +1,14 @@
 // Tensors of random floats, each ending at an inaccessible memory page.
 #pragma once
 
+#include "core/random.hpp"
+#include "support/guarded_buffer.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
-
-#include "core/random.hpp"
-#include "support/guarded_buffer.hpp"
 
 namespace rapt::test {
 

@@ -1,9 +1,9 @@
 // The one translation unit with doctest's main(): its exit status is 77 where every test case that
 // ran was skipped (absent.hpp).
 #define DOCTEST_CONFIG_IMPLEMENT
-#include <doctest/doctest.h>
-
 #include "support/absent.hpp"
+
+#include <doctest/doctest.h>
 
 namespace {
 

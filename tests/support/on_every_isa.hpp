@@ -1,13 +1,13 @@
 // Every ISA, with one thread and with more.
 #pragma once
 
-#include <doctest/doctest.h>
-
-#include <initializer_list>
-
 #include "rapt/isa.hpp"
 #include "support/arena.hpp"
 #include "support/problems.hpp"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
 
 namespace rapt::test {
 

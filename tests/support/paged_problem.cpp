@@ -1,14 +1,14 @@
 #include "support/paged_problem.hpp"
 
+#include "rapt/paged.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <numeric>
 #include <vector>
-
-#include "rapt/paged.hpp"
-#include "rapt/rms_norm.hpp"
-#include "rapt/rope.hpp"
 
 namespace rapt::test {
 namespace {

@@ -1,11 +1,11 @@
 #include "support/problems.hpp"
 
+#include "support/problem_rows.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
-
-#include "support/problem_rows.hpp"
 
 namespace rapt::test {
 namespace {

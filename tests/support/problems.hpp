@@ -2,17 +2,17 @@
 // masks, biases, lengths; and the outputs to compare, whose padding takes part in the comparison.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/tensor.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace rapt::test {
 

@@ -1,10 +1,10 @@
 #include "support/ragged_problem.hpp"
 
-#include <algorithm>
-#include <cstddef>
-
 #include "rapt/ragged.hpp"
 #include "reference/scalar.hpp"
+
+#include <algorithm>
+#include <cstddef>
 
 namespace rapt::test {
 namespace {

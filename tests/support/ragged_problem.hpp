@@ -1,11 +1,11 @@
 // A random problem of one sequence as a ragged batch: its rows are cut into sequences.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "core/random.hpp"
 #include "support/problems.hpp"
+
+#include <cstdint>
+#include <vector>
 
 namespace rapt::test {
 

@@ -1,12 +1,12 @@
 // The sentence of an error, which most tests of mistakes compare.
 #pragma once
 
+#include "rapt/error.hpp"
+
 #include <doctest/doctest.h>
 
 #include <functional>
 #include <string>
-
-#include "rapt/error.hpp"
 
 namespace rapt::test {
 

@@ -7,8 +7,8 @@
 #include "text/output.hpp"
 #include "text/usage_error.hpp"
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>

@@ -4,8 +4,8 @@
 #include "text/columns.hpp"
 #include "text/printable.hpp"
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include <charconv>
 #include <cstdint>

@@ -10,9 +10,9 @@
 #include "text/json.hpp"
 #include "text/output.hpp"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <oneapi/tbb/task_arena.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <memory>

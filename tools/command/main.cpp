@@ -8,8 +8,8 @@
 #include "text/printable.hpp"
 #include "text/usage_error.hpp"
 
-#include <oneapi/tbb/task_arena.h>
 #include <CLI/CLI.hpp>
+#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
 #include <cstdio>

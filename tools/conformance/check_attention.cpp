@@ -1,9 +1,9 @@
 #include "conformance/check_attention.hpp"
 
+#include "rapt/error.hpp"
+
 #include <algorithm>
 #include <limits>
-
-#include "rapt/error.hpp"
 
 namespace rapt::conformance {
 namespace {

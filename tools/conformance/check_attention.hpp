@@ -2,6 +2,11 @@
 // implementation of attention(), and turning a case's tensors into views and options.
 #pragma once
 
+#include "conformance/check_compare.hpp"
+#include "conformance/conformance_case.hpp"
+#include "rapt/attention.hpp"
+#include "rapt/ragged.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -11,11 +16,6 @@
 #include <string_view>
 #include <type_traits>
 #include <vector>
-
-#include "conformance/check_compare.hpp"
-#include "conformance/conformance_case.hpp"
-#include "rapt/attention.hpp"
-#include "rapt/ragged.hpp"
 
 namespace rapt::conformance {
 

@@ -1,10 +1,10 @@
 // The suite's operator AttentionX expressed in attention(): layouts are views, packed sequences a
 // ragged batch.
-#include <algorithm>
-#include <array>
-
 #include "conformance/check_attention.hpp"
 #include "rapt/error.hpp"
+
+#include <algorithm>
+#include <array>
 
 namespace rapt::conformance {
 namespace {

@@ -1,12 +1,12 @@
 #include "conformance/check_cases.hpp"
 
+#include "conformance/conformance_case.hpp"
+#include "rapt/error.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <system_error>
 #include <utility>
-
-#include "conformance/conformance_case.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::conformance {
 namespace {

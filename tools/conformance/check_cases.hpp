@@ -1,15 +1,15 @@
 // Finding conformance cases below a folder and running each on several implementations.
 #pragma once
 
+#include "conformance/check_attention.hpp"
+#include "conformance/check_compare.hpp"
+#include "rapt/isa.hpp"
+
 #include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "conformance/check_attention.hpp"
-#include "conformance/check_compare.hpp"
-#include "rapt/isa.hpp"
 
 namespace rapt::conformance {
 

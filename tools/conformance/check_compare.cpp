@@ -1,11 +1,11 @@
 #include "conformance/check_compare.hpp"
 
+#include "core/counted.hpp"
+#include "rapt/error.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-
-#include "core/counted.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::conformance {
 namespace {

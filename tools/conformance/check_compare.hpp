@@ -1,12 +1,12 @@
 // Comparing what attention() wrote with what a case expects.
 #pragma once
 
+#include "conformance/conformance_case.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
-
-#include "conformance/conformance_case.hpp"
 
 namespace rapt::conformance {
 

@@ -1,13 +1,13 @@
 // The ONNX operator Attention (opsets 23 and 24) expressed in attention(): the cache is
 // concatenated here, 3-D tensors are views, nonpad_kv_seqlen becomes kv_lens and an offset per
 // sequence.
-#include <algorithm>
-#include <limits>
-#include <utility>
-
 #include "conformance/check_attention.hpp"
 #include "rapt/error.hpp"
 #include "reference/visibility.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
 
 namespace rapt::conformance {
 namespace {

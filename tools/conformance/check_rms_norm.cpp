@@ -1,13 +1,13 @@
 // The ONNX operator RMSNormalization (opset 23) expressed in rms_norm(): the extents from `axis` on
 // are one row.
+#include "conformance/check_attention.hpp"
+#include "rapt/error.hpp"
+#include "rapt/rms_norm.hpp"
+
 #include <array>
 #include <functional>
 #include <limits>
 #include <numeric>
-
-#include "conformance/check_attention.hpp"
-#include "rapt/error.hpp"
-#include "rapt/rms_norm.hpp"
 
 namespace rapt::conformance {
 namespace {

@@ -1,11 +1,11 @@
 // The ONNX operator RotaryEmbedding (opset 23) expressed in apply_rope(): without position_ids the
 // caches have a row for each token of each sequence.
-#include <numeric>
-
 #include "conformance/check_attention.hpp"
 #include "core/counted.hpp"
 #include "rapt/error.hpp"
 #include "rapt/rope.hpp"
+
+#include <numeric>
 
 namespace rapt::conformance {
 namespace {

@@ -1,12 +1,13 @@
 #include "conformance/conformance_case.hpp"
 
+#include "rapt/error.hpp"
+
+#include <nlohmann/json.hpp>
+
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <system_error>
-
-#include "rapt/error.hpp"
 
 namespace rapt::conformance {
 namespace {

@@ -2,6 +2,8 @@
 // reading.
 #pragma once
 
+#include "rapt/weights_file.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -10,8 +12,6 @@
 #include <string_view>
 #include <variant>
 #include <vector>
-
-#include "rapt/weights_file.hpp"
 
 namespace rapt::conformance {
 

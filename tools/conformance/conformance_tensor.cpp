@@ -1,10 +1,10 @@
 // The values of a case's tensors, widened from what is stored.
+#include "conformance/conformance_case.hpp"
+#include "rapt/error.hpp"
+
 #include <bit>
 #include <cmath>
 #include <cstring>
-
-#include "conformance/conformance_case.hpp"
-#include "rapt/error.hpp"
 
 namespace rapt::conformance {
 namespace {

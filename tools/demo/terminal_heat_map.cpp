@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include <unistd.h>
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string_view>
+#include <unistd.h>
 
 namespace rapt::tools {
 namespace {

@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
-#include <sched.h>
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <sched.h>
 #include <thread>
 
 namespace rapt::tools {

@@ -6,6 +6,7 @@
 #include "text/printable.hpp"
 
 #include <fmt/format.h>
+
 #include <array>
 #include <string_view>
 #include <utility>

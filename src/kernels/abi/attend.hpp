@@ -1,10 +1,10 @@
 // What kernels are told of attention: a call once, its sequences, and each of its work items.
 #pragma once
 
-#include <cstdint>
-
 #include "kernels/abi/arithmetic.hpp"
 #include "kernels/abi/rows.hpp"
+
+#include <cstdint>
 
 namespace rapt::kernels {
 

@@ -3,13 +3,13 @@
 // compiled into an AVX-512 archive could be picked by the linker for the whole program.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
 #include "kernels/abi/arithmetic.hpp"
 #include "kernels/abi/attend.hpp"
 #include "kernels/abi/packing.hpp"
 #include "kernels/abi/rows.hpp"
+
+#include <cstddef>
+#include <cstdint>
 
 namespace rapt::kernels {
 

@@ -1,5 +1,5 @@
-// A work item of few rows: pages block by block (prefill/query_tile.inl.hpp); K and V as they lie in
-// runs of blocks, all their scores before the first of their values (keys.inl.hpp,
+// A work item of few rows: pages block by block (prefill/query_tile.inl.hpp); K and V as they lie
+// in runs of blocks, all their scores before the first of their values (keys.inl.hpp,
 // values.inl.hpp).
 #pragma once
 

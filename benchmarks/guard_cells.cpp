@@ -1,5 +1,6 @@
 #include "guard_cells.hpp"
 
+#include "rapt/error.hpp"
 #include "rapt/kv_cache.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"

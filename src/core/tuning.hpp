@@ -21,7 +21,7 @@ inline constexpr double kHeldUp = 0.25;
 /// Floats of an item's running output (rows x value_dim) at most. K and V of a block are packed
 /// once for all rows, so more of them make packing cheaper, until the output no longer stays in L2
 /// next to the block.
-inline constexpr std::int64_t kItemOutputFloats = 96 * 1024;
+inline constexpr std::int64_t kItemOutputFloats = std::int64_t{96} * 1024;
 /// Rows of an item at least where there are keys to share out. Each item packs K and V anew, which
 /// fewer rows do not repay: then the keys are cut instead, and each is packed once.
 inline constexpr std::int64_t kLeastItemRows = 48;

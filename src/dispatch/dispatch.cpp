@@ -10,7 +10,6 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <ranges>
 #include <string>
 
 namespace rapt {
@@ -50,10 +49,10 @@ std::string compiled_names() {
 // `source`: who named the ISA, the first word of the sentence.
 Isa parse_isa_from(const std::string& source, std::string_view name) {
   std::string known;
-  for (const NamedIsa& entry : std::views::reverse(kNames)) {
-    if (entry.name == name) return entry.isa;
+  for (auto entry = kNames.rbegin(); entry != kNames.rend(); ++entry) {
+    if (entry->name == name) return entry->isa;
     known += known.empty() ? "" : ", ";
-    known += entry.name;
+    known += entry->name;
   }
   throw Error(ErrorCode::unsupported_isa,
               source + ": unknown ISA \"" + std::string(name) + "\"; known are " + known);

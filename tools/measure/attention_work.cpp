@@ -138,9 +138,11 @@ class CachedWork final : public QueriesWork {
     const std::int64_t sequence = caches_.back().add();
     caches_.back().append(sequence,
                           TensorView<const float, 3>(k.data() + b * tokens * s.head_dim,
-                                                     {s.kv_len, s.kv_heads, s.head_dim}),
+                                                     {s.kv_heads, s.kv_len, s.head_dim})
+                              .swapped(0, 1),
                           TensorView<const float, 3>(v.data() + b * tokens * s.value_dim,
-                                                     {s.kv_len, s.kv_heads, s.value_dim}));
+                                                     {s.kv_heads, s.kv_len, s.value_dim})
+                              .swapped(0, 1));
     if (caches_.size() == 1) sequences_.push_back(sequence);  // every cache counts alike
   }
 

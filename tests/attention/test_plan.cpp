@@ -227,7 +227,7 @@ TEST_CASE("one query against a long cache is shared by its keys, and many querie
 TEST_CASE(
     "a long sequence among short ones is shared by its keys, and the largest items go first") {
   std::vector<PlanSequence> mixed(40, {1, {.kv_len = 300}});
-  mixed[17] = {1, 200'000, -kUnlimited, kUnlimited};  // more than a thread's share of the keys
+  mixed[17] = {1, {.kv_len = 200'000}};  // more than a thread's share of the keys
   mixed[30].q_len = 0;
   const PlanProblem problem{.kv_heads = 1,
                             .group = 4,

@@ -1,8 +1,7 @@
 // Each piece of the attention kernel on its own, on every ISA, against the plain loop that it
 // implements.
-#include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
-#include "rapt/isa.hpp"
+#include "kernels/kernel_sets.hpp"
 #include "reference/scalar.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
@@ -27,8 +26,6 @@ using kernels::kPanel;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
 std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
@@ -46,15 +43,6 @@ std::vector<std::int64_t> around(std::int64_t tile) {
   std::vector<std::int64_t> sizes{1, tile - 1, tile, tile + 1, 2 * tile + 3};
   std::erase_if(sizes, [](std::int64_t size) { return size < 1; });
   return sizes;
-}
-
-/// Calls `check(kernels)` for every ISA with its name in the message.
-template <class Check>
-void on_every_isa(Check check) {
-  for (const Isa isa : available_isas()) {
-    CAPTURE(isa_name(isa));
-    check(dispatch::kernels_of(isa));
-  }
 }
 
 void check_scores(const KernelSet& kernels, std::int64_t rows, std::int64_t keys,
@@ -183,7 +171,7 @@ void check_values(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
 }  // namespace
 
 TEST_CASE("rows packed into a row tile are scaled once") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t depth : around(kLanes)) {
       for (const std::int64_t rows : around(kernels.tiles.rows)) {
         if (rows > kernels.tiles.rows) continue;
@@ -201,7 +189,7 @@ TEST_CASE("rows packed into a row tile are scaled once") {
 }
 
 TEST_CASE("scores are chains of fused multiply-adds over ascending dimensions on every ISA") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
       for (const std::int64_t keys : around(kPanel)) check_scores(kernels, rows, keys, 19);
       check_scores(kernels, rows, kKeyBlock, 1);
@@ -215,7 +203,7 @@ TEST_CASE("scores are chains of fused multiply-adds over ascending dimensions on
 TEST_CASE("the block softmax sums its weights in sixteen lanes on every ISA") {
   std::vector<float> scores = normal_floats(index(kKeyBlock), 9);
   for (float& score : scores) score *= 20.0f;
-  on_every_isa([&scores](const KernelSet& kernels) {
+  on_every_kernel_set([&scores](const KernelSet& kernels) {
     const std::vector<std::int64_t> ends{1, 2, 15, 16, 17, 31, 33, 100, 255, kKeyBlock};
     for (const std::int64_t end : ends) {
       for (const std::int64_t begin : {std::int64_t{0}, std::int64_t{1}, end / 2, end - 1, end}) {
@@ -233,7 +221,7 @@ TEST_CASE("the block softmax skips scores of -inf, and a block of nothing else i
     if (j % 3 != 1) scores[index(j)] = -kInfinity;
   }
   const std::vector<float> nothing(index(kKeyBlock), -kInfinity);
-  on_every_isa([&](const KernelSet& kernels) {
+  on_every_kernel_set([&](const KernelSet& kernels) {
     check_softmax(kernels, scores, 0, kKeyBlock, kKeyBlock);
     check_softmax(kernels, scores, 5, 47, 100);
     check_softmax(kernels, nothing, 0, kKeyBlock, kKeyBlock);
@@ -242,7 +230,7 @@ TEST_CASE("the block softmax skips scores of -inf, and a block of nothing else i
 }
 
 TEST_CASE("a NaN score reaches the sum of its block, and the maximum ignores it, on every ISA") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t at : {0, 1, 7, 15, 16, 30}) {
       CAPTURE(at);
       for (const float others : {-kInfinity, 2.0f}) {
@@ -259,7 +247,7 @@ TEST_CASE("a NaN score reaches the sum of its block, and the maximum ignores it,
 }
 
 TEST_CASE("weighted values are chains over ascending keys, then one fold, on every ISA") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     const std::int64_t tile = kernels.tiles.columns;
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
       for (const std::int64_t columns : {tile, 2 * tile, 3 * tile}) {
@@ -273,7 +261,7 @@ TEST_CASE("weighted values are chains over ascending keys, then one fold, on eve
 }
 
 TEST_CASE("the tiles of every ISA fit the layouts that all of them share") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     CHECK(kLanes % kernels.lanes == 0);
     CHECK(kPanel % kernels.tiles.columns == 0);
     CHECK(kernels.tiles.columns % kernels.lanes == 0);

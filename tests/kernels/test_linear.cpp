@@ -1,6 +1,7 @@
 // Linear against the scalar statement, bit for bit, and against float64 within its bound.
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/arithmetic.hpp"
+#include "kernels/kernel_sets.hpp"
 #include "rapt/error.hpp"
 #include "rapt/linear.hpp"
 #include "reference/naive64.hpp"
@@ -23,8 +24,6 @@ namespace rapt::test {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 struct LinearProblem {
   LinearProblem(std::int64_t rows_, std::int64_t in_, std::int64_t out_)

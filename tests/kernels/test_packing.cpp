@@ -1,7 +1,6 @@
 // Packing for memory that is kept, on every ISA, against the plain statement of its layout.
-#include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
-#include "rapt/isa.hpp"
+#include "kernels/kernel_sets.hpp"
 #include "support/problems.hpp"
 
 #include <doctest/doctest.h>
@@ -18,8 +17,6 @@ using kernels::kPanel;
 /// What a float is before anything is written over it.
 constexpr float kUntouched = 77.0f;
 
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
 std::int64_t panels_of(std::int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 
 /// Sizes around the lanes of a vector and around a panel.
@@ -30,14 +27,6 @@ std::vector<std::int64_t> sizes_of(const KernelSet& kernels) {
     if (size > 1) sizes.push_back(size);
   }
   return sizes;
-}
-
-template <class Check>
-void on_every_isa(Check check) {
-  for (const Isa isa : available_isas()) {
-    CAPTURE(isa_name(isa));
-    check(dispatch::kernels_of(isa));
-  }
 }
 
 void check_keys(const KernelSet& kernels, std::int64_t first, std::int64_t keys,
@@ -120,7 +109,7 @@ void check_weight(const KernelSet& kernels, std::int64_t head_columns, std::int6
 }  // namespace
 
 TEST_CASE("keys are written into their columns of the panels, and nothing beside them is") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t keys : sizes_of(kernels)) {
       for (const std::int64_t first : {0, 1, kernels.lanes, kPanel - 1, kPanel}) {
         for (const std::int64_t head_dim : sizes_of(kernels)) {
@@ -132,7 +121,7 @@ TEST_CASE("keys are written into their columns of the panels, and nothing beside
 }
 
 TEST_CASE("values are written into their rows of the panels, filled up with zeros") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t values : {1, 2, 33}) {
       for (const std::int64_t value_dim : sizes_of(kernels)) {
         check_values(kernels, values, value_dim);
@@ -142,7 +131,7 @@ TEST_CASE("values are written into their rows of the panels, filled up with zero
 }
 
 TEST_CASE("weights are packed into panels from any layout, and columns that do not exist are 0") {
-  on_every_isa([](const KernelSet& kernels) {
+  on_every_kernel_set([](const KernelSet& kernels) {
     for (const auto neighbours : {Neighbours::depth, Neighbours::columns, Neighbours::none}) {
       for (const std::int64_t columns : sizes_of(kernels)) {
         for (const std::int64_t head_columns : {std::int64_t{3}, std::int64_t{kPanel}, columns}) {

@@ -33,13 +33,20 @@ struct PlannedCall {
   bool shared() const { return plan.multiply_adds >= tuning::kInlineWork; }
 };
 
-AttendItem item_of(const PlannedCall& call, const WorkItem& work) {
+/// The rows and blocks of a WorkItem or a KeySplit.
+template <class Work>
+AttendItem rows_and_blocks(const PlannedCall& call, const Work& work) {
   AttendItem item =
       attend_item(call.attend, call.tensors, call.sequences, work.sequence, work.kv_head);
   item.row_begin = work.row_begin;
   item.rows = work.rows;
   item.block_begin = work.block_begin;
   item.block_end = work.block_end;
+  return item;
+}
+
+AttendItem item_of(const PlannedCall& call, const WorkItem& work) {
+  AttendItem item = rows_and_blocks(call, work);
   item.route = work.route;
   item.heads = static_cast<std::int32_t>(work.kv_heads);
   if (work.split >= 0) {
@@ -69,13 +76,7 @@ void fold_splits(const PlannedCall& call) {
   for_items(std::ssize(call.plan.splits), call.shared(), [&](std::int64_t i) {
     if (call.callback.failed()) return;
     const KeySplit& split = call.plan.splits[static_cast<std::size_t>(i)];
-    kernels::FoldArgs args{
-        attend_item(call.attend, call.tensors, call.sequences, split.sequence, split.kv_head),
-        call.states + split.state_offset};
-    args.item.row_begin = split.row_begin;
-    args.item.rows = split.rows;
-    args.item.block_begin = split.block_begin;
-    args.item.block_end = split.block_end;
+    const kernels::FoldArgs args{rows_and_blocks(call, split), call.states + split.state_offset};
     call.kernels.fold(args, scratch_of(call.kernels.attend_scratch(args.item)));
   });
 }
@@ -116,14 +117,16 @@ void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
   });
 }
 
-/// Whether the keys of all kv heads, and their values, lie side by side, and are taken as they lie.
-bool heads_adjoin(const AttentionTensors& tensors, const AttentionOptions& options) {
-  if (tensors.pages != nullptr) return tensors.pages->packed;
-  const bool changes_keys = (options.qk_norm && options.qk_norm->normalize_keys) ||
-                            (options.rope.table.cos.data != nullptr && options.rope.rotate_keys);
-  // Heads meet whole blocks together.
-  return !changes_keys && tensors.k.shape[2] >= kernels::kKeyBlock &&
-         tensors.k.strides[1] == tensors.k.shape[3] && tensors.v.strides[1] == tensors.v.shape[3];
+/// Whether the keys of adjacent kv heads, and their values, are adjacent in memory and are read in
+/// place.
+bool heads_adjoin(const AttendCall& call, std::int64_t kv_len) {
+  if (call.storage != kernels::KeyStorage::rows) {
+    return call.storage == kernels::KeyStorage::packed_pages;
+  }
+  const bool changes_keys = call.norm_k.on != 0 || call.rotate_k.cos != nullptr;
+  // A multi-head item reads whole key blocks.
+  return !changes_keys && kv_len >= kernels::kKeyBlock && call.k_head_stride == call.head_dim &&
+         call.v_head_stride == call.value_dim;
 }
 
 std::int64_t stream_rows_of(const AttentionTensors& tensors) {
@@ -149,7 +152,7 @@ void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
       .value_dim = attend.value_dim,
       .can_split_keys = options.weights.data == nullptr,
       .storage = attend.storage,
-      .heads_adjoin = heads_adjoin(tensors, options),
+      .heads_adjoin = heads_adjoin(attend, tensors.k.shape[2]),
       .stream_rows = stream_rows_of(tensors),
       .sequences = sequences.plan,
   };

@@ -88,6 +88,7 @@ class CachedKeys final : public KeySource {
   }
 
   void find_keys(AttentionProblem& problem) const override {
+    if (store_.config.window == kNoWindow) return;  // nothing was freed
     for (std::size_t s = 0; s < queries_.sequences.size(); ++s) {
       const std::int64_t number = queries_.sequences[s];
       check_sight(store_, store_.find(number), number, problem.sequences.plan[s]);

@@ -13,7 +13,7 @@
 
 namespace rapt::kernels {
 
-/// Tile sizes of one ISA: data, so that drivers never ask which ISA they run on.
+/// Tile sizes of one ISA: data, so that no caller asks which ISA it runs on.
 struct Tiles {
   int rows;        ///< rows of a register tile (scores, weighted values, linear)
   int columns;     ///< columns of a register tile, in floats; divides kPanel
@@ -36,8 +36,6 @@ struct LinearArgs {
 };
 
 // --- the pieces, each also on its own so that a test can hold it against the scalar statement
-// -----
-
 //
 // A row tile is up to tiles.rows rows as the kernels want their left-hand factors: element (r, k)
 // lies at [k / 16][r][k % 16], that is at (k / 16 * tiles.rows + r) * 16 + k % 16.

@@ -17,11 +17,11 @@ namespace {
 /// each into a state of its own.
 inline void stream_blocks(const AttendItem& item, const AttendScratch& scratch, std::int64_t begin,
                           std::int64_t end) {
-  if (takes_runs(item)) return attend_few_rows(item, scratch, begin, end);
+  if (!in_pages(item)) return stream_rows_in_place(item, scratch, begin, end);
   for (std::int64_t block = begin; block < end; ++block) {
     if (item.states != nullptr) clear_state(item, scratch);
     const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
-    if (keys.begin != keys.end) attend_pages(item, scratch, block, keys);
+    if (keys.begin != keys.end) stream_block_of_pages(item, scratch, block, keys);
     if (item.states != nullptr) save_state(item, scratch, block);
   }
 }
@@ -44,7 +44,7 @@ RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   return head;
 }
 
-/// Several heads on the stream, block by block: what is read of them for a block adjoins, and a
+/// Several kv heads, block by block: what is read of them for a block is adjacent in memory, and a
 /// jump costs as much as reading a few KiB.
 inline void attend_heads(const AttendItem& item, float* memory) {
   const std::int64_t count = item.heads;
@@ -66,14 +66,14 @@ inline void attend_heads(const AttendItem& item, float* memory) {
     const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
     if (keys.begin >= keys.end) continue;
     if (rows && keys.end - keys.begin == kKeyBlock) {
-      attend_few_rows_of_heads(heads, count, scratch_of, block);
+      stream_block_of_heads(heads, count, scratch_of, block);
       continue;
     }
     for (std::int64_t i = 0; i < count; ++i) {
       if (rows) {
-        attend_few_rows(heads[i], scratch_of(i), block, block + 1);
+        stream_rows_in_place(heads[i], scratch_of(i), block, block + 1);
       } else {
-        attend_pages(heads[i], scratch_of(i), block, keys);
+        stream_block_of_pages(heads[i], scratch_of(i), block, keys);
       }
     }
   }
@@ -82,12 +82,12 @@ inline void attend_heads(const AttendItem& item, float* memory) {
 
 }  // namespace
 
-/// Rows of an item that takes K and V as they lie. Its scores pass through the memory of V's
-/// panels, which without values there is none of.
+/// Rows of an item that reads K and V in place. Its scores pass through the memory of V's panels,
+/// of which there is none without values.
 std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
   if (storage == KeyStorage::pages_of_rows) return 0;
   if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
-  return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kFewRows : 0;
+  return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kStreamRows : 0;
 }
 
 void attend_stream(const AttendItem& item, float* memory) {

@@ -1,6 +1,6 @@
-// A work item of few rows: pages block by block (prefill/query_tile.inl.hpp); K and V as they lie
-// in runs of blocks, all their scores before the first of their values (keys.inl.hpp,
-// values.inl.hpp).
+// A work item on the stream route: packed pages block by block (prefill/query_tile.inl.hpp); rows
+// of K and V in place, in batches of blocks whose scores are all computed before their first values
+// are read (keys.inl.hpp, values.inl.hpp).
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -16,11 +16,10 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// The scores of few rows, from K as it lies; the few keys that make no whole vector by way of
-/// packed panels. after: where as much as a group of keys can be touched for what is read next; may
-/// be null.
-inline void few_rows_scores(const AttendItem& item, const AttendScratch& scratch,
-                            const QueryTile& tile, const float* after) {
+/// The scores of an item, from K in place; the keys that make no whole vector by way of packed
+/// panels. after: what is read next, as much as a group of keys of which may be loaded; or null.
+inline void stream_scores(const AttendItem& item, const AttendScratch& scratch,
+                          const QueryTile& tile, const float* after) {
   const KeyRows k = key_rows(item, scratch, tile.block, tile.keys);
   const std::int64_t keys = keys_of_lane(tile.keys.end - tile.keys.begin);
   const std::int64_t rest = tile.keys.begin + keys * kVecLanes;
@@ -38,42 +37,38 @@ inline void few_rows_scores(const AttendItem& item, const AttendScratch& scratch
   if (takes_groups(k.stride, item.call->head_dim, tile.keys.begin)) {
     const std::int64_t group = kVecLanes * item.call->head_dim;
     if (after == nullptr) after = first + (keys - 1) * group;
-    return with_rows<KeyGroups, kFewRows>(tile.rows, scratch.q, first, keys, item.call->head_dim,
-                                          scratch.s, tile.keys.begin, after);
+    return with_rows<KeyGroups, kStreamRows>(tile.rows, scratch.q, first, keys, item.call->head_dim,
+                                             scratch.s, tile.keys.begin, after);
   }
-  with_rows<KeyStreams, kFewRows>(tile.rows, scratch.q, first, k.stride, keys, item.call->head_dim,
-                                  scratch.v);
+  with_rows<KeyStreams, kStreamRows>(tile.rows, scratch.q, first, k.stride, keys,
+                                     item.call->head_dim, scratch.v);
   store_streams(scratch.v, tile.rows, keys, tile.keys.begin, scratch.s);
 }
 
 /// All rows of an item that streams packed pages against one block.
-inline void attend_pages(const AttendItem& item, const AttendScratch& scratch, std::int64_t block,
-                         KeyRange keys) {
+inline void stream_block_of_pages(const AttendItem& item, const AttendScratch& scratch,
+                                  std::int64_t block, KeyRange keys) {
   PanelStream stream;
   attend_query_tile(item, scratch, QueryTile(item, 0, block),
                     pack_paged_block(item, scratch, block, keys), {item.rows, 0}, stream);
 }
 
-/// Whether the item is streamed in runs of blocks: K and V are rows.
-RAPT_INLINE bool takes_runs(const AttendItem& item) {
-  return item.route == Route::stream && !in_pages(item);
-}
+/// Blocks whose scores are computed before their first values are read. At every change between K
+/// and V the hardware prefetchers start anew: batches of 4 blocks decode contiguous D1 in 1.02, of
+/// 1 block in 1.07 of the time of batches of 8 (Zen 4, AVX-512); 12 gain nothing more.
+constexpr int kBatchBlocks = 8;
+static_assert(kStreamRows <= kRows && kRows <= kLanes && kBatchBlocks * kRows <= kQueryRows);
 
-/// Blocks whose scores are computed before the first of their values. At every change between K and
-/// V the prefetchers begin anew: a run of 4 blocks decodes contiguous D1 in 1.02, one of 1 block in
-/// 1.07 of the time of one of 8 (Zen 4, AVX-512); 12 gain nothing more.
-constexpr int kRunBlocks = 8;
-static_assert(kFewRows <= kRows && kRows <= kLanes && kRunBlocks * kRows <= kQueryRows);
-
-/// What the blocks of a run keep until their values are met.
-struct FewRowsRun {
+/// What the blocks of a batch keep until their values are processed.
+struct BlockBatch {
   int count = 0;
-  ValueBlock blocks[kRunBlocks];
-  std::int64_t numbers[kRunBlocks];
-  alignas(64) float a[kRunBlocks][kLanes], b[kRunBlocks][kLanes];
-  alignas(64) float m[kRunBlocks][kLanes], l[kRunBlocks][kLanes];  // where blocks are not folded
+  ValueBlock blocks[kBatchBlocks];
+  std::int64_t numbers[kBatchBlocks];
+  alignas(64) float a[kBatchBlocks][kLanes], b[kBatchBlocks][kLanes];
+  alignas(64) float m[kBatchBlocks][kLanes],
+      l[kBatchBlocks][kLanes];  // where blocks are not folded
 
-  /// Scratch in which block i of the run has its weights, and what folds them, to itself.
+  /// Scratch in which block i has its own weights and fold coefficients.
   AttendScratch scratch_of(int i, const AttendItem& item, const AttendScratch& scratch) {
     AttendScratch own = scratch;
     own.s += i * kRows * kKeyBlock;
@@ -92,7 +87,7 @@ RAPT_INLINE const float* values_of(const AttendItem& item, const QueryTile& tile
 }
 
 /// What is read after the keys of a tile, at least a group of keys: those of the next block, or the
-/// first values when no more blocks follow in the run. Null where that is not so simple.
+/// first values when no more blocks follow in the batch. Null where that is not so simple.
 inline const float* read_after_keys(const AttendItem& item, const QueryTile& tile, bool ends,
                                     const float* first_values) {
   if (ends) {
@@ -108,8 +103,8 @@ inline const float* read_after_keys(const AttendItem& item, const QueryTile& til
 
 /// Scores and weights of blocks [begin, end). Where blocks are not folded, the state of those that
 /// nobody sees is saved here.
-inline void few_rows_weights(const AttendItem& item, const AttendScratch& scratch,
-                             std::int64_t begin, std::int64_t end, FewRowsRun& run) {
+inline void stream_weights(const AttendItem& item, const AttendScratch& scratch, std::int64_t begin,
+                           std::int64_t end, BlockBatch& batch) {
   for (std::int64_t block = begin; block < end; ++block) {
     QueryTile tile(item, 0, block);
     if (tile.keys.begin == tile.keys.end) {
@@ -119,37 +114,37 @@ inline void few_rows_weights(const AttendItem& item, const AttendScratch& scratc
       continue;
     }
     tile.whole = false;  // no maxima are collected with these scores
-    const AttendScratch own = run.scratch_of(run.count, item, scratch);
+    const AttendScratch own = batch.scratch_of(batch.count, item, scratch);
     if (item.states != nullptr) clear_rows(own);
-    run.blocks[run.count] = {own.s, values_of(item, tile), tile.keys, own.a, own.b};
-    run.numbers[run.count] = block;
-    run.count += 1;
-    const float* after = read_after_keys(item, tile, block + 1 == end, run.blocks[0].v);
-    few_rows_scores(item, own, tile, after);
+    batch.blocks[batch.count] = {own.s, values_of(item, tile), tile.keys, own.a, own.b};
+    batch.numbers[batch.count] = block;
+    batch.count += 1;
+    const float* after = read_after_keys(item, tile, block + 1 == end, batch.blocks[0].v);
+    stream_scores(item, own, tile, after);
     tile_weights(item, own, tile);
   }
 }
 
 /// All rows of an item that has few over blocks [begin, end): folded, or each into its state.
-inline void attend_few_rows(const AttendItem& item, const AttendScratch& scratch,
-                            std::int64_t begin, std::int64_t end) {
-  for (; begin < end; begin += kRunBlocks) {
-    FewRowsRun run;
-    few_rows_weights(item, scratch, begin, begin + kRunBlocks < end ? begin + kRunBlocks : end,
-                     run);
+inline void stream_rows_in_place(const AttendItem& item, const AttendScratch& scratch,
+                                 std::int64_t begin, std::int64_t end) {
+  for (; begin < end; begin += kBatchBlocks) {
+    BlockBatch batch;
+    stream_weights(item, scratch, begin, begin + kBatchBlocks < end ? begin + kBatchBlocks : end,
+                   batch);
     const auto add_values = [&](int first, int count) {
-      with_rows<FewRowsValues, kFewRows>(item.rows, run.blocks + first, count, item.call->v_stride,
-                                         item.call->value_dim, scratch.v, scratch.o,
-                                         scratch.o_stride);
+      with_rows<StreamValues, kStreamRows>(item.rows, batch.blocks + first, count,
+                                           item.call->v_stride, item.call->value_dim, scratch.v,
+                                           scratch.o, scratch.o_stride);
     };
     if (item.states == nullptr) {
-      add_values(0, run.count);
+      add_values(0, batch.count);
       continue;
     }
-    for (int i = 0; i < run.count; ++i) {
+    for (int i = 0; i < batch.count; ++i) {
       clear_state(item, scratch);
       add_values(i, 1);
-      save_state(item, run.scratch_of(i, item, scratch), run.numbers[i]);
+      save_state(item, batch.scratch_of(i, item, scratch), batch.numbers[i]);
     }
   }
 }

@@ -1,7 +1,7 @@
-// Few rows of several kv heads whose rows of K and V lie side by side, [tokens, kv heads, dim]. A
-// row of one head is too short for the processor's prefetchers, and so many rows apart are more
-// streams than they follow. So a few keys are met by all heads, while those that come next are
-// asked for line by line in ascending order: what is read is one stretch of memory.
+// The decode path of several kv heads whose K and V are [tokens, kv heads, dim]. A row of one head
+// is too short for the hardware prefetchers, and rows that far apart are more streams than they
+// follow. So a few keys are processed for all heads while the next ones are prefetched line by line
+// in ascending order: what is read is one stretch of memory.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -82,13 +82,13 @@ struct HeadValues {
 };
 
 // What the heads have in the scratch memory of scores, and of V's panels.
-static_assert(kItemHeads * kRows <= kQueryRows && kItemHeads * kFewRows <= kKeyBlock);
+static_assert(kItemHeads * kRows <= kQueryRows && kItemHeads * kStreamRows <= kKeyBlock);
 
 /// Few rows of several heads, whose rows of K and V lie side by side, against a whole block.
 /// scratch_of(h): what head h keeps its queries and state in; all else is that of the first.
 template <class ScratchOf>
-inline void attend_few_rows_of_heads(const AttendItem* heads, std::int64_t count,
-                                     const ScratchOf& scratch_of, std::int64_t block) {
+inline void stream_block_of_heads(const AttendItem* heads, std::int64_t count,
+                                  const ScratchOf& scratch_of, std::int64_t block) {
   const AttendItem& item = heads[0];
   const std::int64_t head_dim = item.call->head_dim, value_dim = item.call->value_dim;
   const std::int64_t k_stride = item.call->k_stride, v_stride = item.call->v_stride;
@@ -114,8 +114,8 @@ inline void attend_few_rows_of_heads(const AttendItem* heads, std::int64_t count
     RowsAhead ahead = then < kKeyBlock ? keys_ahead(then) : values_ahead(0);
     for (std::int64_t h = 0; h < count; ++h) {
       const AttendScratch own = own_of(h);
-      with_rows<HeadKeys, kFewRows>(item.rows, own.q, k + j * k_stride + h * head_dim, k_stride,
-                                    head_dim, score_of(own.s, j), ahead);
+      with_rows<HeadKeys, kStreamRows>(item.rows, own.q, k + j * k_stride + h * head_dim, k_stride,
+                                       head_dim, score_of(own.s, j), ahead);
     }
   }
   QueryTile tile(item, 0, block);
@@ -133,7 +133,7 @@ inline void attend_few_rows_of_heads(const AttendItem* heads, std::int64_t count
                              j == 0,
                              then == kKeyBlock,
                              {own.a, own.b, own.o, own.o_stride}};
-      with_rows<HeadValues, kFewRows>(item.rows, chunk, value_dim, own.v, ahead);
+      with_rows<HeadValues, kStreamRows>(item.rows, chunk, value_dim, own.v, ahead);
     }
   }
 }

@@ -1,5 +1,5 @@
-// Scores of few rows, as in decoding, from K as it lies: bound by reading, which is fastest where
-// the processor's own prefetchers meet one stream that ascends line by line. K is transposed in
+// The decode path's scores from rows of K in place. They are bound by reading, which is fastest
+// where the hardware prefetchers see one stream that ascends line by line. K is transposed in
 // registers.
 #pragma once
 
@@ -10,9 +10,9 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Whether keys are taken in groups of neighbours: they lie densely, whole groups from `first` on,
-/// and two groups of up to 12 KiB leave room in L1 (16 KiB do not: head_dim 256, AVX-512, 4 rows,
-/// Zen 4: 1.4 of the time).
+/// Whether keys are processed in groups of neighbours: they are dense, whole groups from `first`
+/// on, and two groups of up to 12 KiB leave room in L1 (16 KiB do not: head_dim 256, AVX-512, 4
+/// rows, Zen 4: 1.4 of the time).
 RAPT_INLINE bool takes_groups(std::int64_t k_stride, std::int64_t head_dim, std::int64_t first) {
   return k_stride == head_dim && first % kVecLanes == 0 && kVecLanes * head_dim <= 3072;
 }
@@ -30,12 +30,12 @@ RAPT_INLINE void multiply_columns(const float* q, std::int64_t d, const Vec (&co
   }
 }
 
-/// Scores of keys that lie densely, kVecLanes neighbours at a time, while the next ones are
-/// touched.
+/// Scores of dense keys, kVecLanes neighbours at a time, while the next ones are loaded.
 template <int R>
 struct KeyGroups {
   /// q: the row tile. k: the first key. s: the row tile's scores from key `first` on, which is a
-  /// multiple of kVecLanes. after: what the last group touches, as many floats as a group has.
+  /// multiple of kVecLanes. after: what is loaded beside the last group, as many floats as a group
+  /// has.
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t groups,
                                 std::int64_t head_dim, float* s, std::int64_t first,
                                 const float* after) {

@@ -1,6 +1,5 @@
-// Weighted values of few rows, V as it lies. Reading is fastest where memory is met line by line in
-// ascending order; so sums of some vectors of a row of V for all rows, and the rest of the row
-// touched, come before those of the next vectors, which then find it in L1.
+// The decode path's weighted values from rows of V in place. V is streamed in address order: the
+// first strip of columns also loads the rest of each row, so that later strips hit L1.
 #pragma once
 
 #include "kernels/prefill/prefetch.inl.hpp"
@@ -14,7 +13,7 @@ namespace {
 /// Rows whose sums are computed at a time.
 constexpr int kSumRows = 4;
 
-/// Vectors of a row of V that so many rows meet at a time, a part: their sums stay in registers.
+/// Vectors of a strip of columns of V for so many query rows: their sums stay in registers.
 /// With 2 and 3 rows there is none left for a column: g++ takes it from memory for each row.
 constexpr int part_vectors(int rows) {
   if (kRegisters == 32) return rows == 1 ? 16 : rows <= 3 ? 8 : 4;
@@ -27,16 +26,16 @@ constexpr int last_part_vectors(int rows) {
   return kRegisters == 32 && rows > 3 ? 6 : part_vectors(rows);
 }
 
-/// How rows of V are read. A dense row of more than a part is met in chunks of keys, few enough
-/// that the prefetchers, which run a few KiB ahead, go on reading while further parts find the
-/// chunk in L1. Beyond 512 bytes they do not, and lines are asked for some keys ahead (Zen 4, 4
-/// rows of head_dim 512, of the time with touching: 0.70 with AVX-512, 0.54 with AVX2; of 256:
-/// 0.97, 0.87). So they are where rows lie apart (8 kv heads side by side, head_dim 128: 0.79,
-/// 0.83).
+/// How rows of V are read. A dense row of more than a strip is processed in chunks of keys, few
+/// enough that the hardware prefetchers, which run a few KiB ahead, continue while further strips
+/// find the chunk in L1. Beyond 512 bytes they do not, and lines are prefetched some keys ahead
+/// (Zen 4, 4 rows of head_dim 512, of the time with demand loads: 0.70 with AVX-512, 0.54 with
+/// AVX2; of 256: 0.97, 0.87). So are rows that are far apart (8 adjacent kv heads, head_dim 128:
+/// 0.79, 0.83).
 struct ValueReading {
   std::int64_t keys;     // of a chunk: a divisor of kLanes, whose weights share a line
-  std::int64_t touched;  // floats of a row up to which the first part touches it
-  std::int64_t ahead;    // keys from what is read to what is asked for; 0: nothing is
+  std::int64_t touched;  // floats of a row up to which the first strip loads it
+  std::int64_t ahead;    // keys from what is read to what is prefetched; 0: nothing is
 
   ValueReading(std::int64_t value_dim, std::int64_t v_stride, bool one_part)
       : keys(kLanes), touched(0), ahead(0) {
@@ -56,7 +55,7 @@ struct ValueReading {
   }
 };
 
-/// A block of keys as few rows meet its values.
+/// A block of keys whose values are wanted.
 struct ValueBlock {
   const float* p;  // the row tile's weights
   const float* v;  // of the first of the keys
@@ -127,7 +126,7 @@ RAPT_INLINE void with_vectors(std::int64_t vectors, const F& use, std::int64_t c
   }
 }
 
-/// Calls use(Vectors<C>(), c) for each part of a row of V as R rows meet it.
+/// Calls use(Vectors<C>(), c) for each strip of columns of V for R query rows.
 template <int R, class F>
 RAPT_INLINE void for_parts(std::int64_t value_dim, const F& use) {
   constexpr int kPart = part_vectors(R), kLast = last_part_vectors(R);
@@ -136,7 +135,7 @@ RAPT_INLINE void for_parts(std::int64_t value_dim, const F& use) {
   with_vectors<kLast>((value_dim - c) / kVecLanes, use, c);
 }
 
-/// Floats up to which a dense row of V that is one part is met with no more than its multiply-adds.
+/// Floats up to which a dense row of V that is one strip needs nothing but its multiply-adds.
 /// (A row of 128: 1.11 of the time of chunks from memory, AVX-512.)
 constexpr std::int64_t kShortRow = 64;
 
@@ -153,10 +152,10 @@ RAPT_INLINE void add_dense_blocks(const ValueBlock* blocks, std::int64_t count, 
 }
 
 /// Out of line, with all that a chunk of few steps needs inlined: a call for each of them cost a
-/// quarter of the time (D1, AVX2). All blocks of a run in one call: what lies between two blocks
-/// keeps the next loads from being seen early (D1, AVX-512: 0.07 of the time of V).
+/// quarter of the time (D1, AVX2). All blocks of a batch in one call: work between two
+/// blocks keeps the next loads from being issued early (D1, AVX-512: 0.07 of the time of V).
 template <int R>
-struct FewRowsValues {
+struct StreamValues {
   /// sums: [R][value_dim] floats of scratch. o: the running output. value_dim is a multiple of
   /// kVecLanes.
   RAPT_NOINLINE static void run(const ValueBlock* blocks, std::int64_t count, std::int64_t v_stride,

@@ -152,7 +152,7 @@ RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std:
   }
 }
 
-inline void linear_few_rows(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
+inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
   pack_rows(args, 0, args.depth);
   const std::int64_t width = args.rows <= kPanelRows ? kPanel : kColumns;
   for (std::int64_t c = begin; c < end; c += width) {
@@ -176,7 +176,7 @@ void linear(const LinearArgs& args) {
   const std::int64_t begin = args.panel_begin * kPanel;
   const std::int64_t end =
       args.panel_end * kPanel < args.columns ? args.panel_end * kPanel : args.columns;
-  if (packs_whole_depth(args)) return linear_few_rows(args, begin, end);
+  if (packs_whole_depth(args)) return linear_whole_depth(args, begin, end);
   for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
     for (std::int64_t c = begin; c < end; c += kColumns) {
       const LinearColumns at(args, c, kColumns, k), next(args, c + kColumns, kColumns, k);

@@ -27,7 +27,7 @@ RAPT_INLINE const float* page_values(const AttendItem& item, std::int64_t page) 
   return item.sequence->v_pages[page] + item.v_offset;
 }
 
-/// A block of K and V, packed or as it lies.
+/// A block of K and V, packed or in place.
 struct PackedBlock {
   const float* k;           // panels; null: they are in pages
   std::int64_t first_page;  // then the block's first

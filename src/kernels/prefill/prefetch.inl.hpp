@@ -96,7 +96,7 @@ class Prefetcher {
   const char *row_start_ = nullptr, *line_ = nullptr;
 };
 
-// Rows of a group begin with its first head: what lies before the first row is asked for, too.
+// Rows of a group begin with its first head: what is before the first row is prefetched, too.
 
 inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin);

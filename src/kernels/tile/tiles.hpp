@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kRows = kTuning.rows, kVectors = kTuning.vectors;
 constexpr int kQueryRows = kTuning.query_rows;
-constexpr int kFewRows = kTuning.few_rows;
+constexpr int kStreamRows = kTuning.stream_rows;
 constexpr int kColumns = kVectors * kVecLanes;
 constexpr int kPanelVectors = kPanel / kVecLanes;
 constexpr bool kTileIsPanel = kColumns == kPanel;

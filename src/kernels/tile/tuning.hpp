@@ -14,7 +14,7 @@ struct Tuning {
   /// Rows whose scores are held in L2 at once.
   int query_rows;
   /// Rows up to which an item reads K and V in place: reading bounds it.
-  int few_rows;
+  int stream_rows;
   /// Scores of one vector of keys where a row tile sees no more of a column tile: at the diagonal
   /// and at both ends of a window. Its chains are half as many, so it saves less than half, but
   /// never takes longer; of four vectors it would be a quarter.
@@ -32,28 +32,28 @@ namespace tuning {
 constexpr Tuning avx512{.rows = 12,
                         .vectors = 2,
                         .query_rows = 192,
-                        .few_rows = 8,
+                        .stream_rows = 8,
                         .half_score_tiles = true,
                         .pack_values_rows = 96,
                         .near_values_stride = 128};
 constexpr Tuning avx2{.rows = 6,
                       .vectors = 2,
                       .query_rows = 192,
-                      .few_rows = 6,
+                      .stream_rows = 6,
                       .half_score_tiles = true,
                       .pack_values_rows = 96,
                       .near_values_stride = 32};
 constexpr Tuning neon{.rows = 8,
                       .vectors = 2,
                       .query_rows = 192,
-                      .few_rows = 8,
+                      .stream_rows = 8,
                       .half_score_tiles = true,
                       .pack_values_rows = 96,
                       .near_values_stride = 32};
 constexpr Tuning scalar{.rows = 2,
                         .vectors = 4,
                         .query_rows = 32,
-                        .few_rows = 2,
+                        .stream_rows = 2,
                         .half_score_tiles = false,
                         .pack_values_rows = 96,
                         .near_values_stride = 32};
@@ -62,7 +62,7 @@ constexpr Tuning scalar{.rows = 2,
 constexpr Tuning scalar_other{.rows = 5,
                               .vectors = 2,
                               .query_rows = 80,
-                              .few_rows = 3,
+                              .stream_rows = 3,
                               .half_score_tiles = true,
                               .pack_values_rows = 7,
                               .near_values_stride = 0};

@@ -5,6 +5,7 @@
 
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/prefill/query_tile.inl.hpp"
+#include "kernels/prefill/score_options.inl.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
 #include "kernels/state/finish.inl.hpp"
@@ -25,23 +26,18 @@ static_assert(kTinyKeys <= kTinyLanes && kTinyLanes <= kLanes);
 /// Keys side by side, weights and an output are in the scratch of any item.
 static_assert((kTinyKeyFloats + 1) * kTinyLanes + kTinyKeyFloats <= kQueryRows * kKeyBlock);
 
-/// Two jumps for all that is asked: it is asked of every item.
+/// The sizes first: they rule out most items, for which the options need not be looked at.
 RAPT_INLINE bool is_tiny(const AttendItem& item) {
-  const std::int64_t dim =
-      item.call->head_dim > item.call->value_dim ? item.call->head_dim : item.call->value_dim;
+  const AttendCall& call = *item.call;
+  const std::int64_t dim = call.head_dim > call.value_dim ? call.head_dim : call.value_dim;
   const bool small = (item.visible.kv_len <= kTinyKeys) & (item.rows <= kTinyRows) &
-                     (dim <= kTinyKeyFloats) & (item.call->storage == KeyStorage::rows);
+                     (dim <= kTinyKeyFloats) & (call.storage == KeyStorage::rows);
   if (!small) return false;
   const bool fits = (item.visible.kv_len * dim <= kTinyKeyFloats) & (item.rows * dim <= kTinySteps);
-  const bool ends_here = (item.states == nullptr) & (item.call->weights.data == nullptr) &
-                         (item.call->state_in.o.data == nullptr) &
-                         (item.call->state_out.o.data == nullptr);
-  const bool plain = (item.call->bias.rows.data == nullptr) &
-                     (item.call->mask.rows.data == nullptr) & (item.call->alibi_slopes == nullptr) &
-                     (item.call->soft_cap == 0.0f) & (item.call->callback == nullptr) &
-                     (item.call->norm_q.on == 0) & (item.call->norm_k.on == 0) &
-                     (item.call->rotate_q.cos == nullptr) & (item.call->rotate_k.cos == nullptr);
-  return fits & ends_here & plain;
+  const bool ends_here = (item.states == nullptr) & (call.weights.data == nullptr) &
+                         (call.state_in.o.data == nullptr) & (call.state_out.o.data == nullptr);
+  return fits && ends_here && !changes_scores(item) && !changes_queries(item) &&
+         !changes_keys(item);
 }
 
 /// Keys side by side, to[d * kTinyLanes + j] = k[j * stride + d], and 0 where there is none.

@@ -19,6 +19,10 @@ void attend_row_exactly(const AttendItem& item, std::int64_t r, float* memory);
 void attend_stream(const AttendItem& item, float* memory);
 std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim);
 
+/// attend/stream.cpp: the kernels that stream rows of K and V, by themselves.
+void score_key_rows(const KeyRowsArgs& args);
+void add_value_rows(const ValueRowsArgs& args);
+
 /// attend/weight_sums.cpp: the sums of the keys of the item's one block over all of its rows, of
 /// each head of the group or of all of them.
 std::int64_t sum_weights_scratch(const WeightSumsArgs& args);

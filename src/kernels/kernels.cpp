@@ -84,6 +84,8 @@ const KernelSet kKernels = {
     .scores = scores_of_block,
     .softmax = softmax_of_row,
     .values = values_of_block,
+    .key_rows = score_key_rows,
+    .value_rows = add_value_rows,
     .fma_chains = fma_chains,
     .read_floats = read_floats,
 };

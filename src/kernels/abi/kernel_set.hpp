@@ -7,6 +7,7 @@
 #include "kernels/abi/attend.hpp"
 #include "kernels/abi/packing.hpp"
 #include "kernels/abi/rows.hpp"
+#include "kernels/abi/stream.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -128,6 +129,8 @@ struct KernelSet {
   void (*scores)(const ScoresArgs&);
   void (*softmax)(SoftmaxArgs&);
   void (*values)(const ValuesArgs&);
+  void (*key_rows)(const KeyRowsArgs&);
+  void (*value_rows)(const ValueRowsArgs&);
 
   /// `steps` steps of kFmaChains independent chains of vectors. Returns what depends on all.
   float (*fma_chains)(std::int64_t steps);

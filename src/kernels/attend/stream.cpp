@@ -2,8 +2,7 @@
 // head or of several.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/attend/rows.inl.hpp"
-#include "kernels/decode/decode.inl.hpp"
-#include "kernels/decode/heads.inl.hpp"
+#include "kernels/decode/block.inl.hpp"
 #include "kernels/functions.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
@@ -12,19 +11,6 @@
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
-
-/// All rows of the item over blocks [begin, end), from and into the running state in scratch, or
-/// each into a state of its own.
-inline void stream_blocks(const AttendItem& item, const AttendScratch& scratch, std::int64_t begin,
-                          std::int64_t end) {
-  if (!in_pages(item)) return stream_rows_in_place(item, scratch, begin, end);
-  for (std::int64_t block = begin; block < end; ++block) {
-    if (item.states != nullptr) clear_state(item, scratch);
-    const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
-    if (keys.begin != keys.end) stream_block_of_pages(item, scratch, block, keys);
-    if (item.states != nullptr) save_state(item, scratch, block);
-  }
-}
 
 /// Kv head h of an item of several.
 RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
@@ -44,62 +30,60 @@ RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   return head;
 }
 
-/// Several kv heads, block by block: what is read of them for a block is adjacent in memory, and a
-/// jump costs as much as reading a few KiB.
-inline void attend_heads(const AttendItem& item, float* memory) {
-  const std::int64_t count = item.heads;
-  AttendItem heads[kItemHeads];
-  for (std::int64_t i = 0; i < count; ++i) heads[i] = head_of(item, i);
-  const AttendScratch scratch(item, memory);
-  float* const others = scratch.after + AttendScratch(item, 1, nullptr).floats;
-  const auto scratch_of = [&](std::int64_t i) {
-    return i == 0 ? scratch : scratch.of_other_head(others + (i - 1) * scratch.kept_floats());
-  };
-  for (std::int64_t i = 0; i < count; ++i) {
-    const AttendScratch own = scratch_of(i);
-    pack_queries(heads[i], own);
-    begin_state(heads[i], own);
-    clear_weights(heads[i], own);
-  }
-  const bool rows = !in_pages(item);
-  for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
-    const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
-    if (keys.begin >= keys.end) continue;
-    if (rows && keys.end - keys.begin == kKeyBlock) {
-      stream_block_of_heads(heads, count, scratch_of, block);
-      continue;
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      if (rows) {
-        stream_rows_in_place(heads[i], scratch_of(i), block, block + 1);
-      } else {
-        stream_block_of_pages(heads[i], scratch_of(i), block, keys);
-      }
-    }
-  }
-  for (std::int64_t i = 0; i < count; ++i) finish_rows(heads[i], scratch_of(i));
+inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
+  pack_queries(item, scratch);
+  if (item.states != nullptr) return;
+  begin_state(item, scratch);
+  clear_weights(item, scratch);
 }
 
 }  // namespace
 
-/// Rows of an item that reads K and V in place. Its scores pass through the memory of V's panels,
-/// of which there is none without values.
+/// Partial sums of values pass through the memory of V's panels, of which there is none without
+/// values.
 std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
   if (storage == KeyStorage::pages_of_rows) return 0;
   if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
   return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kStreamRows : 0;
 }
 
+void score_key_rows(const KeyRowsArgs& args) {
+  RowsAhead none;
+  with_rows<KeyRowScores, kStreamRows>(args.rows, args, none);
+}
+
+void add_value_rows(const ValueRowsArgs& args) {
+  RowsAhead none;
+  with_rows<ValueRowSums, kStreamRows>(args.rows, args, none);
+}
+
+/// Block by block for all heads: what is read of them for a block is adjacent in memory, and a jump
+/// costs as much as reading a few KiB.
 void attend_stream(const AttendItem& item, float* memory) {
-  if (item.heads > 1) return attend_heads(item, memory);
   const AttendScratch scratch(item, memory);
-  pack_queries(item, scratch);
-  if (item.states == nullptr) {
-    begin_state(item, scratch);
-    clear_weights(item, scratch);
+  StreamHeads heads{item.heads, &item, &scratch};
+  AttendItem items[kItemHeads];
+  AttendScratch scratches[kItemHeads];
+  if (item.heads > 1) {
+    for (std::int64_t h = 0; h < item.heads; ++h) {
+      items[h] = head_of(item, h);
+      scratches[h] = scratch.of_head(h);
+    }
+    heads.items = items;
+    heads.scratch = scratches;
   }
-  stream_blocks(item, scratch, item.block_begin, item.block_end);
-  if (item.states == nullptr) finish_rows(item, scratch);
+  for (std::int64_t h = 0; h < heads.count; ++h) begin_head(heads.items[h], heads.scratch[h]);
+  for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
+    if (item.states != nullptr) clear_state(item, heads.scratch[0]);
+    const QueryTile tile(item, 0, block);
+    if (tile.keys.begin < tile.keys.end) {
+      in_pages(item) ? stream_block_of_pages(heads, tile) : stream_block_of_rows(heads, tile);
+    }
+    if (item.states != nullptr) save_state(item, heads.scratch[0], block);
+  }
+  for (std::int64_t h = 0; item.states == nullptr && h < heads.count; ++h) {
+    finish_rows(heads.items[h], heads.scratch[h]);
+  }
 }
 
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

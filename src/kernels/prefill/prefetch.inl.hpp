@@ -5,6 +5,7 @@
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
 #include "kernels/state/finish.inl.hpp"
+#include "kernels/tile/read_ahead.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -20,7 +21,7 @@ struct MemoryRows {
   bool written;
 };
 
-constexpr std::int64_t kLineFloats = 16, kLineBytes = 64;
+constexpr std::int64_t kLineBytes = 64;
 
 /// A queue of memory rows, worked off line by line.
 class Prefetcher {
@@ -114,46 +115,11 @@ inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::in
                  item.call->out_head_stride, true);
 }
 
-/// Panels that are read from end to end, as in decoding, where reading bounds the time: each step
-/// of a tile prefetches as much as it reads, 16 KiB further on, in one ascending stream whatever
-/// the tile's share of a panel is. What was read so far ahead is in L1 by then, for any order of
-/// use (Zen 5, D1 from a KvCache against 2 KiB of a panel at a time without it: 0.42 of the time
-/// with AVX2, 0.88 with AVX-512; 4 KiB ahead 0.70 and 0.85, 24 KiB 0.41 and 0.90).
-class PanelsAhead {
- public:
-  PanelsAhead() = default;  // names the type to a tile
-  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
-    return PanelsAhead(tile - column + kFloatsAhead + column * depth);
-  }
-  template <int C>
-  RAPT_INLINE void step() {
-    RAPT_UNROLL for (int i = 0; i < C * kVecLanes; i += kLineFloats) {
-      __builtin_prefetch(next_ + i, 0, 3);
-    }
-    next_ += C * kVecLanes;
-  }
-
- private:
-  static constexpr std::int64_t kFloatsAhead = 4096;
-
-  explicit PanelsAhead(const float* next) : next_(next) {}
-  const float* next_ = nullptr;
-};
-
 /// Decoding from panels: tiles read ahead by themselves, nothing is brought nearer between them.
 struct PanelStream {
   using InTile = PanelsAhead;
   RAPT_INLINE void step() {}
 };
-
-/// Loads what a vector holds of a line and waits for nothing: a stream that is read line by line
-/// ahead of its use, as a loop would that does nothing but read. (A word instead of a vector: the
-/// same with 4 rows of queries, 1.15 to 1.4 of the time with a single one.)
-RAPT_INLINE void touch(const float* line) {
-  // The attributes behind the name: clang drops `aligned` where they follow the type.
-  using Part __attribute__((vector_size(kVecLanes * sizeof(float)), aligned(4), may_alias)) = float;
-  static_cast<void>(*reinterpret_cast<const volatile Part*>(line));
-}
 
 }  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

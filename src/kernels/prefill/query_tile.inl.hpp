@@ -174,19 +174,21 @@ inline void tile_score_options(const AttendItem& item, const AttendScratch& scra
   });
 }
 
-/// Each row's maximum of what it sees, after the options. Those of a whole tile were collected with
-/// the scores.
-inline void tile_maxima(const AttendItem& item, const AttendScratch& scratch,
-                        const QueryTile& tile) {
+/// Each row's maximum of the scores that it sees, after the options.
+inline void row_maxima(const AttendItem& item, const AttendScratch& scratch,
+                       const QueryTile& tile) {
   if (changes_scores(item)) return tile_score_options(item, scratch, tile);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
-    if (tile.whole) {
-      scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
-      continue;
-    }
     const KeyRange seen = tile.seen_by(item, r);
     scratch.block_m[r] =
         seen.begin < seen.end ? block_max(scores_of_row(scratch, r), seen) : -kInfinity;
+  }
+}
+
+/// The same of a whole tile, collected with its scores.
+inline void collected_maxima(const AttendScratch& scratch, const QueryTile& tile) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
   }
 }
 
@@ -281,10 +283,9 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
   }
 }
 
-/// Scores become weights, and what folding the block into the running state needs.
+/// Scores, whose maxima are known, become weights, and what folding the block into the running state needs.
 inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile) {
-  tile_maxima(item, scratch, tile);
   tile_softmax(item, scratch, tile);
   for (std::int64_t r = 0; item.call->weights.data != nullptr && r < tile.rows; ++r) {
     keep_weights(item, scratch, tile.row + r, tile.block, tile.seen_by(item, r),
@@ -337,6 +338,11 @@ inline void attend_query_tile(const AttendItem& item, const AttendScratch& scrat
   } else {
     ElementsPrefetcher<Steps> with_elements(item, tile, prefetcher);
     tile_scores(item, scratch, tile, packed, with_elements);
+  }
+  if (tile.whole) {
+    collected_maxima(scratch, tile);
+  } else {
+    row_maxima(item, scratch, tile);
   }
   tile_weights(item, scratch, tile);
   tile_values(item, scratch, tile, packed, direct, prefetcher);

@@ -24,6 +24,13 @@ RAPT_INLINE bool changes_keys(const AttendItem& item) {
   return item.call->norm_k.on != 0 || item.call->rotate_k.cos != nullptr;
 }
 
+/// Of block_m, a and b for each head of an item of several.
+constexpr std::int64_t kHeadRows = (kStreamRows + kVecLanes - 1) / kVecLanes * kVecLanes;
+static_assert(kStreamRows <= kRows);
+// What each head has of the memory of scores, of V's panels and of coefficients.
+static_assert(kItemHeads * kRows <= kQueryRows && kItemHeads * kStreamRows <= kKeyBlock &&
+              kItemHeads * kHeadRows <= kQueryRows);
+
 /// Everything is a multiple of 16 floats, so that every part starts on a cache line.
 struct AttendScratch {
   std::int64_t rows, blocks;
@@ -49,11 +56,14 @@ struct AttendScratch {
   float* largest;
   float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
   float* block_max;  // [rows][blocks] when the weights are wanted
+  float* others;     // what further heads of the item keep from block to block
   std::int64_t floats;
   float* after;  // for a row that is computed again (attend_row_exactly)
 
-  /// For one kv head of the item, or as if it had another number of rows. memory: null to know how
-  /// many floats that takes.
+  AttendScratch() = default;
+
+  /// For the first kv head of the item, or as if it had another number of rows. memory: null to
+  /// know how many floats that takes.
   AttendScratch(const AttendItem& item, float* memory) : AttendScratch(item, item.rows, memory) {}
 
   AttendScratch(const AttendItem& item, std::int64_t item_rows, float* memory) {
@@ -82,6 +92,7 @@ struct AttendScratch {
     largest = take(memory, kLanes);
     natural = take(memory, item.call->callback != nullptr ? kQueryRows * kKeyBlock : 0);
     block_max = take(memory, round_up(rows * blocks, 16));
+    others = take(memory, (item.heads - 1) * kept_floats());
     after = take(memory, 0);
   }
 
@@ -90,15 +101,20 @@ struct AttendScratch {
     return q_floats + rows * (o_stride + 2) + round_up(rows * blocks, 16);
   }
 
-  /// The same scratch for another head, which keeps what it keeps at `memory`.
-  AttendScratch of_other_head(float* memory) const {
-    AttendScratch other = *this;
-    other.q = memory;
-    other.o = other.q + q_floats;
-    other.m = other.o + rows * o_stride;
-    other.l = other.m + rows;
-    other.block_max = other.l + rows;
-    return other;
+  /// For kv head h of the item.
+  AttendScratch of_head(std::int64_t h) const {
+    AttendScratch head = *this;
+    if (h == 0) return head;
+    head.q = others + (h - 1) * kept_floats();
+    head.o = head.q + q_floats;
+    head.m = head.o + rows * o_stride;
+    head.l = head.m + rows;
+    head.block_max = head.l + rows;
+    head.s += h * kRows * kKeyBlock;
+    head.v += h * kStreamRows * o_stride;
+    head.a += h * kHeadRows;
+    head.b += h * kHeadRows;
+    return head;
   }
 
  private:
@@ -112,12 +128,9 @@ struct AttendScratch {
   }
 };
 
-/// For the item itself, then for one of its rows again (attend_row_exactly), and then for what
-/// further heads keep.
+/// For the item itself, then for one of its rows again (attend_row_exactly).
 inline std::int64_t attend_scratch(const AttendItem& item) {
-  const AttendScratch head(item, nullptr);
-  return head.floats + AttendScratch(item, 1, nullptr).floats +
-         (item.heads - 1) * head.kept_floats();
+  return AttendScratch(item, nullptr).floats + AttendScratch(item, 1, nullptr).floats;
 }
 
 }  // namespace

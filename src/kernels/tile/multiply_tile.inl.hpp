@@ -2,6 +2,7 @@
 // chains, each over ascending k.
 #pragma once
 
+#include "kernels/tile/read_ahead.inl.hpp"
 #include "kernels/tile/tiles.hpp"
 #include "kernels/vec/vec.hpp"
 
@@ -47,16 +48,6 @@ RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const float* b, Vec (&ac
 }
 
 static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters);
-
-/// What a register tile reads ahead of its right-hand factors: nothing. The tiles take such a
-/// policy as their last argument; read_ahead.inl.hpp has the others.
-struct NoReadAhead {
-  /// For the column tile at `tile`, `column` columns into its panel of `depth` steps.
-  static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
-  /// One step: the next C vectors.
-  template <int C>
-  RAPT_INLINE void step() {}
-};
 
 /// Steps for the kLanes factors of a chunk. Where a multiply-add takes a lane of a vector, each
 /// row's factors are loaded four at a time and nothing is broadcast: R C + R + C registers, and 64

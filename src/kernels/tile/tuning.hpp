@@ -25,6 +25,17 @@ struct Tuning {
   /// Floats from one row of V to the next up to which it does not pay: rows that lie so close
   /// together stay in L1, or in AVX-512's case no column tile of 32 KiB does in either form.
   std::int64_t near_values_stride;
+  /// Decoding from panels: floats from what is read to what is prefetched. (Zen 5, D1 from a
+  /// KvCache, AVX2 and AVX-512, of the time without: 16 KiB 0.42 and 0.88; 4 KiB 0.70 and 0.85; 24
+  /// KiB 0.41 and 0.90.)
+  std::int64_t panel_floats_ahead;
+  /// Decoding from rows: floats of K or V in a step, while as many are prefetched. (Zen 5, D1: 8
+  /// KiB 0.77 with AVX2, 16 KiB 0.88 of the time that demand loads take; in the caches 16 KiB lose
+  /// 4 to 8 % to 8 KiB.)
+  std::int64_t stream_floats;
+  /// Floats of a dense row of V up to which the hardware prefetchers suffice: prefetching costs 6
+  /// to 8 % in the caches. Longer ones gain by it from memory.
+  std::int64_t short_value_row;
 };
 
 namespace tuning {
@@ -35,28 +46,40 @@ constexpr Tuning avx512{.rows = 12,
                         .stream_rows = 8,
                         .half_score_tiles = true,
                         .pack_values_rows = 96,
-                        .near_values_stride = 128};
+                        .near_values_stride = 128,
+                        .panel_floats_ahead = 4096,
+                        .stream_floats = 2048,
+                        .short_value_row = 64};
 constexpr Tuning avx2{.rows = 6,
                       .vectors = 2,
                       .query_rows = 192,
                       .stream_rows = 6,
                       .half_score_tiles = true,
                       .pack_values_rows = 96,
-                      .near_values_stride = 32};
+                      .near_values_stride = 32,
+                      .panel_floats_ahead = 4096,
+                      .stream_floats = 2048,
+                      .short_value_row = 64};
 constexpr Tuning neon{.rows = 8,
                       .vectors = 2,
                       .query_rows = 192,
                       .stream_rows = 8,
                       .half_score_tiles = true,
                       .pack_values_rows = 96,
-                      .near_values_stride = 32};
+                      .near_values_stride = 32,
+                      .panel_floats_ahead = 4096,
+                      .stream_floats = 2048,
+                      .short_value_row = 64};
 constexpr Tuning scalar{.rows = 2,
                         .vectors = 4,
                         .query_rows = 32,
                         .stream_rows = 2,
                         .half_score_tiles = false,
                         .pack_values_rows = 96,
-                        .near_values_stride = 32};
+                        .near_values_stride = 32,
+                        .panel_floats_ahead = 4096,
+                        .stream_floats = 2048,
+                        .short_value_row = 64};
 
 /// For a test alone, which compiles the scalar kernels once more: everything is other than above.
 constexpr Tuning scalar_other{.rows = 5,
@@ -65,7 +88,10 @@ constexpr Tuning scalar_other{.rows = 5,
                               .stream_rows = 3,
                               .half_score_tiles = true,
                               .pack_values_rows = 7,
-                              .near_values_stride = 0};
+                              .near_values_stride = 0,
+                              .panel_floats_ahead = 512,
+                              .stream_floats = 500,
+                              .short_value_row = 6};
 
 }  // namespace tuning
 

@@ -1,0 +1,79 @@
+// What register tiles prefetch of their right-hand factors: the one place where streams are read
+// ahead.
+#pragma once
+
+#include "kernels/tile/tuning.hpp"
+#include "kernels/vec/vec.hpp"
+
+namespace rapt::kernels::RAPT_KERNEL_ISA {
+namespace {
+
+/// Floats of a cache line.
+constexpr std::int64_t kLineFloats = 16;
+
+/// What a register tile reads ahead of its right-hand factors: nothing. The tiles take such a
+/// policy as their last argument.
+struct NoReadAhead {
+  /// For the column tile at `tile`, `column` columns into its panel of `depth` steps.
+  static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
+  /// One step: the next C vectors.
+  template <int C>
+  RAPT_INLINE void step() {}
+};
+
+/// Panels that are read from end to end, as in decoding, where reading bounds the time: each step
+/// of a tile prefetches as much as it reads, some KiB further on, in one ascending stream whatever
+/// the tile's share of a panel is. What was read so far ahead is in L1 by then, for any order of
+/// use.
+class PanelsAhead {
+ public:
+  PanelsAhead() = default;  // names the type to a tile
+  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
+    return PanelsAhead(tile - column + kTuning.panel_floats_ahead + column * depth);
+  }
+  template <int C>
+  RAPT_INLINE void step() {
+    RAPT_UNROLL for (int i = 0; i < C * kVecLanes; i += kLineFloats) {
+      __builtin_prefetch(next_ + i, 0, 3);
+    }
+    next_ += C * kVecLanes;
+  }
+
+ private:
+  explicit PanelsAhead(const float* next) : next_(next) {}
+  const float* next_ = nullptr;
+};
+
+/// Rows of `width` floats, `stride` apart, prefetched one after the other; or nothing at all. A
+/// prefetch is no access: it may pass the end of the last row.
+class RowsAhead {
+ public:
+  RowsAhead() = default;
+  RowsAhead(const float* first, std::int64_t width, std::int64_t stride)
+      : next_(first), left_(width), width_(width), stride_(stride) {}
+
+  template <int C>
+  RAPT_INLINE void step() {
+    lines<(C * kVecLanes + kLineFloats - 1) / kLineFloats>();
+  }
+
+  template <int N>
+  RAPT_INLINE void lines() {
+    if constexpr (kVecLanes == 1) return;  // arithmetic bounds it
+    if (left_ <= 0) {
+      if (width_ == 0) return;
+      next_ += stride_ - width_ + left_;
+      left_ = width_;
+    }
+    RAPT_UNROLL for (int i = 0; i < N; ++i) __builtin_prefetch(next_ + i * kLineFloats, 0, 3);
+    next_ += N * kLineFloats;
+    left_ -= N * kLineFloats;
+  }
+
+ private:
+  const float* next_ = nullptr;
+  std::int64_t left_ = 0, width_ = 0, stride_ = 0;
+};
+
+}  // namespace
+}  // namespace rapt::kernels::RAPT_KERNEL_ISA

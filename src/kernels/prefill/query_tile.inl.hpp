@@ -134,10 +134,10 @@ RAPT_NOINLINE void tile_cap_and_slope(const AttendItem& item, const AttendScratc
               CapAndSlope<kCapped, kSloped>{item, tile.block * kKeyBlock, cap});
 }
 
-/// Whether soft cap and ALiBi are all that changes the scores before the masks, and distances are
+/// Whether soft cap and ALiBi are all that changes the scores before a callback, and distances are
 /// exact.
 RAPT_INLINE bool has_plain_options(const AttendItem& item, const QueryTile& tile) {
-  if (item.call->bias.rows.data != nullptr) return false;
+  if (has_general_options(item)) return false;
   if (item.call->alibi_slopes == nullptr) return true;
   const std::int64_t row = item.row_begin + tile.row, key = tile.block * kKeyBlock;
   return is_exact(distance_of(item, position_of(item, row), key)) &&

@@ -151,8 +151,14 @@ RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change)
   return reduce_max(top);
 }
 
+/// Options that only apply_score_options knows: more than soft cap and ALiBi, which have a faster
+/// pass of their own. A new option on the scores belongs here.
+RAPT_INLINE bool has_general_options(const AttendItem& item) {
+  return item.call->bias.rows.data != nullptr;
+}
+
 RAPT_INLINE bool has_score_options(const AttendItem& item) {
-  return item.call->bias.rows.data != nullptr || item.call->alibi_slopes != nullptr ||
+  return has_general_options(item) || item.call->alibi_slopes != nullptr ||
          item.call->soft_cap != 0.0f;
 }
 
@@ -161,8 +167,8 @@ RAPT_INLINE bool changes_scores(const AttendItem& item) {
          item.call->callback != nullptr;
 }
 
-/// Soft cap and ALiBi on the scores `seen`, not none, of one row of the block whose first key is
-/// `key`, at an exact distance. Returns their maximum, NaNs ignored.
+/// Soft cap, ALiBi or both on the scores `seen` of one row of the block whose first key is `key`,
+/// at an exact distance. Returns their maximum, NaNs ignored.
 template <bool kCapped, bool kSloped>
 struct CapAndSlope {
   const AttendItem& item;
@@ -180,16 +186,17 @@ struct CapAndSlope {
   }
 };
 
-/// The same with a bias between the two, or with ALiBi at any distance.
+/// All of the options, in their order, of which there is at least one; ALiBi at any distance.
 inline float apply_score_options(const AttendItem& item, RowPosition at, std::int64_t key,
                                  KeyRange seen, float* row) {
   const SoftCap cap{Vec(item.call->soft_cap)};
-  if (item.call->soft_cap != 0.0f) change_scores(row, seen, cap);
+  float top = -kInfinity;
+  if (item.call->soft_cap != 0.0f) top = change_scores(row, seen, cap);
   if (item.call->bias.rows.data != nullptr) {
     const Bias bias{{item.call->bias, item, at, key, seen}};
-    const float top = change_scores(row, seen, bias);
-    if (item.call->alibi_slopes == nullptr) return top;
+    top = change_scores(row, seen, bias);
   }
+  if (item.call->alibi_slopes == nullptr) return top;
   const std::int64_t distance = distance_of(item, at, key);
   if (is_exact(distance)) return CapAndSlope<false, true>{item, key, cap}(row, at, seen);
   const float slope = item.call->alibi_slopes[item.first_head + at.head];

@@ -93,7 +93,7 @@ void check_offsets_are_used(const AttentionOptions& options) {
 
 bool is_finite_in_base_2(float x) { return std::isfinite(to_base_2(x)); }
 
-/// A value per query head: finite, or -inf where `minus_infinity` allows it.
+/// A value per query head: finite, in base 2 too, or -inf where `minus_infinity` allows it.
 void check_per_head(const char* name, std::span<const float> values, std::int64_t heads,
                     bool minus_infinity) {
   if (values.empty()) return;

@@ -65,7 +65,7 @@ PACKAGE_PLACES = {
         "src/formats/", "tools/text/json.cpp", "tools/weights/model_config.",
         "tools/conformance/conformance_case.cpp"
     ),
-    ("CLI/",): ("tools/command/",),
+    ("CLI/",): ("tools/command/command_line.cpp",),
 }
 # Headers of the standard library that have no inline functions to leak from a kernel archive.
 KERNEL_STD_HEADERS = ("cstddef", "cstdint")
@@ -141,7 +141,8 @@ GOOD_TREE = {
     "tools/text/json.cpp": '#include "text/json.hpp"\n#include <nlohmann/json.hpp>\n',
     "tools/measure/a.cpp": '#include <oneapi/tbb/task_arena.h>\n#include "text/a.hpp"\n',
     "tools/demo/a.cpp": '#include "measure/a.hpp"\n',
-    "tools/command/a.cpp": '#include <CLI/CLI.hpp>\n#include "weights/a.hpp"\n#include "demo/a.hpp"\n',
+    "tools/command/a.cpp": '#include "weights/a.hpp"\n#include "demo/a.hpp"\n',
+    "tools/command/command_line.cpp": '#include "command/command_line.hpp"\n#include <CLI/CLI.hpp>\n',
 }
 BAD_LINES = [
     ("include/rapt/a.hpp", '#include "core/a.hpp"', "includes core/a.hpp"),
@@ -176,7 +177,7 @@ BAD_LINES = [
     ("tools/demo/a.cpp", '#include "command/a.hpp"', "includes command/a.hpp"),
     ("tools/command/a.cpp", '#include "reference/a.hpp"', "includes reference/a.hpp"),
     ("tools/command/a.cpp", "#include <nlohmann/json.hpp>", "only src/formats/"),
-    ("tools/weights/a.cpp", "#include <CLI/CLI.hpp>", "only tools/command/"),
+    ("tools/command/a.cpp", "#include <CLI/CLI.hpp>", "only tools/command/command_line.cpp"),
 ]
 
 

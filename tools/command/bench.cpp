@@ -1,13 +1,11 @@
 // `rapt bench`: one workload, its shape by flags or preset, against the limits of the machine.
 #include "command/commands.hpp"
-#include "command/flag_values.hpp"
 #include "command/isa_flag.hpp"
 #include "command/rounds.hpp"
 #include "measure/isas.hpp"
 #include "text/output.hpp"
 #include "text/usage_error.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -95,13 +93,13 @@ void refuse_unless(bool used, const char* flag, WorkKind kind) {
 }
 
 /// What the flags say about scores, and where keys and values are.
-void lay_options_over(const CLI::App& command, const BenchFlags& flags, WorkShape& shape) {
+void lay_options_over(const Command& command, const BenchFlags& flags, WorkShape& shape) {
   const bool has_scores = shape.kind != WorkKind::linear;
-  if (command.count("--window-left") > 0) {
+  if (command.has("--window-left")) {
     refuse_unless(has_scores, "--window-left", shape.kind);
     shape.window_left = flags.sizes.window_left;
   }
-  if (command.count("--soft-cap") > 0) {
+  if (command.has("--soft-cap")) {
     refuse_unless(has_scores, "--soft-cap", shape.kind);
     shape.soft_cap = flags.sizes.soft_cap;
   }
@@ -110,14 +108,14 @@ void lay_options_over(const CLI::App& command, const BenchFlags& flags, WorkShap
     refuse_unless(has_scores, flag.name, shape.kind);
     shape.*flag.wanted = true;
   }
-  if (command.count("--cache") > 0) {
+  if (command.has("--cache")) {
     refuse_unless(has_scores && shape.kind != WorkKind::mha, "--cache", shape.kind);
     shape.paged = flags.cache == "paged";
   }
 }
 
 /// The preset or the kind's default, with the flags that were given laid over it.
-WorkShape shape_of(const CLI::App& command, const BenchFlags& flags) {
+WorkShape shape_of(const Command& command, const BenchFlags& flags) {
   if (flags.preset.empty() && flags.workload.empty()) {
     throw UsageError("WORKLOAD: needed, one of attention, decode, linear, mha (or --preset)");
   }
@@ -129,7 +127,7 @@ WorkShape shape_of(const CLI::App& command, const BenchFlags& flags) {
   }
   for (const SizeFlag& flag : size_flags()) {
     const std::string first = std::string(flag.name).substr(0, std::string(flag.name).find(','));
-    if (command.count(first) == 0) continue;
+    if (!command.has(first)) continue;
     const bool used =
         std::find(flag.kinds.begin(), flag.kinds.end(), shape.kind) != flag.kinds.end();
     refuse_unless(used, flag.name, shape.kind);
@@ -166,84 +164,73 @@ void check(const WorkShape& shape, bool heads_matter) {
   }
 }
 
-void run(const CLI::App& command, const BenchFlags& flags) {
+void run(const Command& command, const BenchFlags& flags) {
   const WorkShape shape = shape_of(command, flags);
   check(shape, shape.kind != WorkKind::linear);
   RoundOptions options;
   options.isas = chosen_isas("--isa", flags.isa);
   options.threads = describe_machine().threads(flags.threads);
-  if (command.count("--repeat") > 0) options.repeat = flags.repeat;
+  if (command.has("--repeat")) options.repeat = flags.repeat;
   BenchReport report = measure_rounds({completed(shape)}, options);
   report.explained = flags.explain;
   print_out(flags.json ? to_json_text(report) : to_table(report));
 }
 
-void add_sizes(CLI::App& command, BenchFlags& flags) {
+void add_sizes(Command& command, BenchFlags& flags) {
   for (const SizeFlag& flag : size_flags()) {
-    command.add_option(flag.name, flags.sizes.*flag.size, flag.meaning)
-        ->default_str(flag.default_text)
-        ->transform(WholeNumber(1, std::int64_t{1} << 24));
+    command.number(flag.name, flags.sizes.*flag.size, {1, std::int64_t{1} << 24}, flag.meaning)
+        .default_text(flag.default_text);
   }
-  command.add_flag("--causal", flags.sizes.causal, "causal, the last query sees every key")
-      ->default_str("off");
+  command.flag("--causal", flags.sizes.causal, "causal, the last query sees every key");
   command
-      .add_flag("--cold", flags.sizes.cold,
-                "rotate over copies of the keys and values, or of the weights, that exceed the "
-                "caches")
-      ->default_str("off; decode on");
+      .flag("--cold", flags.sizes.cold,
+            "rotate over copies of the keys and values, or of the weights, that exceed the caches")
+      .default_text("off; decode on");
 }
 
-void add_options(CLI::App& command, BenchFlags& flags) {
+void add_options(Command& command, BenchFlags& flags) {
   command
-      .add_option("--window-left,--window", flags.sizes.window_left,
-                  "keys that a query sees before its own position")
-      ->default_str("all")
-      ->transform(WholeNumber(0, std::int64_t{1} << 24));
-  command.add_option("--soft-cap", flags.sizes.soft_cap, "cap of the scores, by tanh")
-      ->default_str("none")
-      ->transform(RealNumber(1e-3, 1e6));
+      .number("--window-left,--window", flags.sizes.window_left, {0, std::int64_t{1} << 24},
+              "keys that a query sees before its own position")
+      .default_text("all");
+  command.number("--soft-cap", flags.sizes.soft_cap, {1e-3, 1e6}, "cap of the scores, by tanh")
+      .default_text("none");
   for (const ScoreFlag& flag : kScoreFlags) {
-    command.add_flag(flag.name, flags.sizes.*flag.wanted, flag.meaning)->default_str("off");
+    command.flag(flag.name, flags.sizes.*flag.wanted, flag.meaning);
   }
-  command
-      .add_option("--cache", flags.cache,
-                  "where attention and decode find keys and values: contiguous tensors, or the "
-                  "pages of a KvCache (paged)")
-      ->default_str("contiguous")
-      ->check(CLI::IsMember({"contiguous", "paged"}));
+  command.choice("--cache", flags.cache, {"contiguous", "paged"},
+                 "where attention and decode find keys and values: contiguous tensors, or the "
+                 "pages of a KvCache (paged)");
 }
 
 }  // namespace
 
-void add_bench(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand("bench", "time a workload against the machine's limits");
+void add_bench(CommandLine& line) {
+  Command command = line.add("bench", "time a workload against the machine's limits");
   const auto flags = std::make_shared<BenchFlags>();
-  command.add_option("WORKLOAD", flags->workload, "attention, decode, linear or mha");
+  command.text("WORKLOAD", flags->workload, "attention, decode, linear or mha");
   command
-      .add_option(
-          "--preset", flags->preset,
-          "sizes by name: P1 P2 P3 P4 (attention), D1 D2 (decode), T1 (five tokens), G1 G1b "
-          "G2 (linear), M1 (mha); flags change single ones")
-      ->default_str("none");
+      .text("--preset", flags->preset,
+            "sizes by name: P1 P2 P3 P4 (attention), D1 D2 (decode), T1 (five tokens), G1 G1b G2 "
+            "(linear), M1 (mha); flags change single ones")
+      .default_text("none");
   add_sizes(command, *flags);
   add_options(command, *flags);
-  command.add_option("--isa", flags->isa, isa_flag_help("active, or all"));
-  command
-      .add_option("--threads", flags->threads,
-                  "threads; 0: one per core; no more than a CPU quota allows")
-      ->transform(WholeNumber(0, 1024));
-  command.add_option("--dtype", flags->dtype, "element type of the inputs")
-      ->check(CLI::IsMember({"f32"}));
-  command.add_option("--repeat", flags->repeat, "timed rounds")
-      ->default_str("until the median is known within 2 %, 2 s per ISA at most")
-      ->transform(WholeNumber(1, 1000000));
-  command
-      .add_flag("--explain", flags->explain,
-                "say which kernel and tiles run and why, the limit on paper, and how many threads "
-                "the work is for")
-      ->default_str("off");
-  command.add_flag("--json", flags->json, "print JSON")->default_str("off");
-  command.callback([&command, flags] { run(command, *flags); });
+  command.text("--isa", flags->isa, isa_flag_help("active, or all"));
+  command.number("--threads", flags->threads, {0, 1024},
+                 "threads; 0: one per core; no more than a CPU quota allows");
+  command.choice("--dtype", flags->dtype, {"f32"}, "element type of the inputs");
+  command.number("--repeat", flags->repeat, {1, 1000000}, "timed rounds")
+      .default_text("until the median is known within 2 %, 2 s per ISA at most");
+  command.flag(
+      "--explain", flags->explain,
+      "say which kernel and tiles run and why, the limit on paper, and how many threads the "
+      "work is for");
+  command.flag("--json", flags->json, "print JSON");
+  command.run([command, flags] {
+    run(command, *flags);
+    return 0;
+  });
 }
 
 }  // namespace rapt::tools

@@ -13,8 +13,6 @@
 #include "text/printable.hpp"
 #include "text/usage_error.hpp"
 
-#include <CLI/CLI.hpp>
-
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -121,7 +119,7 @@ Json json_of(const CaseReport& report) {
   return entry;
 }
 
-void check(const Arguments& arguments) {
+int check(const Arguments& arguments) {
   const std::vector<Isa> isas = chosen_isas("--isa", arguments.isa);
   const std::vector<Engine> engines = engines_of(isas);
 
@@ -150,27 +148,24 @@ void check(const Arguments& arguments) {
     print_out(std::to_string(counts.passed) + " passed, " + std::to_string(counts.failed) +
               " failed, " + std::to_string(counts.skipped) + " skipped\n");
   }
-  if (counts.failed > 0) throw CLI::RuntimeError(1);
+  return counts.failed > 0 ? 1 : 0;
 }
 
 }  // namespace
 
-void add_check(CLI::App& app) {
+void add_check(CommandLine& line) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand(
+  Command command = line.add(
       "check",
       "conformance cases: a line per failure and per skip, then the counts; status 1 when a case "
       "failed");
-  command->add_option("DIR", arguments->folders, "folders that hold cases, at any depth")
-      ->required()
-      ->default_str("");
-  command
-      ->add_option("--isa", arguments->isa,
-                   isa_flag_help("active, or all (a case must then pass on each)"))
-      ->capture_default_str();
-  command->add_flag("--json", arguments->json, "print the report of every case as JSON")
-      ->default_str("off");
-  command->callback([arguments] { check(*arguments); });
+  command.texts("DIR", arguments->folders, "folders that hold cases, at any depth")
+      .required()
+      .default_text("");
+  command.text("--isa", arguments->isa,
+               isa_flag_help("active, or all (a case must then pass on each)"));
+  command.flag("--json", arguments->json, "print the report of every case as JSON");
+  command.run([arguments] { return check(*arguments); });
 }
 
 }  // namespace rapt::tools

@@ -1,16 +1,14 @@
 // The subcommands of `rapt`, each in the file of its name.
 #pragma once
 
-namespace CLI {
-class App;
-}
+#include "command/command_line.hpp"
 
 namespace rapt::tools {
 
-void add_info(CLI::App& app);
-void add_run(CLI::App& app);
-void add_check(CLI::App& app);
-void add_bench(CLI::App& app);
-void add_compare(CLI::App& app);
+void add_info(CommandLine& line);
+void add_run(CommandLine& line);
+void add_check(CommandLine& line);
+void add_bench(CommandLine& line);
+void add_compare(CommandLine& line);
 
 }  // namespace rapt::tools

@@ -1,11 +1,8 @@
 // `rapt compare`: the same work on every ISA of this machine: speed, share of the peak, bits.
 #include "command/commands.hpp"
-#include "command/flag_values.hpp"
 #include "command/rounds.hpp"
 #include "measure/cache_bits.hpp"
 #include "text/output.hpp"
-
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -47,7 +44,7 @@ WorkShape moderate_shape(WorkKind kind) {
   return shape;
 }
 
-void run(const CLI::App& command, const CompareFlags& flags) {
+void run(const Command& command, const CompareFlags& flags) {
   std::vector<std::string> names = flags.workloads;
   if (names.empty()) names = {"attention", "linear", "mha"};
   std::vector<WorkShape> shapes;
@@ -59,7 +56,7 @@ void run(const CLI::App& command, const CompareFlags& flags) {
   options.isas = available_isas();
   options.threads = describe_machine().threads(flags.threads);
   options.seconds = 0.7;
-  if (command.count("--repeat") > 0) options.repeat = flags.repeat;
+  if (command.has("--repeat")) options.repeat = flags.repeat;
   BenchReport report = measure_rounds(shapes, options);
   report.cache = compare_cache_bits({.tokens = flags.cache_tokens}, options.isas);
   print_out(flags.json ? to_json_text(report) : to_table(report));
@@ -73,27 +70,25 @@ void run(const CLI::App& command, const CompareFlags& flags) {
 
 }  // namespace
 
-void add_compare(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand(
-      "compare", "the same work on every instruction set: speed, share of the peak, bits");
+void add_compare(CommandLine& line) {
+  Command command =
+      line.add("compare", "the same work on every instruction set: speed, share of the peak, bits");
   const auto flags = std::make_shared<CompareFlags>();
   command
-      .add_option("WORKLOAD", flags->workloads,
-                  "attention, decode, linear, mha in moderate sizes, or presets of `rapt bench`")
-      ->default_str("attention linear mha");
-  command
-      .add_option("--threads", flags->threads,
-                  "threads; 0: one per core; no more than a CPU quota allows")
-      ->transform(WholeNumber(0, 1024));
-  command.add_option("--repeat", flags->repeat, "timed rounds")
-      ->default_str("until the median is known within 2 %, 0.7 s per workload and ISA at most")
-      ->transform(WholeNumber(1, 1000000));
-  command
-      .add_option("--cache-tokens", flags->cache_tokens,
-                  "tokens of the stream whose cache is held against one tensor")
-      ->transform(WholeNumber(1, std::int64_t{1} << 20));
-  command.add_flag("--json", flags->json, "print JSON")->default_str("off");
-  command.callback([&command, flags] { run(command, *flags); });
+      .texts("WORKLOAD", flags->workloads,
+             "attention, decode, linear, mha in moderate sizes, or presets of `rapt bench`")
+      .default_text("attention linear mha");
+  command.number("--threads", flags->threads, {0, 1024},
+                 "threads; 0: one per core; no more than a CPU quota allows");
+  command.number("--repeat", flags->repeat, {1, 1000000}, "timed rounds")
+      .default_text("until the median is known within 2 %, 0.7 s per workload and ISA at most");
+  command.number("--cache-tokens", flags->cache_tokens, {1, std::int64_t{1} << 20},
+                 "tokens of the stream whose cache is held against one tensor");
+  command.flag("--json", flags->json, "print JSON");
+  command.run([command, flags] {
+    run(command, *flags);
+    return 0;
+  });
 }
 
 }  // namespace rapt::tools

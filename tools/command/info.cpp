@@ -10,7 +10,6 @@
 #include "text/json.hpp"
 #include "text/output.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -116,18 +115,19 @@ std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
 
 }  // namespace
 
-void add_info(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand(
+void add_info(CommandLine& line) {
+  Command command = line.add(
       "info", "the CPU, the instruction sets of this build, tiles, caches, measured limits");
   const auto json = std::make_shared<bool>(false);
-  command.add_flag("--json", *json, "print JSON")->default_str("off");
-  command.callback([json] {
+  command.flag("--json", *json, "print JSON");
+  command.run([json] {
     const Machine machine = describe_machine();
     const std::vector<Isa> isas = available_isas();
     // A wrong RAPT_ISA is told before anything is measured.
     static_cast<void>(active_isa());
     const Limits limits = measure_limits(machine, isas);
     print_out(*json ? report_json(machine, isas, limits) : report(machine, isas, limits));
+    return 0;
   });
 }
 

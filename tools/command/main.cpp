@@ -1,6 +1,5 @@
 // The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
 #include "command/commands.hpp"
-#include "command/help.hpp"
 #include "measure/machine.hpp"
 #include "rapt/error.hpp"
 #include "rapt/version.hpp"
@@ -8,15 +7,12 @@
 #include "text/printable.hpp"
 #include "text/usage_error.hpp"
 
-#include <CLI/CLI.hpp>
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <memory>
 #include <new>
-#include <sstream>
 #include <string>
 
 namespace {
@@ -31,29 +27,14 @@ int report(std::string sentence, int status) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Attention for CPUs with the same bits on every instruction set.", "rapt");
-  app.set_version_flag("--version", rapt::version());
-  app.option_defaults()->always_capture_default();
-  app.formatter(std::make_shared<rapt::tools::HelpFormatter>());  // before commands take it over
-  rapt::tools::add_info(app);
-  rapt::tools::add_run(app);
-  rapt::tools::add_check(app);
-  rapt::tools::add_bench(app);
-  rapt::tools::add_compare(app);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& asked) {
-    std::ostringstream text;
-    const int status = app.exit(asked, text, text);
-    rapt::tools::print_out(text.str());
-    return status;
-  } catch (const CLI::RuntimeError& status) {
-    return status.get_exit_code();
-  } catch (const CLI::ParseError& error) {
-    return report(std::string(error.what()) + "; see --help", kUsage);
-  }
-  if (app.get_subcommands().empty()) return report("a command is needed; see --help", kUsage);
-  return 0;
+  rapt::tools::CommandLine line(
+      "rapt", "Attention for CPUs with the same bits on every instruction set.", rapt::version());
+  rapt::tools::add_info(line);
+  rapt::tools::add_run(line);
+  rapt::tools::add_check(line);
+  rapt::tools::add_bench(line);
+  rapt::tools::add_compare(line);
+  return line.run(argc, argv);
 }
 
 }  // namespace

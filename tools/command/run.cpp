@@ -1,6 +1,5 @@
 // `rapt run`: the article's sentence by default, a real layer with --weights.
 #include "command/commands.hpp"
-#include "command/flag_values.hpp"
 #include "command/isa_flag.hpp"
 #include "command/output_file.hpp"
 #include "command/run_layer.hpp"
@@ -14,8 +13,6 @@
 #include "text/usage_error.hpp"
 #include "weights/model_config.hpp"
 #include "weights/qkv_order.hpp"
-
-#include <CLI/CLI.hpp>
 
 #include <memory>
 #include <vector>
@@ -67,22 +64,22 @@ FusedRows order_of_flag(const std::string& word) {
   throw UsageError("--qkv-order: " + printable(word) + " is neither q_k_v nor by_kv_head");
 }
 
-void run(const CLI::App& command, RunFlags& flags) {
+void run(const Command& command, RunFlags& flags) {
   const std::vector<Isa> isas = chosen_isas("--isa", flags.isa);
   if (isas.size() != 1) throw UsageError("--isa: one at a time; `rapt compare` runs all of them");
   const ForcedIsa forced(isas.front());
   std::optional<std::int64_t> repeat;
-  if (command.count("--repeat") > 0) repeat = flags.repeat;
-  if (command.count("--weights") == 0) {
+  if (command.has("--repeat")) repeat = flags.repeat;
+  if (!command.has("--weights")) {
     flags.article.heads = flags.heads;
     flags.article.causal = flags.causal;
     flags.article.repeat = repeat;
     run_text(flags);
     return;
   }
-  if (command.count("--heads") > 0) flags.layer.heads = flags.heads;
-  if (command.count("--scale") > 0) flags.layer.scale = flags.scale;
-  if (command.count("--qkv-order") > 0) flags.layer.qkv_order = order_of_flag(flags.qkv_order);
+  if (command.has("--heads")) flags.layer.heads = flags.heads;
+  if (command.has("--scale")) flags.layer.scale = flags.scale;
+  if (command.has("--qkv-order")) flags.layer.qkv_order = order_of_flag(flags.qkv_order);
   flags.layer.causal = flags.causal;
   flags.layer.repeat = repeat;
   flags.layer.json = flags.json;
@@ -93,72 +90,63 @@ void run(const CLI::App& command, RunFlags& flags) {
   run_layer(flags.layer);
 }
 
-void add_text_options(CLI::App& command, RunFlags& flags) {
+void add_text_options(Command& command, RunFlags& flags) {
   ArticleOptions& article = flags.article;
-  command.add_option("--text", article.text, "the sentence");
-  command.add_option("--dim", article.dim, "elements of an embedding")
-      ->transform(WholeNumber(1, 8192));
-  command.add_option("--batch", article.batch, "how often the sentence stands in the batch")
-      ->transform(WholeNumber(1, std::int64_t{1} << 20));
-  command.add_option("--seed", article.seed, "seed of the generated weights")
-      ->transform(WholeNumber(0, std::int64_t{1} << 62));
-  command.add_option("--svg", flags.svg, "also draw the heat maps into this file")
-      ->default_str("none")
-      ->check(FileName());
+  command.text("--text", article.text, "the sentence");
+  command.number("--dim", article.dim, {1, 8192}, "elements of an embedding");
+  command.number("--batch", article.batch, {1, std::int64_t{1} << 20},
+                 "how often the sentence stands in the batch");
+  command.number("--seed", article.seed, {0, std::uint64_t{1} << 62},
+                 "seed of the generated weights");
+  command.file("--svg", flags.svg, "also draw the heat maps into this file");
 }
 
-void add_layer_options(CLI::App& command, RunFlags& flags) {
+void add_layer_options(Command& command, RunFlags& flags) {
   LayerOptions& layer = flags.layer;
-  CLI::Option* const weights =
-      command.add_option("--weights,--model", layer.weights,
-                         "run a layer of this .safetensors file instead of a sentence");
-  CLI::Option* const input = command.add_option(
-      "--input", layer.input, "its input, .npy, [tokens, dim] or [batch, tokens, dim]");
-  weights->default_str("none")->needs(input)->check(FileName());
-  input->default_str("none")->needs(weights)->check(FileName());
-  command.add_option("--prefix", layer.prefix, "where the layer's names begin in the file")
-      ->default_str("none")
-      ->needs(weights);
+  Option weights = command.file("--weights,--model", layer.weights,
+                                "run a layer of this .safetensors file instead of a sentence");
+  command.file("--input", layer.input, "its input, .npy, [tokens, dim] or [batch, tokens, dim]")
+      .needs("--weights");
+  weights.needs("--input");
+  command.text("--prefix", layer.prefix, "where the layer's names begin in the file")
+      .default_text("none")
+      .needs("--weights");
   command
-      .add_option(
-          "--qkv-order", flags.qkv_order,
-          "rows of one matrix for all three projections: q_k_v, all of q, then k, then v; or "
-          "by_kv_head, for each kv head its own of q, k and v")
-      ->default_str("by name or config.json")
-      ->needs(weights);
-  command.add_option("--scale", flags.scale, "what the products of q and k are multiplied by")
-      ->default_str("by config.json, or 1/sqrt(head_dim)")
-      ->needs(weights)
-      ->transform(RealNumber(-1e6, 1e6));
-  command.add_option("--output", layer.output, "write the layer's output into this .npy file")
-      ->default_str("none")
-      ->check(FileName())
-      ->needs(weights);
+      .text("--qkv-order", flags.qkv_order,
+            "rows of one matrix for all three projections: q_k_v, all of q, then k, then v; or "
+            "by_kv_head, for each kv head its own of q, k and v")
+      .default_text("by name or config.json")
+      .needs("--weights");
+  command
+      .number("--scale", flags.scale, {-1e6, 1e6}, "what the products of q and k are multiplied by")
+      .default_text("by config.json, or 1/sqrt(head_dim)")
+      .needs("--weights");
+  command.file("--output", layer.output, "write the layer's output into this .npy file")
+      .needs("--weights");
   for (const char* const name : {"--text", "--dim", "--batch", "--seed", "--svg"}) {
-    weights->excludes(command.get_option(name));
+    weights.excludes(name);
   }
 }
 
 }  // namespace
 
-void add_run(CLI::App& app) {
-  CLI::App& command = *app.add_subcommand(
+void add_run(CommandLine& line) {
+  Command command = line.add(
       "run", "embedding, multi-head attention and output projection of a sentence, or a layer");
   const auto flags = std::make_shared<RunFlags>();
   add_text_options(command, *flags);
-  command
-      .add_option("--heads", flags->heads,
-                  "heads; with --weights the default is that of the config.json beside the file")
-      ->transform(WholeNumber(1, 8192));
-  command.add_flag("--causal", flags->causal, "a token sees itself and earlier ones only")
-      ->default_str("off");
+  command.number("--heads", flags->heads, {1, 8192},
+                 "heads; with --weights the default is that of the config.json beside the file");
+  command.flag("--causal", flags->causal, "a token sees itself and earlier ones only");
   add_layer_options(command, *flags);
-  command.add_option("--repeat", flags->repeat, "timed samples of the forward pass")
-      ->default_str("as many as fit in 0.2 s")
-      ->transform(WholeNumber(1, 1000000));
-  command.add_option("--isa", flags->isa, isa_flag_help("or active"));
-  command.add_flag("--json", flags->json, "print JSON")->default_str("off");
-  command.callback([&command, flags] { run(command, *flags); });
+  command.number("--repeat", flags->repeat, {1, 1000000}, "timed samples of the forward pass")
+      .default_text("as many as fit in 0.2 s");
+  command.text("--isa", flags->isa, isa_flag_help("or active"));
+  command.flag("--json", flags->json, "print JSON");
+  command.run([command, flags] {
+    run(command, *flags);
+    return 0;
+  });
 }
 
 }  // namespace rapt::tools

@@ -1,5 +1,5 @@
-// Bringing what comes next nearer: into L2, a few cache lines per register tile, while the tiles
-// compute; and streams that are read ahead of their use.
+// Prefetching: into L2, a few cache lines per register tile, while the tiles compute; and
+// sequential reads ahead of their use.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -9,7 +9,7 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Rows of memory, each of `lines` cache lines: row r lies at base + (r / group) * stride + (r %
+/// Rows of memory, each of `lines` cache lines: row r starts at base + (r / group) * stride + (r %
 /// group) * group_stride bytes.
 struct MemoryRows {
   const char* base;
@@ -22,7 +22,7 @@ struct MemoryRows {
 
 constexpr std::int64_t kLineFloats = 16, kLineBytes = 64;
 
-/// A queue of memory rows, worked off line by line.
+/// A queue of memory rows, prefetched line by line.
 class Prefetcher {
  public:
   using InTile = NoReadAhead;
@@ -44,7 +44,7 @@ class Prefetcher {
     left_ += rows * lines;
   }
 
-  /// Spreads what is queued over `steps` calls of step().
+  /// Spreads the queue over `steps` calls of step().
   void spread_over(std::int64_t steps) { per_step_ = steps > 0 ? (left_ + steps - 1) / steps : 0; }
 
   RAPT_INLINE void step() {
@@ -89,14 +89,14 @@ class Prefetcher {
     row_left_ = queue_[at_].lines;
   }
 
-  // Next item's q, k, v, own out; k and v may be in pages, at most 9 of a block.
+  // The next item's q, k and v, and this item's out; k and v may be in pages, at most 9 per block.
   MemoryRows queue_[20];
   int count_ = 0, at_ = 0;
   std::int64_t row_ = 0, in_group_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
   const char *row_start_ = nullptr, *line_ = nullptr;
 };
 
-// Rows of a group begin with its first head: what is before the first row is prefetched, too.
+// Rows of a group are prefetched from its first head on, even if the item starts later.
 
 inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin);
@@ -105,7 +105,7 @@ inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
                  item.call->q_head_stride);
 }
 
-/// Of rows [first, last) of the item.
+/// The outputs of rows [first, last) of the item.
 inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::int64_t last,
                              Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin + first);
@@ -114,14 +114,14 @@ inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::in
                  item.call->out_head_stride, true);
 }
 
-/// Panels that are read from end to end, as in decoding, where reading bounds the time: each step
-/// of a tile prefetches as much as it reads, 16 KiB further on, in one ascending stream whatever
-/// the tile's share of a panel is. What was read so far ahead is in L1 by then, for any order of
-/// use (Zen 5, D1 from a KvCache against 2 KiB of a panel at a time without it: 0.42 of the time
-/// with AVX2, 0.88 with AVX-512; 4 KiB ahead 0.70 and 0.85, 24 KiB 0.41 and 0.90).
+/// The read-ahead of panels that are read once and in order, on the decode path: each step of a
+/// tile prefetches as much as it reads, 16 KiB ahead, in one ascending stream for any width of the
+/// tile. The data is in L1 when it is used, in any order (Zen 5, D1 from a KvCache, against 2 KiB
+/// of a panel at a time without it: 0.42 of the time with AVX2, 0.88 with AVX-512; 4 KiB ahead 0.70
+/// and 0.85, 24 KiB 0.41 and 0.90).
 class PanelsAhead {
  public:
-  PanelsAhead() = default;  // names the type to a tile
+  PanelsAhead() = default;  // for callers that only name the type
   static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
     return PanelsAhead(tile - column + kFloatsAhead + column * depth);
   }
@@ -140,17 +140,18 @@ class PanelsAhead {
   const float* next_ = nullptr;
 };
 
-/// Decoding from panels: tiles read ahead by themselves, nothing is brought nearer between them.
+/// The prefetch policy of the decode path over panels: tiles read ahead themselves, and nothing is
+/// prefetched between them.
 struct PanelStream {
   using InTile = PanelsAhead;
   RAPT_INLINE void step() {}
 };
 
-/// Loads what a vector holds of a line and waits for nothing: a stream that is read line by line
-/// ahead of its use, as a loop would that does nothing but read. (A word instead of a vector: the
-/// same with 4 rows of queries, 1.15 to 1.4 of the time with a single one.)
+/// Loads one vector of a cache line and discards it: a demand load ahead of the use, line by line,
+/// so that the hardware prefetchers follow. (Loading a word instead of a vector took the same time
+/// with 4 rows of queries, but 1.15 to 1.4 of it with one.)
 RAPT_INLINE void touch(const float* line) {
-  // The attributes behind the name: clang drops `aligned` where they follow the type.
+  // Attributes come after the name: clang drops `aligned` after the type.
   using Part __attribute__((vector_size(kVecLanes * sizeof(float)), aligned(4), may_alias)) = float;
   static_cast<void>(*reinterpret_cast<const volatile Part*>(line));
 }

@@ -1,4 +1,5 @@
-// attention() over packed rows: a batch of one whose sequences differ in where their rows begin.
+// attention() over packed rows: a batch of one that holds all sequences, each at its own row
+// offset.
 #include "rapt/ragged.hpp"
 
 #include "attention/problem.hpp"

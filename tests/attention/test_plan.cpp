@@ -34,7 +34,7 @@ struct RandomProblem {
                .value_dim = random.below(300),
                .can_split_keys = random.below(3) != 0,
                .storage = random.below(2) == 0 ? KeyStorage::packed_pages : KeyStorage::rows,
-               .heads_adjoin = random.below(2) == 0,
+               .heads_adjacent = random.below(2) == 0,
                .stream_rows = random.below(9),
                .sequences = {}};
     const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
@@ -132,8 +132,8 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
 /// What KernelSet::attend asks of an item of several heads.
 bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
   if (item.kv_heads == 1) return true;
-  return problem.heads_adjoin && item.rows <= problem.stream_rows && item.kv_heads <= kItemHeads &&
-         item.split < 0;
+  return problem.heads_adjacent && item.rows <= problem.stream_rows &&
+         item.kv_heads <= kItemHeads && item.split < 0;
 }
 
 /// Every split's items share its rows, and the states of all splits are contiguous in the buffer.
@@ -254,7 +254,7 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
                       .value_dim = 128,
                       .can_split_keys = true,
                       .storage = KeyStorage::packed_pages,
-                      .heads_adjoin = true,
+                      .heads_adjacent = true,
                       .stream_rows = 6,
                       .sequences = std::span(sequences).first(1)};
   const auto heads_of_items = [&](int threads) {
@@ -277,7 +277,7 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
   problem.sequences = std::span(sequences).first(1);
   CHECK(heads_of_items(2) == std::vector<std::int64_t>{6, 6});
   CHECK(heads_of_items(4) == std::vector<std::int64_t>{3, 3, 3, 3});
-  problem.heads_adjoin = false;
+  problem.heads_adjacent = false;
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(12, 1));
 }
 

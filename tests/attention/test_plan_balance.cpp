@@ -74,7 +74,7 @@ PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& se
           .value_dim = shape.head_dim,
           .can_split_keys = true,
           .storage = storage,
-          .heads_adjoin = storage == KeyStorage::packed_pages,
+          .heads_adjacent = storage == KeyStorage::packed_pages,
           .stream_rows = set.stream_rows(storage, shape.head_dim, shape.head_dim),
           .sequences = sequences};
 }

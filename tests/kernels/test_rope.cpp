@@ -46,9 +46,9 @@ std::vector<float> plainly_rotated(const Rows& rows, const RopeView& table,
     const std::int64_t at = row * (head_dim + 3);
     const std::int64_t b = row / tokens / heads;
     const std::int64_t position = positions[static_cast<std::size_t>(b * tokens + row % tokens)];
-    const std::vector<float> turned =
+    const std::vector<float> rotated =
         reference::rotated({rows.x.data() + at, rows.x.data() + at + head_dim}, table, position);
-    std::copy(turned.begin(), turned.end(), y.begin() + at);
+    std::copy(rotated.begin(), rotated.end(), y.begin() + at);
   }
   return y;
 }

@@ -120,10 +120,10 @@ void visit_merges(const VisitCall& visit) {
     Outputs x = run(attention, problem);
     spec.mask = causal(-3);  // rows without keys
     Outputs y = run(attention, Problem(spec));
-    for (const bool turned : {false, true}) {
+    for (const bool swapped : {false, true}) {
       visit("merge, value_dim " + std::to_string(value_dim), [&] {
         Outputs to(spec);
-        merge(turned ? y.state : x.state, turned ? x.state : y.state, to.state);
+        merge(swapped ? y.state : x.state, swapped ? x.state : y.state, to.state);
         merge(AttentionResult<const float>{x.out, x.lse},
               AttentionResult<const float>{y.out, y.lse}, AttentionResult<float>{to.out, to.lse});
         merge(y.state, y.state, to.state);

@@ -33,7 +33,7 @@ constexpr std::int64_t kLengths[][2] = {
 constexpr std::int64_t kHeadDims[] = {16, 32, 64, 128, 256};
 constexpr std::int64_t kHeads[] = {1, 8};
 /// Multiply-adds of a shape at most: the larger ones only repeat what the smaller ones say.
-constexpr double kMostWork = 2.5e9;
+constexpr double kMaxWork = 2.5e9;
 
 /// Inputs of one shape, and both ways to the output.
 class Contest {
@@ -149,7 +149,7 @@ std::vector<UnfusedShape> shapes_of(std::int64_t head_dim) {
   for (const auto& [q_len, kv_len] : kLengths) {
     for (const std::int64_t heads : kHeads) {
       const double work = 2.0 * static_cast<double>(heads * q_len * kv_len * head_dim);
-      if (work <= kMostWork) shapes.push_back({heads, q_len, kv_len, head_dim});
+      if (work <= kMaxWork) shapes.push_back({heads, q_len, kv_len, head_dim});
     }
   }
   return shapes;

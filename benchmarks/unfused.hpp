@@ -37,9 +37,9 @@ class Unfused {
   void all_weights();
   void all_values(float* out);
 
-  static constexpr std::int64_t kMostRows = 32;  // of a row tile
+  static constexpr std::int64_t kMaxRows = 32;  // of a row tile
   struct State {
-    std::array<float, kMostRows> m, l{}, a{}, b{};
+    std::array<float, kMaxRows> m, l{}, a{}, b{};
     State() { m.fill(-std::numeric_limits<float>::infinity()); }
   };
   void fold(State& state, const float* block_m, const float* block_l, std::int64_t rows) const;

@@ -16,8 +16,8 @@
 
 namespace rapt::test {
 
-inline constexpr std::int64_t kMostInt = std::numeric_limits<std::int64_t>::max();
-inline constexpr std::int64_t kLeastInt = std::numeric_limits<std::int64_t>::min();
+inline constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t kMinInt = std::numeric_limits<std::int64_t>::min();
 
 /// Draws of one call. Whatever is drawn is wrong with a probability that is the call's own.
 class Draws {

@@ -20,10 +20,10 @@
 namespace {
 
 /// No call may need more at a time, so that extents which no machine has memory for fail here, too.
-constexpr std::size_t kMostBytes = std::size_t{256} << 20;
+constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
 
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
-  if (size > kMostBytes) return nullptr;
+  if (size > kMaxBytes) return nullptr;
   if (size == 0) size = 1;
   return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
 }

@@ -182,8 +182,8 @@ void make_state(Problem& problem) {
 }
 
 /// One element of a tile by the callback.
-float called_back(Callback callback, float s, std::int64_t query, std::int64_t position,
-                  std::int64_t key, std::int64_t head_and_batch) {
+float after_callback(Callback callback, float s, std::int64_t query, std::int64_t position,
+                     std::int64_t key, std::int64_t head_and_batch) {
   const auto far = static_cast<float>(key - position);
   const std::int64_t spread = 7 * key + 3 * query + head_and_batch;
   switch (callback) {
@@ -207,8 +207,8 @@ void on_tile(const ScoreTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     for (std::int64_t c = 0; c < tile.columns; ++c) {
       float& s = tile.scores[r * tile.row_stride + c];
-      s = called_back(kind, s, tile.first_query + r, tile.first_position + r, tile.first_key + c,
-                      tile.head + 2 * tile.batch);
+      s = after_callback(kind, s, tile.first_query + r, tile.first_position + r, tile.first_key + c,
+                         tile.head + 2 * tile.batch);
     }
   }
 }

@@ -15,10 +15,10 @@
 namespace rapt::tools {
 namespace {
 
-constexpr std::int64_t kLeastRounds = 3;
+constexpr std::int64_t kMinRounds = 3;
 /// Rounds after which a stable median is believed, and rounds at most.
 constexpr std::int64_t kBelievedRounds = 11;
-constexpr std::int64_t kMostRounds = 500;
+constexpr std::int64_t kMaxRounds = 500;
 /// A median is stable when its interval is no wider than this share of it.
 constexpr double kStableWidth = 0.02;
 
@@ -65,10 +65,10 @@ bool wants_round(const Series& series, const RoundOptions& options) {
   const auto rounds = static_cast<std::int64_t>(series.seconds.size());
   if (options.repeat) return rounds < *options.repeat;
   if (series.spent >= options.seconds && rounds >= 1) {
-    return rounds < kLeastRounds && series.spent < 2.0 * options.seconds;
+    return rounds < kMinRounds && series.spent < 2.0 * options.seconds;
   }
   if (rounds >= kBelievedRounds && median_is_stable(series.seconds)) return false;
-  return rounds < kMostRounds;
+  return rounds < kMaxRounds;
 }
 
 void measure_round(Workload& work, Series& series, bool cold) {

@@ -47,8 +47,8 @@ void draw_svg(const std::string& path, const ArticleOptions& options, const Arti
 }
 
 void run_text(const RunFlags& flags) {
-  if (!flags.svg.empty() && tokenize(flags.article.text).words.size() > kMostDrawn) {
-    throw UsageError("--svg: the text has more than " + std::to_string(kMostDrawn) +
+  if (!flags.svg.empty() && tokenize(flags.article.text).words.size() > kMaxDrawn) {
+    throw UsageError("--svg: the text has more than " + std::to_string(kMaxDrawn) +
                      " words, too many to draw");
   }
   check_output("--svg", flags.svg, {});

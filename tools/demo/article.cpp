@@ -95,7 +95,7 @@ ArticleResult run_article(const ArticleOptions& options) {
   if (options.causal) attend.mask = causal();
   result.context.resize(row_floats);
   AttentionOptions with_weights = attend;
-  if (result.tokens.words.size() <= kMostDrawn) {
+  if (result.tokens.words.size() <= kMaxDrawn) {
     result.weights.resize(static_cast<std::size_t>(options.heads * tokens * tokens));
     with_weights.weights = {result.weights.data(), {1, options.heads, tokens, tokens}};
   }

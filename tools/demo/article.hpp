@@ -28,7 +28,7 @@ struct ArticleResult {
   TokenizedText tokens;
   std::int64_t head_dim = 0;
   std::vector<float> embedded;  ///< [tokens, dim]
-  std::vector<float> weights;   ///< [heads, tokens, tokens]; empty beyond kMostDrawn tokens
+  std::vector<float> weights;   ///< [heads, tokens, tokens]; empty beyond kMaxDrawn tokens
   std::vector<float> context;   ///< [tokens, dim]: the heads' context vectors, concatenated
   std::vector<float> output;    ///< [batch, tokens, dim]
   PassTime time;                ///< embedding not included

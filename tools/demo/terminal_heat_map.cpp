@@ -14,8 +14,8 @@ namespace rapt::tools {
 namespace {
 
 constexpr std::size_t kLabelWidth = 11;
-constexpr std::size_t kLeastCell = 6;
-constexpr std::size_t kMostCell = 10;
+constexpr std::size_t kMinCell = 6;
+constexpr std::size_t kMaxCell = 10;
 
 std::string_view shade(float weight) {
   static constexpr std::array<std::string_view, 5> kShades = {" ", "░", "▒", "▓", "█"};
@@ -50,9 +50,9 @@ std::string numbered_cell(float weight, std::size_t width, bool colour) {
 
 std::vector<std::string> numbered(const std::vector<std::string>& words,
                                   TensorView<const float, 2> weights, bool colour) {
-  std::size_t longest = kLeastCell;
+  std::size_t longest = kMinCell;
   for (const std::string& word : words) longest = std::max(longest, display_width(word));
-  const std::size_t cell = words.size() > 6 ? kLeastCell : std::min(longest, kMostCell);
+  const std::size_t cell = words.size() > 6 ? kMinCell : std::min(longest, kMaxCell);
   std::vector<std::string> lines;
   std::string line(kLabelWidth + 1, ' ');
   for (const std::string& word : words) line += padded(word, cell) + " ";
@@ -103,8 +103,8 @@ bool terminal_has_colour() {
 
 std::vector<std::string> terminal_heat_map(const std::vector<std::string>& words,
                                            TensorView<const float, 2> weights, bool colour) {
-  return words.size() <= kMostNumbered ? numbered(words, weights, colour)
-                                       : shaded(words, weights, colour);
+  return words.size() <= kMaxNumbered ? numbered(words, weights, colour)
+                                      : shaded(words, weights, colour);
 }
 
 }  // namespace rapt::tools

@@ -41,7 +41,7 @@ PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
           .value_dim = shape.value_dim,
           .can_split_keys = true,
           .storage = storage,
-          .heads_adjoin = shape.paged,
+          .heads_adjacent = shape.paged,
           .stream_rows = set.stream_rows(storage, shape.head_dim, shape.value_dim),
           .sequences = sequences};
 }

@@ -115,15 +115,14 @@ Projection LayerTensors::projection(const std::string& weight_name, const std::s
 }
 
 UnreadTensors LayerTensors::unread(std::string_view prefix, std::string_view first) const {
-  constexpr std::size_t kMostNames = 16;
+  constexpr std::size_t kMaxNames = 16;
   std::vector<const std::string*> names;
   for (const FileTensor& tensor : file_.tensors()) {
     if (tensor.name.starts_with(prefix) && !read_.contains(tensor.name)) {
       names.push_back(&tensor.name);
     }
   }
-  const auto shown =
-      names.begin() + static_cast<std::ptrdiff_t>(std::min(kMostNames, names.size()));
+  const auto shown = names.begin() + static_cast<std::ptrdiff_t>(std::min(kMaxNames, names.size()));
   std::partial_sort(names.begin(), shown, names.end(),
                     [&](const std::string* a, const std::string* b) {
                       return std::pair(!a->starts_with(first), std::string_view(*a)) <

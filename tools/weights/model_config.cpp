@@ -20,7 +20,7 @@ namespace rapt::tools {
 namespace {
 
 /// More than any layer has of anything that is counted here, and far from overflow.
-constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxCounted = std::int64_t{1} << 24;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::malformed_file, "config.json beside the weights: " + why);
@@ -28,11 +28,11 @@ constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
 
 /// "head_dim 8"; a long value is cut.
 std::string shown_field(std::string_view field, const nlohmann::json& value) {
-  constexpr std::size_t kMostShown = 60;
+  constexpr std::size_t kMaxShown = 60;
   std::string text = value.is_structured()
                          ? (value.is_array() ? "[...]" : "{...}")
                          : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
+  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
   return fmt::format("{} {}", field, printable(text));
 }
 
@@ -43,12 +43,12 @@ std::string shown_field(std::string_view field, const nlohmann::json& value) {
 
 std::string text_of(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path)) refuse("it is no regular file");
-  constexpr std::streamsize kMostBytes = 4 << 20;
-  std::string text(kMostBytes + 1, '\0');
+  constexpr std::streamsize kMaxBytes = 4 << 20;
+  std::string text(kMaxBytes + 1, '\0');
   std::ifstream file(path);
   if (!file) refuse("it cannot be opened");
-  file.read(text.data(), kMostBytes + 1);
-  if (file.gcount() > kMostBytes) refuse("it is larger than 4 MiB");
+  file.read(text.data(), kMaxBytes + 1);
+  if (file.gcount() > kMaxBytes) refuse("it is larger than 4 MiB");
   text.resize(static_cast<std::size_t>(file.gcount()));
   return text;
 }
@@ -163,9 +163,9 @@ std::optional<std::int64_t> ModelConfig::count(
     if (value == nullptr) continue;
     // A number beyond 64 bits is read as a floating one; unsigned ones may exceed int64.
     const bool whole = value->is_number_unsigned() &&
-                       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMostCounted);
+                       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxCounted);
     if (!whole || value->get<std::int64_t>() < 1) {
-      refuse_field(field, *value, fmt::format("a whole number from 1 to {}", kMostCounted));
+      refuse_field(field, *value, fmt::format("a whole number from 1 to {}", kMaxCounted));
     }
     if (count && *count != value->get<std::int64_t>()) {
       refuse(fmt::format("{} contradicts {} {}", shown_field(field, *value), first, *count));

@@ -1,4 +1,4 @@
-// Numbers at the ends of their types, each of which once overflowed, hung or was accepted.
+// Numbers at the limits of their types, each of which once overflowed, hung or was accepted.
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
 
@@ -22,14 +22,14 @@ bool says(const std::string& sentence, const char* words) {
   return sentence.find(words) != std::string::npos;
 }
 
-/// A token of 1 head of 4, repeated.
+/// A token of 1 head with 4 components, repeated.
 TensorView<const float, 3> repeated(const std::vector<float>& token, std::int64_t tokens) {
   return {token.data(), {tokens, 1, 4}, {0, 0, 1}};
 }
 
 }  // namespace
 
-TEST_CASE("tokens that no budget has room for are cache_full, however many") {
+TEST_CASE("more tokens than the budget are cache_full, however many") {
   const std::vector<float> token(4, 0.5f);
   for (const std::int64_t max_pages : {std::int64_t{4}, kMost / 64}) {
     KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = max_pages});
@@ -49,7 +49,7 @@ TEST_CASE("tokens that no budget has room for are cache_full, however many") {
   }
 }
 
-TEST_CASE("a budget of any size can be asked for pages") {
+TEST_CASE("the largest possible page budget is accepted") {
   KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = kMost});
   cache.reserve(2);
   const std::vector<float> token(4, 0.5f);
@@ -57,7 +57,7 @@ TEST_CASE("a budget of any size can be asked for pages") {
   CHECK(cache.usage().pages_used == 2);
 }
 
-TEST_CASE("pages of more tokens than can be multiplied hold the tokens that there are") {
+TEST_CASE("pages whose token count overflows products hold the tokens that exist") {
   const std::int64_t page_size = (kOne << 62) + 1;
   std::vector<float> row(4, 0.5f), out(8, 7.0f);
   const TensorView<const float, 4> page(row.data(), {1, page_size, 1, 4}, {0, 0, 0, 1});
@@ -76,7 +76,7 @@ TEST_CASE("pages of more tokens than can be multiplied hold the tokens that ther
              "pages.kv_lens: length 1099511627777 of sequence 1 is above the limit of 2^40"));
 }
 
-TEST_CASE("tensors that reach beyond all memory are refused before anything is read of them") {
+TEST_CASE("tensors larger than the address space are refused before they are read") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   const TensorView<const float, 4> q(floats.data(), {1, 1, 2, 4});
   const TensorView<float, 4> to(out.data(), {1, 1, 2, 4});
@@ -100,7 +100,7 @@ TEST_CASE("tensors that reach beyond all memory are refused before anything is r
   CHECK(out == std::vector<float>(64, 7.0f));
 }
 
-TEST_CASE("the address behind the last row of a row that stands alone is not formed") {
+TEST_CASE("no address is formed after the end of a single row") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   const Linear square({floats.data(), {4, 4}});
   const MultiHeadAttention layer({.model_dim = 4, .num_heads = 1},
@@ -130,7 +130,7 @@ TEST_CASE("the stride of a single row may be anything and is not multiplied") {
   }
 }
 
-TEST_CASE("windows at the ends of their type are refused over a cache, too") {
+TEST_CASE("windows at the limits of int64 are refused over a cache too") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   KvCache cache({.kv_heads = 1, .head_dim = 4});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{0, 1};
@@ -145,7 +145,7 @@ TEST_CASE("windows at the ends of their type are refused over a cache, too") {
   CHECK(out == std::vector<float>(64, 7.0f));
 }
 
-TEST_CASE("extents beside one of 0 may be of any size") {
+TEST_CASE("with an extent of 0 the other extents may be of any size") {
   std::vector<float> floats(8, 0.5f), out(8, 7.0f);
   const std::vector<std::int64_t> position{1};
   const RopeTable table(Rope::half, {.rotary_dims = 4, .positions = 4});
@@ -158,7 +158,7 @@ TEST_CASE("extents beside one of 0 may be of any size") {
   CHECK(out == std::vector<float>(8, 7.0f));
 }
 
-TEST_CASE("every distance has a bucket that exists") {
+TEST_CASE("every distance maps to an existing bucket") {
   const std::vector<T5Buckets> configs{{kOne << 34, (kOne << 32) + 1, true},
                                        {kOne << 34, (kOne << 33) + 1, false},
                                        {kMost - 1, kMost, true},
@@ -179,7 +179,7 @@ TEST_CASE("every distance has a bucket that exists") {
   CHECK(t5_bucket(-(kOne << 32), configs[0]) == kOne << 32);
 }
 
-TEST_CASE("a table of RoPE is finite or refused") {
+TEST_CASE("a RoPE table is finite or refused") {
   using Kind = RopeScaling::Kind;
   const auto make = [](RopeScaling scaling, double base) {
     return [=] {
@@ -217,7 +217,7 @@ TEST_CASE("a table of RoPE is finite or refused") {
       "attention_factor"));
 }
 
-TEST_CASE("a word that no enumeration has is refused, not taken for another") {
+TEST_CASE("a value outside an enumeration is refused, not taken for another") {
   std::vector<float> floats(8, 0.5f), out(8, 7.0f);
   const bool seen = true;
   const auto attend = [&](const AttentionOptions& options) {

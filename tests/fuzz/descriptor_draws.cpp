@@ -8,7 +8,7 @@
 namespace rapt::test {
 namespace {
 
-/// Floats with some that are not finite; ids and positions with some that are none; bools.
+/// Floats, some not finite; ids and positions, some invalid; bools.
 template <class T>
 std::vector<T> make_memory() {
   Random random(1);

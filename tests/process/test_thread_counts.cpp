@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kMaxThreads = 64;
 
-/// Small problems whose work is shared in different ways: rows and heads, key blocks, and sums.
+/// Small problems that are divided in different ways: by rows and heads, by key blocks, and with
+/// weight sums.
 std::vector<Spec> small_specs() {
   Spec rows;
   rows.shape = {.batch = 2,

@@ -1,4 +1,4 @@
-// What the values of flags may be: decimal numbers inside a range, and names of files.
+// Valid values of flags: decimal numbers in a range, and file names.
 #pragma once
 
 #include "text/columns.hpp"
@@ -15,8 +15,8 @@
 
 namespace rapt::tools {
 
-/// What a flag with a number is given as transform(): a number of type `Number` in [least, most].
-/// CLI11 alone takes nan for a number in every range, 010 for eight, and what is left of " 5".
+/// A transform() for flags with a number of type `Number` in [least, most]. CLI11 alone accepts nan
+/// in every range, 010 as eight, and a leading blank as in " 5".
 template <class Number>
 class NumberIn : public CLI::Validator {
  public:
@@ -25,12 +25,12 @@ class NumberIn : public CLI::Validator {
       Number value{};
       const char* const end = text.data() + text.size();
       const auto [rest, error] = std::from_chars(text.data(), end, value);
-      // Written so that NaN is outside.
+      // Written so that NaN is out of range.
       if (error != std::errc() || rest != end || !(value >= least && value <= most)) {
         return fmt::format("{} is not a {}number from {} to {}", shortened(printable(text), 40),
                            std::is_integral_v<Number> ? "whole " : "", least, most);
       }
-      text = fmt::format("{}", value);  // CLI11 reads it again, and would take 010 for eight
+      text = fmt::format("{}", value);  // CLI11 parses it again, and would take 010 for eight
       return "";
     };
   }
@@ -39,7 +39,7 @@ class NumberIn : public CLI::Validator {
 using WholeNumber = NumberIn<std::int64_t>;
 using RealNumber = NumberIn<double>;
 
-/// The name of a file; "" is the default for no file, and not accepted as a value.
+/// A file name; "" is the default for no file and not accepted as a value.
 class FileName : public CLI::Validator {
  public:
   FileName() {

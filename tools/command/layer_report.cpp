@@ -1,4 +1,4 @@
-// What `rapt run --weights` says of a run, for readers and for programs.
+// The report of `rapt run --weights`, as text and as JSON.
 #include "command/layer_report.hpp"
 
 #include "core/counted.hpp"

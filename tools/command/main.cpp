@@ -1,4 +1,5 @@
-// The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
+// The command `rapt`: parses its arguments, runs one subcommand, and reports exceptions as one
+// sentence.
 #include "command/commands.hpp"
 #include "command/help.hpp"
 #include "measure/machine.hpp"
@@ -34,7 +35,7 @@ int run(int argc, char** argv) {
   CLI::App app("Attention for CPUs with the same bits on every instruction set.", "rapt");
   app.set_version_flag("--version", rapt::version());
   app.option_defaults()->always_capture_default();
-  app.formatter(std::make_shared<rapt::tools::HelpFormatter>());  // before commands take it over
+  app.formatter(std::make_shared<rapt::tools::HelpFormatter>());  // before commands inherit it
   rapt::tools::add_info(app);
   rapt::tools::add_run(app);
   rapt::tools::add_check(app);
@@ -61,7 +62,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   rapt::tools::prepare_output();
   try {
-    // oneTBB counts the processors and sees no quota of their time.
+    // oneTBB counts processors and ignores CPU quotas.
     oneapi::tbb::task_arena arena(rapt::tools::describe_machine().threads());
     return arena.execute([&] { return run(argc, argv); });
   } catch (const rapt::tools::UsageError& error) {

@@ -89,7 +89,7 @@ void run(const CLI::App& command, RunFlags& flags) {
   check_output("--output", flags.layer.output,
                {{"--input", flags.layer.input},
                 {"--weights", flags.layer.weights},
-                {"the config.json beside --weights", config_beside(flags.layer.weights)}});
+                {"the config.json beside --weights", config_next_to(flags.layer.weights)}});
   run_layer(flags.layer);
 }
 

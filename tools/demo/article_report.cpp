@@ -1,4 +1,4 @@
-// What `rapt run` shows of the sentence: steps and shapes, heat maps, vectors, time; and as JSON.
+// The report of `rapt run` on a sentence: steps and shapes, heat maps, vectors, time; also as JSON.
 #include "core/counted.hpp"
 #include "demo/article.hpp"
 #include "demo/heat_map.hpp"
@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kMaxListed = 24;
 constexpr std::int64_t kMaxColumns = 8;
-/// Columns of a word in a list, and of the vocabulary.
+/// Widths in columns of a word in a list, and of the vocabulary.
 constexpr std::size_t kWordWidth = 12;
 constexpr std::size_t kVocabularyWidth = 94;
 

@@ -67,7 +67,7 @@ void Unfused::call(const float* q, const float* k, const float* v, float* out) {
   }
 }
 
-/// What any way of computing attention() does first: the choice is part of a plan.
+/// Validation and planning, the first step of any way of computing attention().
 void Unfused::check_and_plan(const float* q, const float* k, const float* v, float* out) {
   using Shape = TensorView<const float, 4>::Index;
   const Shape queries{1, shape_.heads, shape_.q_len, shape_.head_dim};
@@ -89,8 +89,8 @@ void Unfused::check_and_plan(const float* q, const float* k, const float* v, flo
             set_.tiles, 1, plan_);
 }
 
-/// V is copied only where its width is no whole number of column tiles, and read where it lies
-/// elsewhere.
+/// V is copied only if its width is not a multiple of the column tile; otherwise it is read in
+/// place.
 void Unfused::pack(const float* q, const float* k, const float* v) {
   const float scale = to_base_2(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
   for (std::int64_t row = 0; row < row_tiles_; ++row) {

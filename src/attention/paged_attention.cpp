@@ -117,7 +117,7 @@ class PagedKeys final : public KeySource {
     problem.count = std::ssize(rows_) - 1;
     check_pages(pages_, problem.count);
     for (const std::int64_t length : pages_.kv_lens) {
-      problem.most_keys = std::max(problem.most_keys, length);
+      problem.max_keys = std::max(problem.max_keys, length);
     }
     const std::int64_t head_dim = pages_.k.shape[3];
     set_pages(layout_, "the pages'", {pages_.k.shape[2], head_dim, pages_.v.shape[3]}, problem);

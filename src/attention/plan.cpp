@@ -20,7 +20,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
 }
 
 /// Maximum rows of an item, see kItemOutputFloats.
-std::int64_t most_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
+std::int64_t max_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
   const std::int64_t width = std::max<std::int64_t>(problem.head_dim, problem.value_dim);
   const std::int64_t query_tiles = tuning::kItemOutputFloats / (width * tiles.query_rows);
   return std::clamp<std::int64_t>(query_tiles, 1, 8) * tiles.query_rows;
@@ -94,10 +94,10 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
 struct Totals {
   std::int64_t sequences = 0;  // with rows
   std::int64_t rows = 0;       // sum, per kv head
-  std::int64_t most_rows = 0;  // maximum over sequences
-  std::int64_t most_keys = 0;  // maximum over sequences
+  std::int64_t max_rows = 0;   // maximum over sequences
+  std::int64_t max_keys = 0;   // maximum over sequences
   bool alike = true;           // all sequences have the same lengths
-  double most_work = 0;        // bound on multiply-adds: rows times the keys that any of them sees
+  double max_work = 0;         // bound on multiply-adds: rows times the keys that any of them sees
 };
 
 Totals count_rows(const PlanProblem& problem) {
@@ -108,10 +108,10 @@ Totals count_rows(const PlanProblem& problem) {
     totals.rows += rows;
     if (rows > 0) {
       const Keys keys = visible(problem, sequence, 0, rows);
-      totals.most_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
+      totals.max_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
     }
-    totals.most_rows = std::max(totals.most_rows, rows);
-    totals.most_keys = std::max(totals.most_keys, sequence.visible.kv_len);
+    totals.max_rows = std::max(totals.max_rows, rows);
+    totals.max_keys = std::max(totals.max_keys, sequence.visible.kv_len);
     totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
                    sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
   }
@@ -129,9 +129,9 @@ bool is_even(const PlanProblem& problem, const Totals& totals) {
 }
 
 /// Minimum rows of a chunk, see kMinItemRows.
-std::int64_t least_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
-                        const Totals& totals) {
-  const bool split = problem.can_split_keys && totals.most_keys > kKeyBlock;
+std::int64_t min_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
+                      const Totals& totals) {
+  const bool split = problem.can_split_keys && totals.max_keys > kKeyBlock;
   return split ? ceil_div(tuning::kMinItemRows, tiles.rows) * tiles.rows : tiles.rows;
 }
 
@@ -164,12 +164,12 @@ std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t mos
 /// cause.
 std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
                                const Totals& totals, std::int64_t threads) {
-  const std::int64_t most = std::min(most_rows(problem, tiles), totals.most_rows);
+  const std::int64_t most = std::min(max_rows(problem, tiles), totals.max_rows);
   if (threads == 1) return most;
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
   const std::int64_t target_items = 4 * threads;
-  const std::int64_t least = least_rows(problem, tiles, totals);
+  const std::int64_t least = min_rows(problem, tiles, totals);
   if (rows > tiles.rows && is_even(problem, totals)) {
     // Two chunks of different sizes would not balance, and their keys would not be split.
     if (least > tiles.rows && rows < 2 * least) return most;
@@ -188,7 +188,7 @@ template <class Add>
 void for_chunks(const PlanProblem& problem, const Totals& totals, std::int64_t chunk_rows,
                 const Add& add) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
-  for (std::int64_t chunk = ceil_div(totals.most_rows, chunk_rows) - 1; chunk >= 0; --chunk) {
+  for (std::int64_t chunk = ceil_div(totals.max_rows, chunk_rows) - 1; chunk >= 0; --chunk) {
     for (std::int64_t s = 0; s < sequences; ++s) {
       const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(s)];
       const std::int64_t rows = sequence.q_len * problem.group;
@@ -258,7 +258,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
   // Items that run inline are not cut: each item packs its keys again.
-  if (totals.most_work < tuning::kInlineWork) threads = 1;
+  if (totals.max_work < tuning::kInlineWork) threads = 1;
   const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
   // If rows alone leave more than a quarter of the threads idle, keys are split as well: of every
   // chunk if there are too few chunks, and of a chunk that exceeds a thread's share by more than a

@@ -84,8 +84,8 @@ void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& size
   const TensorMemory memory = validate_queries(tensors.q, tensors.out, owner, sizes.kv_heads,
                                                sizes.head_dim, sizes.value_dim);
   tensors.pages = &pages;
-  tensors.k.shape = {1, sizes.kv_heads, problem.most_keys, sizes.head_dim};
-  tensors.v.shape = {1, sizes.kv_heads, problem.most_keys, sizes.value_dim};
+  tensors.k.shape = {1, sizes.kv_heads, problem.max_keys, sizes.head_dim};
+  tensors.v.shape = {1, sizes.kv_heads, problem.max_keys, sizes.value_dim};
   problem.out = memory.out;
   problem.add_input("q", memory.q);
 }
@@ -94,7 +94,7 @@ void validate(AttentionProblem& problem, const KeySource& source) {
   source.check(problem);
   const AttentionOptions& options = problem.options;
   const auto& [q, k, v, out, pages] = problem.tensors;
-  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], problem.most_keys}, problem.count,
+  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], problem.max_keys}, problem.count,
                    {k.shape[1], k.shape[3], v.shape[3]});
   if (pages != nullptr) check_keys_are_ready(options);
   validate_apart(problem.out, std::span(problem.inputs).first(problem.input_count), options);

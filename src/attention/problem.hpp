@@ -37,8 +37,8 @@ struct AttentionProblem {
   Sequences& sequences;
   PageAddresses& addresses;  ///< of pages, for a source without address tables of its own
 
-  std::int64_t count = 0;      ///< of sequences, including those without results
-  std::int64_t most_keys = 0;  ///< of any sequence: the columns of its scores
+  std::int64_t count = 0;     ///< of sequences, including those without results
+  std::int64_t max_keys = 0;  ///< of any sequence: the columns of its scores
   bool at_end = false;  ///< queries are the last tokens of their sequence; the align is ignored
   core::MemoryRange out{};
   std::array<NamedMemory, 6> inputs{};  ///< the memory that the source reads

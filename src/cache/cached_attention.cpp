@@ -107,7 +107,7 @@ class CachedKeys final : public KeySource {
     SequencePlace& at = problem.sequences.add(q_len, cached.length);
     at.q_row = row_of(queries_.rows[s], q_len);
     at.k_pages = at.v_pages = cached.table.data();
-    problem.most_keys = std::max(problem.most_keys, cached.length);
+    problem.max_keys = std::max(problem.max_keys, cached.length);
   }
 
   const CacheStore& store_;

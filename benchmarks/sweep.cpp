@@ -90,7 +90,7 @@ struct Samples {
 /// Alternates, also in which one is first.
 Samples sampled(Contest& contest, Isa isa, int cores) {
   constexpr double kSeconds = 0.1;
-  constexpr int kLeast = 7, kMost = 101, kPeaks = 3;
+  constexpr int kMin = 7, kMax = 101, kPeaks = 3;
   oneapi::tbb::task_arena alone(1), all(cores);
   std::int64_t calls = 1;
   const auto time = [&calls](oneapi::tbb::task_arena& arena, const std::function<void()>& call) {
@@ -104,7 +104,7 @@ Samples sampled(Contest& contest, Isa isa, int cores) {
   calls = tools::calls_per_sample(time(alone, fused));
   Samples samples;
   double spent = 0;
-  for (int round = 0; round < kMost && (round < kLeast || spent < kSeconds); ++round) {
+  for (int round = 0; round < kMax && (round < kMin || spent < kSeconds); ++round) {
     const bool unfused_first = round % 2 == 1;
     double b = unfused_first ? time(alone, unfused) : 0;
     const double a = time(alone, fused);

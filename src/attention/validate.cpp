@@ -58,9 +58,8 @@ void check_shapes(const TensorView<const float, 4>& q, const TensorView<const fl
 /// must not overflow.
 void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
                      std::int64_t value_dim) {
-  constexpr std::int64_t kMost = kMaxKeys;
   const auto check = [](const char* name, std::int64_t value) {
-    if (value > kMost) {
+    if (value > kMaxKeys) {
       fail(std::string(name) + " " + std::to_string(value) + " is above the limit of 2^40");
     }
   };
@@ -72,7 +71,7 @@ void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
   check("v: value_dim", value_dim);
   const std::array rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto product = checked_product(rows);
-  if (!product || *product > kMost) {
+  if (!product || *product > kMaxKeys) {
     fail("q: batch " + std::to_string(q.shape[0]) + " x heads " + std::to_string(q.shape[1]) +
          " x q_len " + std::to_string(q.shape[2]) + " is above the limit of 2^40 rows");
   }

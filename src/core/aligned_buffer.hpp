@@ -50,8 +50,8 @@ class AlignedBuffer {
  private:
   void grow(std::int64_t floats) {
     release();
-    constexpr std::int64_t kMost = INT64_MAX / static_cast<std::int64_t>(sizeof(float));
-    void* const memory = floats > kMost
+    constexpr std::int64_t kMax = INT64_MAX / static_cast<std::int64_t>(sizeof(float));
+    void* const memory = floats > kMax
                              ? nullptr
                              : allocate_aligned(static_cast<std::size_t>(floats) * sizeof(float));
     if (memory == nullptr) {

@@ -235,8 +235,8 @@ TEST_CASE("a NaN score reaches the weights of its row even when value_dim is 0")
 }
 
 TEST_CASE("with causal offsets at the limits of int64 a query sees every key or none") {
-  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-  for (const std::int64_t offset : {kMost, kMost - 1, -kMost, -kMost - 1}) {
+  constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+  for (const std::int64_t offset : {kMaxInt, kMaxInt - 1, -kMaxInt, -kMaxInt - 1}) {
     Spec spec;
     spec.shape = {.q_len = 3, .kv_len = 300};
     spec.mask = causal(offset);

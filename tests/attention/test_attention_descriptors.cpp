@@ -20,7 +20,7 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 /// The views of a call; the memory belongs to a Problem and Outputs.
 struct Arguments {
@@ -58,9 +58,9 @@ Spec valid_spec() {
 std::int64_t hostile(Random& random) {
   switch (random.below(12)) {
     case 0:
-      return kMost - random.below(3);
+      return kMaxInt - random.below(3);
     case 1:
-      return -kMost - 1 + random.below(3);
+      return -kMaxInt - 1 + random.below(3);
     case 2:
       return static_cast<std::int64_t>(random.next());
     case 3:

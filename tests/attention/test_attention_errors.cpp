@@ -17,7 +17,7 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 /// A valid call with every option, from which a test makes an invalid one.
 struct Arguments {
@@ -88,11 +88,11 @@ std::vector<Mistake> view_mistakes() {
       {"v strided", [](Arguments& a) { a.v.strides[3] = -1; }, {"v: ", "-1"}},
       {"out strided", [](Arguments& a) { a.out.strides[3] = 3; }, {"out: ", "3"}},
       {"weights strided", [](Arguments& a) { a.options.weights.strides[3] = 2; }, {"weights: "}},
-      {"k beyond memory", [](Arguments& a) { a.k.strides[2] = kMost / 2; }, {"k: "}},
+      {"k beyond memory", [](Arguments& a) { a.k.strides[2] = kMaxInt / 2; }, {"k: "}},
       {"k beyond memory in sum",
-       [](Arguments& a) { a.k.strides[0] = a.k.strides[1] = kMost; },
+       [](Arguments& a) { a.k.strides[0] = a.k.strides[1] = kMaxInt; },
        {"k: ", "memory"}},
-      {"bias beyond memory", [](Arguments& a) { a.options.bias.strides[2] = kMost; }, {"bias: "}},
+      {"bias beyond memory", [](Arguments& a) { a.options.bias.strides[2] = kMaxInt; }, {"bias: "}},
       {"out on itself", [](Arguments& a) { a.out.strides[1] = 0; }, {"out: ", "0"}},
       {"out rows overlap", [](Arguments& a) { a.out.strides[2] = 5; }, {"out: ", "5"}},
       {"lse on itself", [](Arguments& a) { a.options.lse.strides[2] = 0; }, {"lse: ", "0"}},
@@ -218,8 +218,8 @@ std::vector<Mistake> score_option_mistakes() {
   std::vector<Mistake> mistakes{
       {"window left", [](Arguments& a) { a.options.mask.window_left = -2; }, {"mask: ", "left -2"}},
       {"window right",
-       [](Arguments& a) { a.options.mask.window_right = -kMost - 1; },
-       {"mask: ", "window_right ", std::to_string(-kMost - 1)}},
+       [](Arguments& a) { a.options.mask.window_right = -kMaxInt - 1; },
+       {"mask: ", "window_right ", std::to_string(-kMaxInt - 1)}},
       {"few slopes",
        [](Arguments& a) {
          set_slopes(a, {1, 1});

@@ -17,7 +17,7 @@ namespace rapt::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 Spec small_spec() {
   Spec spec;
@@ -70,7 +70,7 @@ TEST_CASE("a window has the bits of the boolean mask that keeps the same keys") 
     std::int64_t left, right;
   };
   for (const auto& [left, right] : {Window{0, 0}, Window{17, 4}, Window{kNoWindow, 2},
-                                    Window{300, kNoWindow}, Window{kMost, kMost}}) {
+                                    Window{300, kNoWindow}, Window{kMaxInt, kMaxInt}}) {
     for (const std::int64_t offset : {-30, 0, 200, 255, 700}) {
       for (const bool is_causal : {false, true}) {
         Spec spec = small_spec();
@@ -95,9 +95,11 @@ TEST_CASE("a window has the bits of the boolean mask that keeps the same keys") 
 }
 
 TEST_CASE("windows and offsets at the limits of int64 show the keys that the formula gives") {
-  for (const std::int64_t offset : {kMost, std::int64_t{1} << 60, std::int64_t{100}, -kMost - 1}) {
-    for (const std::int64_t left : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMost}) {
-      for (const std::int64_t right : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMost}) {
+  for (const std::int64_t offset :
+       {kMaxInt, std::int64_t{1} << 60, std::int64_t{100}, -kMaxInt - 1}) {
+    for (const std::int64_t left : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMaxInt}) {
+      for (const std::int64_t right :
+           {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMaxInt}) {
         Spec spec = small_spec();
         spec.shape.q_len = 3;
         spec.mask = Mask{.query_offset = offset}.windowed(left, right);

@@ -25,10 +25,11 @@ constexpr int kStrideKinds = 5;
 /// A view whose strides, if it has no elements, are dense, those of other libraries, or arbitrary.
 template <class T, int Rank>
 TensorView<T, Rank> with_odd_strides(TensorView<T, Rank> view, int kind) {
-  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
   if (kind == 0 || std::ranges::find(view.shape, 0) == view.shape.end()) return view;
   for (std::size_t i = 0; i < view.strides.size(); ++i) {
-    const std::array<std::int64_t, kStrideKinds> kinds{1, 0, i == 2 ? 1 : 16, kMost, -kMost - 1};
+    const std::array<std::int64_t, kStrideKinds> kinds{1, 0, i == 2 ? 1 : 16, kMaxInt,
+                                                       -kMaxInt - 1};
     view.strides[i] = kinds[static_cast<std::size_t>(kind)];
   }
   return view;

@@ -13,8 +13,8 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMinInt = std::numeric_limits<std::int64_t>::min();
 constexpr std::int64_t kOne = 1;
 
 bool says(const std::string& sentence, const char* words) {
@@ -31,11 +31,11 @@ TensorView<const float, 3> repeated(const std::vector<float>& token, std::int64_
 
 TEST_CASE("more tokens than the budget are cache_full, however many") {
   const std::vector<float> token(4, 0.5f);
-  for (const std::int64_t max_pages : {std::int64_t{4}, kMost / 64}) {
+  for (const std::int64_t max_pages : {std::int64_t{4}, kMaxInt / 64}) {
     KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = max_pages});
     const std::int64_t sequence = cache.add();
     cache.append(sequence, repeated(token, 33), repeated(token, 33));
-    for (const std::int64_t tokens : {kOne << 44, kMost - 33, kMost}) {
+    for (const std::int64_t tokens : {kOne << 44, kMaxInt - 33, kMaxInt}) {
       if (tokens / 32 <= max_pages) continue;
       const auto append = [&] {
         cache.append(sequence, repeated(token, tokens), repeated(token, tokens));
@@ -50,7 +50,7 @@ TEST_CASE("more tokens than the budget are cache_full, however many") {
 }
 
 TEST_CASE("the largest possible page budget is accepted") {
-  KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = kMost});
+  KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = kMaxInt});
   cache.reserve(2);
   const std::vector<float> token(4, 0.5f);
   cache.append(cache.add(), repeated(token, 40), repeated(token, 40));
@@ -83,8 +83,8 @@ TEST_CASE("tensors larger than the address space are refused before they are rea
   const TensorView<const float, 4> far(floats.data(), {1, 1, 2, 4}, {0, 0, kOne << 59, 1});
   CHECK(says(sentence_of([&] { attention(q, far, q, to); }),
              "k: shape and strides reach beyond all memory"));
-  for (const std::int64_t extent : {kLeast, kMost}) {
-    for (const std::int64_t stride : {kLeast, kMost}) {
+  for (const std::int64_t extent : {kMinInt, kMaxInt}) {
+    for (const std::int64_t stride : {kMinInt, kMaxInt}) {
       const TensorView<const float, 2> table(floats.data(), {extent, 2}, {stride, 1});
       const auto attend = [&] {
         attention(q, q, q, to, {.rope = {.table = {Rope::half, table, table}}});
@@ -107,7 +107,7 @@ TEST_CASE("no address is formed after the end of a single row") {
                                  {square, square, square, square});
   KvCache cache({.kv_heads = 1, .head_dim = 4});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{1, 1};
-  for (const std::int64_t stride : {kMost, kLeast}) {
+  for (const std::int64_t stride : {kMaxInt, kMinInt}) {
     const TensorView<const float, 2> x(floats.data(), {1, 4}, {stride, 1});
     const TensorView<float, 2> y(out.data(), {1, 4}, {stride, 1});
     layer.forward(x, cache, {sequences, rows}, y);
@@ -121,7 +121,7 @@ TEST_CASE("no address is formed after the end of a single row") {
 
 TEST_CASE("the stride of a single row may be anything and is not multiplied") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
-  for (const std::int64_t stride : {kMost, kLeast, (kOne << 62) + 1}) {
+  for (const std::int64_t stride : {kMaxInt, kMinInt, (kOne << 62) + 1}) {
     const TensorView<const float, 4> q(floats.data(), {1, 1, 1, 4}, {stride, stride, stride, 1});
     attention(q, q, q, {out.data(), {1, 1, 1, 4}, {stride, stride, stride, 1}});
     attention(q, {floats.data(), {1, 1, 8, 4}}, {floats.data(), {1, 1, 8, 4}},
@@ -135,7 +135,7 @@ TEST_CASE("windows at the limits of int64 are refused over a cache too") {
   KvCache cache({.kv_heads = 1, .head_dim = 4});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{0, 1};
   cache.append(sequences[0], repeated(floats, 3), repeated(floats, 3));
-  for (const Mask& mask : {Mask().windowed(kLeast, 0), Mask().windowed(0, kLeast)}) {
+  for (const Mask& mask : {Mask().windowed(kMinInt, 0), Mask().windowed(0, kMinInt)}) {
     const auto attend = [&] {
       attention({floats.data(), {1, 1, 4}}, cache, {sequences, rows}, {out.data(), {1, 1, 4}},
                 {.mask = mask});
@@ -149,10 +149,10 @@ TEST_CASE("with an extent of 0 the other extents may be of any size") {
   std::vector<float> floats(8, 0.5f), out(8, 7.0f);
   const std::vector<std::int64_t> position{1};
   const RopeTable table(Rope::half, {.rotary_dims = 4, .positions = 4});
-  apply_rope({floats.data(), {kMost, 0, 1, 4}}, {out.data(), {kMost, 0, 1, 4}}, table,
+  apply_rope({floats.data(), {kMaxInt, 0, 1, 4}}, {out.data(), {kMaxInt, 0, 1, 4}}, table,
              {position.data(), {1, 1}});
-  rms_norm({floats.data(), {kMost, kMost, 0, 4}}, {out.data(), {kMost, kMost, 0, 4}});
-  t5_bias({floats.data(), {32, 0}}, {}, 2, {out.data(), {0, kMost}});
+  rms_norm({floats.data(), {kMaxInt, kMaxInt, 0, 4}}, {out.data(), {kMaxInt, kMaxInt, 0, 4}});
+  t5_bias({floats.data(), {32, 0}}, {}, 2, {out.data(), {0, kMaxInt}});
   attention({floats.data(), {kOne << 40, 2, 0, 4}}, {floats.data(), {kOne << 40, 2, 0, 4}},
             {floats.data(), {kOne << 40, 2, 0, 4}}, {out.data(), {kOne << 40, 2, 0, 4}});
   CHECK(out == std::vector<float>(8, 7.0f));
@@ -161,13 +161,13 @@ TEST_CASE("with an extent of 0 the other extents may be of any size") {
 TEST_CASE("every distance maps to an existing bucket") {
   const std::vector<T5Buckets> configs{{kOne << 34, (kOne << 32) + 1, true},
                                        {kOne << 34, (kOne << 33) + 1, false},
-                                       {kMost - 1, kMost, true},
-                                       {kMost, kMost, false},
+                                       {kMaxInt - 1, kMaxInt, true},
+                                       {kMaxInt, kMaxInt, false},
                                        {32, 128, true}};
   for (const T5Buckets& config : configs) {
     for (const std::int64_t distance :
-         {kLeast, -(kOne << 40), -(kOne << 32), std::int64_t{-1}, std::int64_t{0}, kOne << 32,
-          (kOne << 32) + 1, kOne << 40, kMost}) {
+         {kMinInt, -(kOne << 40), -(kOne << 32), std::int64_t{-1}, std::int64_t{0}, kOne << 32,
+          (kOne << 32) + 1, kOne << 40, kMaxInt}) {
       CAPTURE(config.buckets);
       CAPTURE(distance);
       const std::int64_t bucket = t5_bucket(distance, config);
@@ -197,12 +197,12 @@ TEST_CASE("a RoPE table is finite or refused") {
   CHECK(sentence_of(make({.kind = Kind::linear, .factor = 1e308}, 1e308)) == "");
   CHECK(sentence_of(make({.kind = Kind::llama3,
                           .factor = 1e308,
-                          .original_positions = kMost,
+                          .original_positions = kMaxInt,
                           .high_freq_factor = 1e308},
                          1.0 + 0x1p-52)) == "");
   CHECK(sentence_of(make({.kind = Kind::yarn,
                           .factor = 1e308,
-                          .original_positions = kMost,
+                          .original_positions = kMaxInt,
                           .beta_fast = 0x1p100,
                           .beta_slow = 0x1p-20},
                          1.0 + 0x1p-52)) == "");

@@ -16,7 +16,7 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 template <int Rank>
 using Extents = std::array<std::int64_t, Rank>;
@@ -33,8 +33,8 @@ Extents<Rank> strides_of(int kind) {
   for (std::size_t i = 0; i < Rank; ++i) {
     strides[i] = kind == 0                                       ? 0
                  : kind == 1                                     ? 16
-                 : (i + static_cast<std::size_t>(kind)) % 2 == 0 ? kMost
-                                                                 : -kMost - 1;
+                 : (i + static_cast<std::size_t>(kind)) % 2 == 0 ? kMaxInt
+                                                                 : -kMaxInt - 1;
   }
   return strides;
 }
@@ -75,7 +75,7 @@ TEST_CASE("row functions ignore the strides of tensors without elements") {
       apply_rope(in<4>(f, shape, kind), out<4>(f, shape, kind), table);
     }
     rms_norm(in<4>(f, {2, 2, 3, 0}, kind), out<4>(f, {2, 2, 3, 0}, kind));
-    rms_norm(in<4>(f, {kMost, kMost, 3, 0}, kind), out<4>(f, {kMost, kMost, 3, 0}, kind));
+    rms_norm(in<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind), out<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind));
     rms_norm(in<2>(f, {0, 4}, kind), out<2>(f, {0, 4}, kind));
     rms_norm(in<2>(f, {4, 0}, kind), out<2>(f, {4, 0}, kind));
     const std::vector<std::int64_t> positions{1, 2, 3};

@@ -57,13 +57,13 @@ std::string empty_tensor(const std::string& name, const std::string& shape) {
 
 /// Takes the header by value to free it: the child process starts with the memory of this one.
 void check_memory(std::string header, End end) {
-  constexpr std::int64_t kMost = std::int64_t{512} << 20;
+  constexpr std::int64_t kMax = std::int64_t{512} << 20;
   const std::string begins = header.substr(0, 60);
   CAPTURE(begins);
   const TemporaryDirectory directory;
   const std::string path = directory.write("costly", safetensors_bytes(header, ""));
   header = std::string();
-  CHECK(memory_to_open(path, end) <= kMost);
+  CHECK(memory_to_open(path, end) <= kMax);
 }
 
 /// The longest header that is read, and the longest that the format can express.

@@ -126,9 +126,9 @@ TEST_CASE("with several threads calls stop allocating once each thread has its b
     for_calls([](const char* name, const std::function<void()>& call) {
       // The participating threads vary from call to call: several calls in a row must allocate
       // nothing.
-      constexpr int kFree = 20, kMost = 5000;
+      constexpr int kFree = 20, kMax = 5000;
       int free_calls = 0;
-      for (int i = 0; i < kMost && free_calls < kFree; ++i) {
+      for (int i = 0; i < kMax && free_calls < kFree; ++i) {
         free_calls = allocations_of(call, 0) == 0 ? free_calls + 1 : 0;
       }
       CHECK_MESSAGE(free_calls == kFree, name);

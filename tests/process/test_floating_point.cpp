@@ -50,7 +50,7 @@ class SpoiltWorkspaces {
 
 // Any arithmetic on the first is invalid; the others overflow, or are invalid in combination.
 constexpr std::uint32_t kSignallingNan = 0x7fa00000u;
-constexpr std::uint32_t kMost = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
+constexpr std::uint32_t kMax = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
 constexpr std::uint32_t kMinusInfinity = 0xff800000u;
 
 std::string names_of(int flags) {
@@ -124,7 +124,7 @@ TEST_CASE("ordinary data raise no floating-point flag, whatever buffers containe
     const ForcedIsa forced(isa);
     check_flags<kSignallingNan>(1);
     check_flags<kSignallingNan>(5);
-    check_flags<kMost>(1);
+    check_flags<kMax>(1);
     check_flags<kMinusInfinity>(5);
   }
 }

@@ -107,8 +107,8 @@ struct Alibi {
 
 /// Whether the distances of a block's keys are exact as floats.
 RAPT_INLINE bool is_exact(std::int64_t distance) {
-  constexpr std::int64_t kMost = (std::int64_t{1} << 24) - kKeyBlock;
-  return -kMost < distance && distance < kMost;
+  constexpr std::int64_t kMax = (std::int64_t{1} << 24) - kKeyBlock;
+  return -kMax < distance && distance < kMax;
 }
 
 /// The distance from the first key of a block to a query.

@@ -77,7 +77,7 @@ std::string kernel_sentence(const WorkShape& shape, const kernels::KernelSet& se
 std::string choice_sentence(Isa isa) {
   const std::vector<Isa> isas = available_isas();
   if (isa == isas.front()) return "the best instruction set of this processor";
-  return fmt::format("asked for; the best of this processor is {}", isa_name(isas.front()));
+  return fmt::format("requested; the best of this processor is {}", isa_name(isas.front()));
 }
 
 std::string sharing_sentence(const PlannedWork& work, int threads) {
@@ -87,12 +87,11 @@ std::string sharing_sentence(const PlannedWork& work, int threads) {
     return fmt::format("inline: fewer than {:.0f} multiply-adds do not repay waking a thread",
                        tuning::kInlineWork);
   }
-  std::string text = threads == 1 ? "one thread: items as large as the caches let them be"
-                                  : "several items a thread, to even out what is uneven";
-  if (work.max_rows > 0) text += fmt::format("; {} rows an item at most", work.max_rows);
+  std::string text = threads == 1 ? "one thread: items as large as the caches allow"
+                                  : "several items per thread, for balance";
+  if (work.max_rows > 0) text += fmt::format("; at most {} rows per item", work.max_rows);
   if (work.splits > 0) {
-    text +=
-        fmt::format("; rows alone do not keep {} threads busy, so keys are shared out", threads);
+    text += fmt::format("; rows alone do not keep {} threads busy, so keys are split", threads);
   }
   return text;
 }

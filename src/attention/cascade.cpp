@@ -81,7 +81,7 @@ Group group_from(const PageLayout& pages, const Sequences& sequences,
 
 /// Whether the saved reads are worth the group's cost. The decode path is limited by reading. A
 /// pair whose combined rows exceed that path is slower than two calls: 4 + 4 rows over 4096 keys
-/// took 1.10x (AVX2), 8 + 8 rows 1.16x (AVX-512, both on a Zen 4). Groups of three and more never
+/// took 1.1x (AVX2), 8 + 8 rows 1.16x (AVX-512, both on a Zen 4). Groups of three and more never
 /// lost.
 bool saves_time(const Sequences& sequences, const Cascade& cascade, const Group& group,
                 std::int64_t heads, std::int64_t stream_rows) {
@@ -97,13 +97,13 @@ void add_group(const Sequences& sequences, const Group& group, Cascade& cascade)
   place.q_row = static_cast<std::int64_t>(cascade.rows.size());
   for (std::size_t i = group.first; i < group.last; ++i) {
     const std::size_t s = cascade.order[i];
-    SequencePlace& rest = cascade.rests.places[s];
-    rest.state_shift = static_cast<std::int64_t>(cascade.rows.size()) - rest.q_row;
+    SequencePlace& suffix = cascade.suffixes.places[s];
+    suffix.state_shift = static_cast<std::int64_t>(cascade.rows.size()) - suffix.q_row;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
-      cascade.rows.push_back(rest.q_row + q);
+      cascade.rows.push_back(suffix.q_row + q);
     }
-    cascade.rests.plan[s].visible.first_key = group.keys;
-    rest.continues = true;
+    cascade.suffixes.plan[s].visible.first_key = group.keys;
+    suffix.continues = true;
   }
   const std::int64_t q_len = static_cast<std::int64_t>(cascade.rows.size()) - place.q_row;
   cascade.prefixes.plan.push_back({q_len, {.kv_len = group.keys}});
@@ -148,10 +148,10 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
                     std::vector<std::int64_t>& positions) {
   positions.resize(cascade.rows.size());
   for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
-    const SequencePlace &at = sequences.places[s], &rest = cascade.rests.places[s];
-    if (!rest.continues) continue;
+    const SequencePlace &at = sequences.places[s], &suffix = cascade.suffixes.places[s];
+    if (!suffix.continues) continue;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
-      positions[static_cast<std::size_t>(at.q_row + rest.state_shift + q)] =
+      positions[static_cast<std::size_t>(at.q_row + suffix.state_shift + q)] =
           given.data != nullptr ? given(0, at.q_row + q) : at.query_offset + q;
     }
   }
@@ -162,8 +162,8 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
                   std::int64_t stream_rows, Cascade& cascade) {
   cascade.prefixes.clear();
-  cascade.rests = sequences;
-  for (SequencePlace& place : cascade.rests.places) place.continues = false;
+  cascade.suffixes = sequences;
+  for (SequencePlace& place : cascade.suffixes.places) place.continues = false;
   cascade.rows.clear();
   sort_by_beginning(pages, sequences, cascade.order);
   for (std::size_t i = 0; i < cascade.order.size();) {

@@ -26,7 +26,7 @@ struct GroupQueries {
 /// A call over paged sequences as two calls. The memory is kept across calls.
 struct Cascade {
   Sequences prefixes;  ///< one per group: the members' queries, concatenated, over the shared keys
-  Sequences rests;     ///< every sequence; members of a group without their shared keys
+  Sequences suffixes;  ///< every sequence; members of a group without their shared keys
   std::vector<std::int64_t> rows;  ///< row of q for each row of `prefixes`
   std::vector<std::size_t> order;  ///< the sequences, sorted so that equal beginnings are adjacent
   GroupQueries queries;

@@ -96,7 +96,7 @@ struct Totals {
   std::int64_t rows = 0;       // sum, per kv head
   std::int64_t max_rows = 0;   // maximum over sequences
   std::int64_t max_keys = 0;   // maximum over sequences
-  bool alike = true;           // all sequences have the same lengths
+  bool equal_lengths = true;   // of all sequences
   double max_work = 0;         // bound on multiply-adds: rows times the keys that any of them sees
 };
 
@@ -112,20 +112,21 @@ Totals count_rows(const PlanProblem& problem) {
     }
     totals.max_rows = std::max(totals.max_rows, rows);
     totals.max_keys = std::max(totals.max_keys, sequence.visible.kv_len);
-    totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
-                   sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
+    totals.equal_lengths = totals.equal_lengths && sequence.q_len == problem.sequences[0].q_len &&
+                           sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
   }
   return totals;
 }
 
 /// Whether every row of every sequence sees the same number of keys.
 bool is_even(const PlanProblem& problem, const Totals& totals) {
-  return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
-                                     [](const PlanSequence& sequence) {
-                                       const kernels::VisibleKeys& keys = sequence.visible;
-                                       return end_of_visible(keys, 0) == keys.kv_len &&
-                                              sequence.q_len - 1 + keys.begin <= keys.first_key;
-                                     });
+  return totals.equal_lengths &&
+         std::all_of(problem.sequences.begin(), problem.sequences.end(),
+                     [](const PlanSequence& sequence) {
+                       const kernels::VisibleKeys& keys = sequence.visible;
+                       return end_of_visible(keys, 0) == keys.kv_len &&
+                              sequence.q_len - 1 + keys.begin <= keys.first_key;
+                     });
 }
 
 /// Minimum rows of a chunk, see kMinItemRows.
@@ -281,7 +282,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
                too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts},
               plan);
   });
-  if (!totals.alike && threads > 1) sort_items(problem, plan);
+  if (!totals.equal_lengths && threads > 1) sort_items(problem, plan);
 }
 
 }  // namespace rapt

@@ -178,7 +178,7 @@ void run(const AttentionTensors& tensors, const AttentionOptions& options,
   run_whole(prefix, prefix_options(options, cascade), cascade.prefixes, callback, workspace);
   AttentionOptions rest = options;
   rest.state_in = queries.state;
-  run_whole(tensors, rest, cascade.rests, callback, workspace);
+  run_whole(tensors, rest, cascade.suffixes, callback, workspace);
 }
 
 }  // namespace rapt

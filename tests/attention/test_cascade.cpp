@@ -256,12 +256,12 @@ TEST_CASE("sequences with the same pages form a group over whole key blocks") {
   REQUIRE(two.cascade.prefixes.plan.size() == 1);
   CHECK(two.cascade.prefixes.plan[0].q_len == 4);
   CHECK(two.cascade.prefixes.plan[0].visible.kv_len == 512);  // 600 are 2 blocks and more
-  REQUIRE(two.cascade.rests.plan.size() == 3);
-  CHECK(two.cascade.rests.plan[1].visible.first_key == 512);
-  CHECK(two.cascade.rests.plan[1].visible.kv_len == 650);
-  CHECK(two.cascade.rests.places[1].continues);
-  CHECK(two.cascade.rests.plan[2].visible.kv_len == 700);
-  CHECK_FALSE(two.cascade.rests.places[2].continues);
+  REQUIRE(two.cascade.suffixes.plan.size() == 3);
+  CHECK(two.cascade.suffixes.plan[1].visible.first_key == 512);
+  CHECK(two.cascade.suffixes.plan[1].visible.kv_len == 650);
+  CHECK(two.cascade.suffixes.places[1].continues);
+  CHECK(two.cascade.suffixes.plan[2].visible.kv_len == 700);
+  CHECK_FALSE(two.cascade.suffixes.places[2].continues);
 }
 
 TEST_CASE("a sequence joins a group only if that saves reads") {
@@ -282,17 +282,17 @@ TEST_CASE("sequences not adjacent in the call form a group, and only its rows ge
   REQUIRE(made.cascade.prefixes.plan.size() == 1);
   CHECK(made.cascade.prefixes.plan[0].q_len == 3);
   CHECK(made.cascade.rows == std::vector<std::int64_t>{0, 42, 43});
-  REQUIRE(made.cascade.rests.plan.size() == 4);
-  CHECK(made.cascade.rests.places[0].state_shift == 0);
-  CHECK(made.cascade.rests.places[3].q_row + made.cascade.rests.places[3].state_shift == 1);
+  REQUIRE(made.cascade.suffixes.plan.size() == 4);
+  CHECK(made.cascade.suffixes.places[0].state_shift == 0);
+  CHECK(made.cascade.suffixes.places[3].q_row + made.cascade.suffixes.places[3].state_shift == 1);
   for (const std::size_t s : {0, 3}) {
-    CHECK(made.cascade.rests.plan[s].visible.first_key == 512);
-    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
-    CHECK(made.cascade.rests.places[s].continues);
+    CHECK(made.cascade.suffixes.plan[s].visible.first_key == 512);
+    CHECK(made.cascade.suffixes.plan[s].visible.kv_len == 700);
+    CHECK(made.cascade.suffixes.places[s].continues);
   }
   for (const std::size_t s : {1, 2}) {
-    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
-    CHECK_FALSE(made.cascade.rests.places[s].continues);
+    CHECK(made.cascade.suffixes.plan[s].visible.kv_len == 700);
+    CHECK_FALSE(made.cascade.suffixes.places[s].continues);
   }
 }
 

@@ -53,7 +53,7 @@ static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters)
 struct NoReadAhead {
   /// For the column tile at `tile`, which starts `column` columns into its panel of `depth` steps.
   static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
-  /// One step: the tile has moved on by C vectors.
+  /// One step: reads ahead for the next C vectors.
   template <int C>
   RAPT_INLINE void step() {}
 };

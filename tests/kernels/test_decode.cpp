@@ -1,5 +1,6 @@
 // The decode path, compared with the scalar statement at each of its borders: batches of eight key
 // blocks, rows of V in strips and chunks, keys in groups or streams.
+#include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/on_every_isa.hpp"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Times two guard_workers in turns, cell by cell, and says where the second is slower.
+"""Times two guard_workers in turns, cell by cell, and reports where the second is slower.
 
 Usage: guard.py BASE_WORKER HEAD_WORKER [--seconds N] [--only WORDS]
 
-Each sweep starts both processes afresh, since where memory lies moves a figure by more than clocks do, takes the
-cells in random order, and times the two in turns, who is first by chance. A sweep's ratio is the median of the
-ratios of neighbours. A cell's ratio is the median of its sweeps, and the interval is all of them: with 6 sweeps it
-holds the median with 97 % confidence, whatever the distribution. Slower is a cell whose whole interval lies above
-1.01. Exit status 1 then, or when bits differ.
+Each sweep starts both processes again, since memory addresses affect times more than clocks do, takes the cells
+in random order, and times the two alternately, the first one chosen at random. A sweep's ratio is the median of the
+ratios of adjacent samples. A cell's ratio is the median of its sweeps, and its interval their range: with 6 sweeps it
+contains the median with 97 % confidence, for any distribution. A cell is slower if its whole interval is above 1.01.
+Exit status 1 if a cell is slower or bits differ.
 """
 import argparse
 import os
@@ -55,7 +55,7 @@ class Cell:
     def measure(self, base, head, seconds):
         begin = f"begin {self.number} {self.isa} {self.threads}"
         self.same_bits &= base.ask(begin) == head.ask(begin)
-        for worker in (base, head):  # the second call finds what the first one allocated
+        for worker in (base, head):  # the first call allocates
             one = float(worker.ask("time 1"))
         calls = max(1, round(SAMPLE / one))
         ratios, end = [], time.monotonic() + seconds
@@ -109,7 +109,7 @@ def main():
     first.end()
     if not cells:
         sys.exit(f"guard.py: no cell holds '{options.only}'")
-    # Half of the time is for making the inputs.
+    # Half of the time goes to creating the inputs.
     seconds = options.seconds / len(cells) / SWEEPS / 2
     for _ in range(SWEEPS):
         base, head = Worker(options.base), Worker(options.head)

@@ -26,7 +26,7 @@ std::vector<float> drawn(std::int64_t count, std::uint64_t seed) {
   return values;
 }
 
-/// Caches are passed over by turns on this many bytes of K and V, or of weights.
+/// Inputs rotate through this many bytes of K and V, or of weights, so that no cache holds them.
 constexpr std::int64_t kColdBytes = std::int64_t{192} << 20;
 
 std::int64_t copies_of(std::int64_t floats, bool cold) {
@@ -41,7 +41,7 @@ struct Sizes {
   std::int64_t k_size() const { return batch * kv_heads * kv_len * head_dim; }
 };
 
-/// Q, K and V; of K and V as many copies as exceed the caches.
+/// Q, K and V; enough copies of K and V to exceed the caches.
 class Inputs : public Work {
  public:
   explicit Inputs(const Sizes& s)
@@ -54,17 +54,17 @@ class Inputs : public Work {
   std::span<const float> output() const override { return out_; }
 
  protected:
-  const float* next(const std::vector<float>& of) const { return of.data() + turn_ * s_.k_size(); }
-  void take_turns() { turn_ = (turn_ + 1) % copies_; }
+  const float* next(const std::vector<float>& of) const { return of.data() + copy_ * s_.k_size(); }
+  void next_copy() { copy_ = (copy_ + 1) % copies_; }
 
   Sizes s_;
-  std::int64_t copies_, turn_ = 0;
+  std::int64_t copies_, copy_ = 0;
   std::vector<float> q_, k_, v_, out_;
 };
 
 enum class Layout { heads_first, tokens_first };
 
-/// [batch, heads, tokens, dim], or the same of memory [batch, tokens, heads, dim].
+/// [batch, heads, tokens, dim]; or that view of memory [batch, tokens, heads, dim].
 template <class T>
 TensorView<T, 4> view_of(T* data, std::int64_t batch, std::int64_t heads, std::int64_t tokens,
                          std::int64_t dim, Layout layout) {
@@ -84,7 +84,7 @@ class Dense : public Inputs {
     rapt::attention(
         view_of(std::as_const(q_).data(), s_.batch, s_.heads, s_.q_len, s_.head_dim, layout_), k, v,
         view_of(out_.data(), s_.batch, s_.heads, s_.q_len, s_.head_dim, layout_), options_);
-    take_turns();
+    next_copy();
   }
 
  private:
@@ -92,11 +92,11 @@ class Dense : public Inputs {
   Layout layout_;
 };
 
-/// One query a sequence, keys and values in a KvCache.
+/// One query per sequence, keys and values in a KvCache.
 class Cached : public Inputs {
  public:
   explicit Cached(const Sizes& s) : Inputs(s) {
-    for (std::int64_t c = 0; c < copies_; ++c, take_turns()) {
+    for (std::int64_t c = 0; c < copies_; ++c, next_copy()) {
       caches_.emplace_back(rapt::KvCacheConfig{.kv_heads = s.kv_heads, .head_dim = s.head_dim});
       for (std::int64_t b = 0; b < s.batch; ++b) fill(caches_.back(), b);
     }
@@ -106,9 +106,9 @@ class Cached : public Inputs {
   void call() override {
     const std::int64_t rows = s_.batch;
     rapt::attention(TensorView<const float, 3>(q_.data(), {rows, s_.heads, s_.head_dim}),
-                    caches_[static_cast<std::size_t>(turn_)], {sequences_, rows_},
+                    caches_[static_cast<std::size_t>(copy_)], {sequences_, rows_},
                     {out_.data(), {rows, s_.heads, s_.head_dim}});
-    take_turns();
+    next_copy();
   }
 
  private:
@@ -118,7 +118,7 @@ class Cached : public Inputs {
     const TensorView<const float, 3> v(next(v_) + at, {s_.kv_len, s_.kv_heads, s_.head_dim});
     try {
       cache.append(sequence, k, v);
-    } catch (const rapt::Error&) {  // of a commit whose caches took heads before tokens
+    } catch (const rapt::Error&) {  // in commits whose caches took heads before tokens
       cache.append(sequence, k.swapped(0, 1), v.swapped(0, 1));
     }
     if (caches_.size() == 1) sequences_.push_back(sequence);
@@ -128,12 +128,13 @@ class Cached : public Inputs {
   std::vector<std::int64_t> sequences_, rows_;
 };
 
-/// One query a sequence, keys and values in the caller's own pages of 32 tokens.
+/// One query per sequence, keys and values in the caller's own pages of 32 tokens.
 class OwnPages : public Inputs {
  public:
   explicit OwnPages(const Sizes& s)
       : Inputs(s), lens_(static_cast<std::size_t>(s.batch), s.kv_len) {
-    // An odd step visits every page once, and neighbours of a sequence are no neighbours in memory.
+    // An odd step visits every page once, and adjacent pages of a sequence are not adjacent in
+    // memory.
     const std::int64_t pages = s.batch * s.kv_len / kPage, step = 7919;
     for (std::int64_t i = 0; i < pages; ++i) table_.push_back(i * step % pages);
     for (std::int64_t b = 0; b <= s.batch; ++b) rows_.push_back(b);
@@ -148,7 +149,7 @@ class OwnPages : public Inputs {
          .table = TensorView<const std::int64_t, 2>(table_.data(), {s_.batch, pages / s_.batch}),
          .kv_lens = lens_},
         rows_, {out_.data(), {s_.batch, s_.heads, s_.head_dim}});
-    take_turns();
+    next_copy();
   }
 
  private:
@@ -183,7 +184,7 @@ class Product : public Work {
     }
   }
   void call() override {
-    const rapt::Linear& layer = layers_[turn_++ % layers_.size()];
+    const rapt::Linear& layer = layers_[copy_++ % layers_.size()];
     layer.forward({x_.data(), {rows_, layer.in_features()}},
                   {y_.data(), {rows_, layer.out_features()}});
   }
@@ -193,7 +194,7 @@ class Product : public Work {
   std::vector<rapt::Linear> layers_;
   std::vector<float> x_, y_;
   std::int64_t rows_;
-  std::size_t turn_ = 0;
+  std::size_t copy_ = 0;
 };
 
 class Layer : public Work {

@@ -1,5 +1,5 @@
-// The work that benchmarks/guard.sh times on two commits: public functions alone, so that one
-// source compiles against the headers of either.
+// The work that benchmarks/guard.sh times on two commits: public functions only, so that one source
+// compiles against the headers of both.
 #pragma once
 
 #include <functional>
@@ -19,8 +19,8 @@ class Work {
 };
 
 struct Cell {
-  std::string name;     ///< what is done, its sizes
-  bool shared = false;  ///< with every core too
+  std::string name;     ///< the operation and its sizes
+  bool shared = false;  ///< also timed on every core
   bool scalar = false;  ///< small enough for the scalar kernels
   std::function<std::unique_ptr<Work>()> make;
 };

@@ -1,9 +1,9 @@
-// One of the two processes that benchmarks/guard.py times in turns. It obeys lines on its standard
-// input and answers each with one line:
-//   cells                      the cells as JSON-free rows: name, tab, flags; an empty line ends
-//   them isas                       the ISAs that can run here, best first begin CELL ISA THREADS
-//   makes the inputs, calls once; answers the hash of the output time CALLS                 answers
-//   the seconds per call
+// One of the two processes that benchmarks/guard.py times in turns. It reads commands from its
+// standard input, one per line, and answers each with one line:
+//   cells                      the cells, a line each (name, tab, flags), then an empty line
+//   isas                       the ISAs that can run here, best first
+//   begin CELL ISA THREADS     creates the inputs and calls once; answers the hash of the output
+//   time CALLS                 answers the seconds per call
 #include "guard_cells.hpp"
 #include "rapt/isa.hpp"
 
@@ -23,7 +23,7 @@
 namespace guard {
 namespace {
 
-/// FNV-1a: equal hashes stand for equal bits.
+/// FNV-1a: equal hashes indicate equal bits.
 std::uint64_t hash_of(std::span<const float> values) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const std::byte byte : std::as_bytes(values)) {

@@ -1,4 +1,4 @@
-// The pieces of the kernels, each alone on inputs that stay in the caches.
+// Parts of the kernels, each alone on inputs that stay in the caches.
 #include "benchmarks.hpp"
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
@@ -21,7 +21,7 @@ using kernels::kPanel;
 using tools::drawn;
 using tools::FloatBuffer;
 
-/// The multiply-adds of the polynomial alone; the rest of exp2 is no multiply-add.
+/// The multiply-adds of the polynomial only; the other steps of exp2 are not multiply-adds.
 constexpr double kExp2Flops = 10.0;
 
 double product(std::initializer_list<std::int64_t> extents) {
@@ -30,7 +30,7 @@ double product(std::initializer_list<std::int64_t> extents) {
   return value;
 }
 
-/// Values of 0 and below, for which alone it is defined, copied in and out of a part of an array.
+/// Copies values of at most 0, the domain of exp2, into and out of a part of an array.
 void exp2(benchmark::State& state, Isa isa, std::int64_t count) {
   const KernelSet& set = dispatch::kernels_of(isa);
   FloatBuffer x = drawn(product({count}), 1, 20.0f);
@@ -59,8 +59,8 @@ void scores(benchmark::State& state, Isa isa, std::int64_t head_dim) {
           [&] { set.scores(args); });
 }
 
-/// The rows of a row tile, one after the other. In place, so that from the second call on the
-/// scores are the weights of the call before: the time does not depend on them.
+/// The rows of a row tile, one after the other, in place: from the second call on the scores are
+/// the weights of the call before, which does not affect the time.
 void softmax(benchmark::State& state, Isa isa, std::int64_t keys) {
   const KernelSet& set = dispatch::kernels_of(isa);
   const std::int64_t rows = set.tiles.rows;
@@ -84,7 +84,7 @@ void values(benchmark::State& state, Isa isa, std::int64_t value_dim) {
   const std::int64_t rows = set.tiles.rows;
   const FloatBuffer p = drawn(product({rows, kKeyBlock}), 6);
   const FloatBuffer v = drawn(product({kKeyBlock, value_dim}), 7);
-  // Factors below 1 in front of the state keep it finite however often it is folded.
+  // Factors below 1 keep the folded state finite.
   const FloatBuffer a = drawn(product({rows}), 8, 0.5f);
   const FloatBuffer b = drawn(product({rows}), 9);
   FloatBuffer o = drawn(product({rows, value_dim}), 10);

@@ -17,14 +17,15 @@ void measure(benchmark::State& state, Isa isa, int threads, const Cost& cost,
   oneapi::tbb::task_arena arena(threads);
   arena.execute([&] {
     call();
-    // A peak takes a few milliseconds, in which a neighbour may run; a median of several holds.
+    // A peak measurement takes a few milliseconds, in which other processes may run: use the median
+    // of several.
     std::vector<double> peaks;
     const auto measure_peaks = [&peaks, isa] {
       for (int i = 0; i < 3; ++i) peaks.push_back(tools::measure_fma_peak(isa));
     };
     measure_peaks();
-    // The counters of the framework divide by the CPU time of this thread, unless the name of the
-    // benchmark says otherwise; with several threads only the wall clock tells a rate.
+    // By default the framework's counters divide by the CPU time of this thread; with several
+    // threads only the wall clock gives a rate.
     const double total = tools::seconds_of([&] {
       for ([[maybe_unused]] auto _ : state) call();
     });

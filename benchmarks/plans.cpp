@@ -1,4 +1,4 @@
-// Making a plan: what a call costs before its first item runs.
+// Planning: the cost of a call before its first item runs.
 #include "attention/plan.hpp"
 #include "benchmarks.hpp"
 #include "dispatch/dispatch.hpp"

@@ -1,5 +1,5 @@
-// Fused against unfused: attention() and its textbook form of the same kernels over many shapes, on
-// one thread, in turns; and attention() on every core against one. Prints JSON;
+// Fused against unfused: attention() and its textbook form from the same kernels over many shapes,
+// on one thread, alternating; and attention() on every core against one. Prints JSON;
 // scripts/plot_sweep.py draws it.
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
@@ -32,10 +32,10 @@ constexpr std::int64_t kLengths[][2] = {
     {1, 16384}, {1024, 1024}, {16, 16384}, {300, 5000}, {2048, 2048}, {128, 16384}};
 constexpr std::int64_t kHeadDims[] = {16, 32, 64, 128, 256};
 constexpr std::int64_t kHeads[] = {1, 8};
-/// Multiply-adds of a shape at most: the larger ones only repeat what the smaller ones say.
-constexpr double kMostWork = 2.5e9;
+/// Maximum multiply-adds of a shape: larger ones add no information.
+constexpr double kMaxWork = 2.5e9;
 
-/// Inputs of one shape, and both ways to the output.
+/// Inputs of one shape, and both computations of the output.
 class Contest {
  public:
   Contest(const UnfusedShape& shape, const kernels::KernelSet& kernels)
@@ -72,11 +72,11 @@ class Contest {
   Unfused textbook_;
 };
 
-/// Samples of both ways on one thread and of the fused one on every core.
+/// Samples of both computations on one thread, and of the fused one on every core.
 struct Samples {
   std::vector<double> fused, unfused, shared;
-  std::vector<double> ratios, speedups;  ///< of neighbours
-  std::vector<double> scaling;           ///< of the FMA peak, every core over one, in between
+  std::vector<double> ratios, speedups;  ///< of adjacent samples
+  std::vector<double> scaling;  ///< of the FMA peak, every core over one, measured between samples
 
   void add(double fused_, double unfused_, double shared_) {
     fused.push_back(fused_);
@@ -87,10 +87,10 @@ struct Samples {
   }
 };
 
-/// In turns, and which is first changes.
+/// Alternates, also in which one is first.
 Samples sampled(Contest& contest, Isa isa, int cores) {
   constexpr double kSeconds = 0.1;
-  constexpr int kLeast = 7, kMost = 101, kPeaks = 3;
+  constexpr int kMin = 7, kMax = 101, kPeaks = 3;
   oneapi::tbb::task_arena alone(1), all(cores);
   std::int64_t calls = 1;
   const auto time = [&calls](oneapi::tbb::task_arena& arena, const std::function<void()>& call) {
@@ -104,7 +104,7 @@ Samples sampled(Contest& contest, Isa isa, int cores) {
   calls = tools::calls_per_sample(time(alone, fused));
   Samples samples;
   double spent = 0;
-  for (int round = 0; round < kMost && (round < kLeast || spent < kSeconds); ++round) {
+  for (int round = 0; round < kMax && (round < kMin || spent < kSeconds); ++round) {
     const bool unfused_first = round % 2 == 1;
     double b = unfused_first ? time(alone, unfused) : 0;
     const double a = time(alone, fused);
@@ -149,7 +149,7 @@ std::vector<UnfusedShape> shapes_of(std::int64_t head_dim) {
   for (const auto& [q_len, kv_len] : kLengths) {
     for (const std::int64_t heads : kHeads) {
       const double work = 2.0 * static_cast<double>(heads * q_len * kv_len * head_dim);
-      if (work <= kMostWork) shapes.push_back({heads, q_len, kv_len, head_dim});
+      if (work <= kMaxWork) shapes.push_back({heads, q_len, kv_len, head_dim});
     }
   }
   return shapes;

@@ -38,8 +38,8 @@ Unfused::Unfused(const UnfusedShape& shape, const kernels::KernelSet& kernels)
       k_(zeros(ceil_div(shape.kv_len, kPanel) * kPanel * shape.head_dim)),
       v_(zeros(shape.kv_len * columns_)),
       scores_(zeros(row_tiles_ * blocks_ * row_tile_scores())),
-      m_(zeros(row_tiles_ * blocks_ * kMostRows)),
-      l_(zeros(row_tiles_ * blocks_ * kMostRows)),
+      m_(zeros(row_tiles_ * blocks_ * kMaxRows)),
+      l_(zeros(row_tiles_ * blocks_ * kMaxRows)),
       o_(zeros(row_tiles_ * kernels.tiles.rows * columns_)),
       states_(static_cast<std::size_t>(row_tiles_)) {}
 
@@ -67,7 +67,7 @@ void Unfused::call(const float* q, const float* k, const float* v, float* out) {
   }
 }
 
-/// What any way of computing attention() does first: the choice is part of a plan.
+/// Validation and planning, the first step of any way of computing attention().
 void Unfused::check_and_plan(const float* q, const float* k, const float* v, float* out) {
   using Shape = TensorView<const float, 4>::Index;
   const Shape queries{1, shape_.heads, shape_.q_len, shape_.head_dim};
@@ -89,8 +89,8 @@ void Unfused::check_and_plan(const float* q, const float* k, const float* v, flo
             set_.tiles, 1, plan_);
 }
 
-/// V is copied only where its width is no whole number of column tiles, and read where it lies
-/// elsewhere.
+/// V is copied only if its width is not a multiple of the column tile; otherwise it is read in
+/// place.
 void Unfused::pack(const float* q, const float* k, const float* v) {
   const float scale = to_base_2(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
   for (std::int64_t row = 0; row < row_tiles_; ++row) {
@@ -122,8 +122,8 @@ void Unfused::all_weights() {
       for (std::int64_t r = 0; r < rows_at(row); ++r) {
         kernels::SoftmaxArgs args{scores_of(row, block) + r * kLanes, 0, keys, keys, 0.0f, 0.0f};
         set_.softmax(args);
-        m_.data()[(row * blocks_ + block) * kMostRows + r] = args.m;
-        l_.data()[(row * blocks_ + block) * kMostRows + r] = args.l;
+        m_.data()[(row * blocks_ + block) * kMaxRows + r] = args.m;
+        l_.data()[(row * blocks_ + block) * kMaxRows + r] = args.l;
       }
     }
   }
@@ -136,7 +136,7 @@ void Unfused::all_values(float* out) {
   for (std::int64_t block = 0; block < blocks_; ++block) {
     for (std::int64_t row = 0; row < row_tiles_; ++row) {
       State& state = states_[static_cast<std::size_t>(row)];
-      const std::int64_t at = (row * blocks_ + block) * kMostRows;
+      const std::int64_t at = (row * blocks_ + block) * kMaxRows;
       fold(state, m_.data() + at, l_.data() + at, rows_at(row));
       set_.values({scores_of(row, block), values_ + block * kKeyBlock * columns_, columns_, kPanel,
                    keys_at(block), rows_at(row), columns_, state.a.data(), state.b.data(),

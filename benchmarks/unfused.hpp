@@ -1,6 +1,6 @@
-// Attention in its textbook form, of the same kernels: all scores, then the whole softmax, then the
-// weighted values, with every score of a head in memory in between. What attention() is held
-// against (docs/performance.md).
+// Attention in its textbook form from the same kernels: all scores, then the whole softmax, then
+// the weighted values, with all scores of a head in memory. The baseline of attention()
+// (docs/performance.md).
 #pragma once
 
 #include "attention/pages.hpp"
@@ -21,8 +21,8 @@ struct UnfusedShape {
 };
 
 /// q, out: [heads, q_len, head_dim]; k, v: [heads, kv_len, head_dim]; dense. Each query sees every
-/// key; the scale is 1 / sqrt(head_dim). Gives the bits of attention(), since the order of the
-/// arithmetic is one.
+/// key; the scale is 1 / sqrt(head_dim). Has the bits of attention(), because the order of the
+/// arithmetic is the same.
 class Unfused {
  public:
   Unfused(const UnfusedShape& shape, const kernels::KernelSet& kernels);
@@ -37,9 +37,9 @@ class Unfused {
   void all_weights();
   void all_values(float* out);
 
-  static constexpr std::int64_t kMostRows = 32;  // of a row tile
+  static constexpr std::int64_t kMaxRows = 32;  // of a row tile
   struct State {
-    std::array<float, kMostRows> m, l{}, a{}, b{};
+    std::array<float, kMaxRows> m, l{}, a{}, b{};
     State() { m.fill(-std::numeric_limits<float>::infinity()); }
   };
   void fold(State& state, const float* block_m, const float* block_l, std::int64_t rows) const;

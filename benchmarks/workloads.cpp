@@ -12,8 +12,8 @@
 namespace rapt::benchmarks {
 namespace {
 
-/// The inputs of the latest preset. Its benchmarks follow each other and are each entered several
-/// times; the inputs of all presets at once would not fit into memory.
+/// The inputs of the latest preset, whose benchmarks follow each other and each run several times;
+/// the inputs of all presets at once would not fit into memory.
 class LatestWorkload {
  public:
   tools::Workload& get(const tools::WorkShape& shape) {

@@ -37,13 +37,14 @@ struct Rows {
   Matrix columns(std::int64_t head, std::int64_t begin, std::int64_t count) {
     return {floats.data() + head * width + begin, {kTokens, count}, {heads * width, 1}};
   }
-  /// The same columns of all heads as attention() takes them.
+  /// The same columns of all heads, as attention() takes them.
   rapt::TensorView<float, 4> tensor(std::int64_t begin, std::int64_t count) {
     return {floats.data() + begin,
             {1, heads, kTokens, count},
             {kTokens * heads * width, width, heads * width, 1}};
   }
-  /// One token: packed queries [1, heads, width], or of one head a cache's [kv_heads, 1, width].
+  /// One token: packed queries [1, heads, width], or, with one head, a cache's [kv_heads, 1,
+  /// width].
   rapt::TensorView<float, 3> token(std::int64_t t) {
     return {floats.data() + t * heads * width, {1, heads, width}};
   }
@@ -103,10 +104,10 @@ Layer make_layer(std::mt19937& engine) {
   return layer;
 }
 
-/// How far two orders of the same sums may be apart, to first order in u = 2^-24: a score is a sum
-/// of kPlain x kRank + kRope products in n roundings, at most S in size, and so off by n u S in
-/// either form; that moves an output, a mean of values of size V, by at most 2 n u S V, and
-/// kRank + kTokens + 8 roundings of the mean and its products come on top.
+/// The difference between two orders of the same sums, to first order in u = 2^-24: a score is a
+/// sum of kPlain x kRank + kRope products in n roundings, at most S in size, so each form is off by
+/// at most n u S; that changes an output, a mean of values of size V, by at most 2 n u S V, plus
+/// kRank + kTokens + 8 roundings of the mean and its products.
 double bound_of(const Layer& layer, Rows& q, Rows& keys) {
   double s = 0, v = 0;
   for (std::int64_t h = 0; h < kHeads; ++h) {
@@ -132,8 +133,8 @@ double bound_of(const Layer& layer, Rows& q, Rows& keys) {
   return 2 * 0x1p-24 * (2 * n * s + kRank + kTokens + 8) * v;
 }
 
-/// Prints what was found; 0 when absorbed and expanded are within the bound and decoding gave the
-/// bits.
+/// Prints the results; returns 0 if absorbed and expanded agree within the bound and decoding gives
+/// the same bits.
 int report(const Rows& absorbed, const Rows& expanded, double bound, const Rows& decoded,
            const Rows& context) {
   double difference = 0;

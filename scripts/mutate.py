@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Puts one plausible fault after the other into a copy of the code and asks whether the suite notices.
+"""Plants one plausible fault at a time in a copy of the code and checks that the suite notices it.
 
 The faults are in tests/mutations/*.toml, each an exact replacement of text:
 
     [[mutation]]
-    what = "a window is held one key short"         what is wrong then, in a few words
+    what = "a window is held one key short"         the resulting fault, in a few words
     file = "src/cache/cached_attention.cpp"
     old = 'of the file, exactly once'
-    new = 'what stands there instead'
+    new = 'the replacement'
     likely = "cache cascade"                        optional: words of the names of the test files that
                                                     are run first; by default by the fault's folder
-    tests = ["rapt_isa"]                            optional: meson tests beside the quick suite
+    tests = ["rapt_isa"]                            optional: meson tests in addition to the quick suite
     race = true                                     optional: rapt_race_tests under ThreadSanitizer
-    equivalent = "why no test can notice"           optional: it is not tried
+    equivalent = "why no test can notice"           optional: the fault is not tried
 
     scripts/mutate.py                                 all of them, and docs/notes/mutations.md
     scripts/mutate.py --only window                   those whose words or file contain "window"
-    scripts/mutate.py --alive                         those that were alive or did not fit last time
+    scripts/mutate.py --alive                         those that survived or did not fit last time
     scripts/mutate.py --texts                         only whether every old text occurs exactly once
 
 The checkout is never changed: the tree is copied to a scratch folder that keeps its build from run to
@@ -40,16 +40,16 @@ FAULTS = ROOT / "tests/mutations"
 TABLE = ROOT / "docs/notes/mutations.md"
 FIELDS = {"what", "file", "old", "new", "likely", "tests", "race", "equivalent"}
 
-# Kernels as quickly compiled as the rest.
+# Compiles kernels with the optimisation of the rest.
 QUICK_KERNELS = ("src/meson.build", "? '1' : '3'", "? '1' : '1'")
 SETUP = ["-Doptimization=1", "-Dtests=enabled", "-Dtools=enabled", "-Dbenchmarks=disabled",
          "-Dexamples=disabled"]
 TSAN = ["-Db_sanitize=thread", "-Db_lundef=false"]
 RACES = "tests/rapt_race_tests"
-# What the meson tests that a fault may name need.
+# Targets of the meson tests that a fault may name.
 TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests"]
 
-# The test files that notice most of a folder's faults, by words of their names.
+# The test files that catch most faults of a folder, by words of their names.
 LIKELY = {
     "src/core": "errors aligned",
     "src/dispatch": "isa",
@@ -112,7 +112,7 @@ def copy_tree(tree):
 
 
 class DoesNotBuild(Exception):
-    """With the compiler's words."""
+    """Carries the compiler's output."""
 
 
 class Build:
@@ -131,7 +131,7 @@ class Build:
             self.run(["meson", "setup", "build-tsan", *SETUP, *TSAN], 600, check=True)
 
     def run(self, command, seconds, check=False):
-        """The exit status, or "time", and the output. What runs too long ends with its children."""
+        """The exit status, or "time", and the output. A timeout kills the children too."""
         process = subprocess.Popen(command, cwd=self.tree, env=self.environment, text=True,
                                    errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    start_new_session=True)
@@ -146,12 +146,12 @@ class Build:
         return process.returncode, output
 
     def compile(self, *targets, folder="build"):
-        """The compiler's words when the build of targets fails."""
+        """The compiler's output if building the targets fails."""
         status, output = self.run(["ninja", "-C", folder, f"-j{self.jobs}", *targets], 1800)
         return "" if status == 0 else output
 
     def checks(self, likely, tests, race):
-        """(targets, command) of each, those that probably notice first."""
+        """(targets, command) of each check, the most likely to fail first."""
         near = ",".join(f"*test_*{word}*" for word in likely.split()) or "*"
         doctest = ["--abort-after=1", "--no-version"]
         suite, allocations = "tests/rapt_tests", "tests/rapt_allocation_tests"
@@ -168,7 +168,7 @@ class Build:
         yield [fuzz], [f"build/{fuzz}", "1", "300"]
 
     def first_failure(self, likely, tests, race):
-        """Which check fails and how, or nothing. Throws DoesNotBuild."""
+        """The first failing check and how it fails, or nothing. Throws DoesNotBuild."""
         for targets, command in self.checks(likely, tests, race):
             if words := self.compile(*targets, folder="build-tsan" if targets == [RACES] else "build"):
                 raise DoesNotBuild(words)
@@ -179,7 +179,7 @@ class Build:
         return ""
 
     def failure_without_fault(self, chosen):
-        """A suite that fails anyway would be said to have noticed everything."""
+        """The suite must pass without a fault, or it would seem to catch everything."""
         tests = {test for fault in chosen for test in fault.get("tests", [])}
         return self.first_failure("", sorted(tests), any("race" in fault for fault in chosen))
 
@@ -199,7 +199,7 @@ def told_by(status, output):
 
 
 def outcome_of(build, fault):
-    """killed by what, alive, or what is wrong with the list."""
+    """Killed and by which test, alive, or an error of the list."""
     try:
         changed = replaced(build.tree, fault["file"], fault["old"], fault["new"])
     except WrongText as wrong:
@@ -219,7 +219,7 @@ def outcome_of(build, fault):
 
 
 def commit():
-    """The commit that the checkout is at, and whether it holds more than that."""
+    """The commit of the checkout, and whether it has uncommitted changes."""
     def git(*arguments):
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True,
                               check=True).stdout.strip()
@@ -228,12 +228,12 @@ def commit():
 
 
 def stamp():
-    """When and of what an outcome is."""
+    """The date and commit of an outcome."""
     return f"{datetime.date.today()} at commit {commit()}"
 
 
 def write_table(outcomes, list_of_faults):
-    """docs/notes/mutations.md."""
+    """Writes docs/notes/mutations.md."""
     rows, counts = [], {"killed": 0, "alive": 0, "equivalent": 0, "not tried": 0}
     for fault in list_of_faults:
         result = outcomes.get(key_of(fault), {"outcome": "not tried", "by": ""})
@@ -274,7 +274,7 @@ def check_texts(list_of_faults):
 
 
 def key_of(fault):
-    """What an outcome is of."""
+    """The key of an outcome: the fault and its file."""
     return "\n".join([fault["what"], fault["file"], fault["old"], fault["new"]])
 
 

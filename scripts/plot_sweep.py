@@ -4,7 +4,7 @@
 usage: plot_sweep.py --json docs/sweep.json --svg docs/sweep.svg RUN.json...
 
 Needs matplotlib. Prints the shapes on which fused is slower than 0.97 times unfused,
-or every core slower than one where the FMA loop of the machine scaled meanwhile.
+or every core is slower than one although the machine's FMA loop scaled meanwhile.
 """
 import argparse
 import io
@@ -14,12 +14,12 @@ import pathlib
 import matplotlib
 
 matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of what draws)
+import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
 
 from whole_file import write_whole  # noqa: E402
 
 LEAST = 0.97  # of a tie
-SCALES = 0.9  # share of the cores at which the machine's own FMA loop ran: else a neighbour had them
+SCALES = 0.9  # minimum scaling of the machine's FMA loop over the cores: below it other processes used them
 
 
 def joined(paths):
@@ -36,7 +36,7 @@ def shape_of(result):
 
 
 def loses_by_sharing(sweep, result):
-    """Whether every core is slower than one although all of them were there."""
+    """Whether every core is slower than one although all of them were available."""
     there = result["fma_scaling"] >= SCALES * sweep["machine"]["cores"]
     return there and result["speedup"] < LEAST
 
@@ -69,7 +69,7 @@ def draw(path, sweep):
     panels[0][0].legend(loc="upper left", fontsize=8)
     svg = io.StringIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
-    # The backend leaves blanks at the ends of lines.
+    # The backend writes trailing spaces.
     lines = svg.getvalue().splitlines()
     write_whole(path, "".join(line.rstrip() + "\n" for line in lines).encode())
 

@@ -6,7 +6,7 @@ usage: predict_neon.py [--compiler aarch64-linux-gnu-g++] [--mca llvm-mca-19] [-
 Compiles the kernels for aarch64, finds the inner loop of scores, weighted values and linear in the
 machine code (the innermost loop with the most fused multiply-adds), and gives its body to llvm-mca for
 several processors. The share is against independent multiply-adds on the same model, so that a model
-with three pipes is judged by three. With --least it fails when a loop is below that share.
+with three pipes is compared with three. With --least it fails when a loop is below that share.
 """
 import argparse
 import pathlib
@@ -36,7 +36,7 @@ def output_of(command, text=None):
 def disassembly(compiler, xsimd):
     """Function name -> [(address, instruction)], of the kernels compiled for aarch64."""
     with tempfile.TemporaryDirectory() as folder:
-        # A folder with xsimd alone: the host's other headers must not be found.
+        # A folder with only xsimd: the host's other headers must not be found.
         (pathlib.Path(folder) / "xsimd").symlink_to(xsimd)
         objdump = re.sub(r"g\+\+.*|clang\+\+.*", "objdump", compiler)
         text = ""
@@ -75,9 +75,9 @@ def hottest_loop(code):
 
 
 def cycles(mca, cpu, body):
-    """Cycles of one iteration in the long run."""
+    """Cycles per iteration in steady state."""
     text = "\n".join(re.sub(r"\s*//.*| <.*", "", line) for line in body)
-    # The target of the closing branch is a number of another file.
+    # The branch target is an address of the original file.
     text = re.sub(r"(?m)^(b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#?\w+,)\s+[0-9a-f]+$", r"\1 .", text)
     report = output_of([mca, "-mtriple=aarch64", f"-mcpu={cpu}", f"-iterations={ITERATIONS}",
                         "-instruction-info=false", "-resource-pressure=false"], text)
@@ -85,7 +85,7 @@ def cycles(mca, cpu, body):
 
 
 def fmas_a_cycle(mca, cpu):
-    """What the model gives to 24 chains, which hide every latency, of whole vectors or of a lane."""
+    """The model's throughput of 24 chains, which hide every latency, on whole vectors or by lane."""
     forms = ("v31.4s", "v15.s[0]")
     registers = [i for i in range(32) if i not in (15, 30, 31)][:24]
     return max(len(registers) / cycles(mca, cpu, [f"fmla v{i}.4s, v30.4s, {factor}" for i in registers])
@@ -105,7 +105,7 @@ def main():
     print(f"{'inner loop':<18}{'FMAs':>6}{'others':>8}" + "".join(f"{cpu:>14}" for cpu in CPUS))
     worst = 1.0
     for name, function in LOOPS.items():
-        # The tile of most rows, which all rows but the last few of an item go through.
+        # The tile with the most rows, which computes all but the last rows of an item.
         tiles = {int(match[1]): code for symbol, code in functions.items()
                  if (match := re.search(rf"::{function}<(\d+)>::run", symbol))}
         body = hottest_loop(tiles[max(tiles)]) if tiles else []

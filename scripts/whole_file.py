@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, as the library does (src/formats/write_file.hpp)."""
+"""Writes a file completely or not at all, as the library does (src/formats/write_file.hpp)."""
 import os
 import pathlib
 import stat
@@ -6,15 +6,15 @@ import tempfile
 
 
 def write_whole(path, content):
-    """Replaces the file at `path`, behind links too, when all of `content` (bytes) is written; a
-    device or a pipe is written through."""
+    """Replaces the file at `path`, following links, once all of `content` (bytes) is written;
+    devices and pipes are written directly."""
     path = pathlib.Path(path)
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         path.write_bytes(content)
         return
     target = path.resolve()
     if target.exists():
-        with open(target, "r+b"):  # what may not be written is not replaced
+        with open(target, "r+b"):  # a file without write permission is not replaced
             mode = stat.S_IMODE(target.stat().st_mode)
     else:
         umask = os.umask(0)

@@ -16,19 +16,19 @@ namespace {
 using kernels::AttendCall;
 using kernels::AttendItem;
 
-/// Elements from one index of a dimension to the next. Where there is only one it may be anything,
-/// or the dimension is broadcast: 0 then, so that kernels may multiply it.
+/// The stride of a dimension; 0 if its extent is 1 (the stride may then be anything, or the
+/// dimension is broadcast), so that kernels may multiply by it.
 template <class T>
 std::int64_t step_of(const TensorView<T, 4>& view, std::size_t dim) {
   return view.shape[dim] > 1 ? view.strides[dim] : 0;
 }
 
-/// Floats from one token to the next; dense where there is only one.
+/// Floats from one token to the next; dense if there is only one.
 std::int64_t token_stride(const TensorView<const float, 4>& view) {
   return view.shape[2] > 1 ? view.strides[2] : view.shape[3];
 }
 
-/// Rows of scores of the call, of which some dimensions may be broadcast.
+/// Rows of the call's scores; dimensions may be broadcast.
 template <class T, class U>
 kernels::ElementRows<T> element_rows(const TensorView<const U, 4>& view) {
   return {{reinterpret_cast<T*>(view.data), step_of(view, 0), step_of(view, 1), step_of(view, 2)},
@@ -75,7 +75,7 @@ void set_tensors(const AttentionTensors& tensors, AttendCall& call) {
   }
 }
 
-/// What happens to rows of q and k before they are multiplied.
+/// Normalisation and rotation of rows of q and k before the scores.
 void set_row_options(const AttentionOptions& options, AttendCall& call) {
   if (const auto& norm = options.qk_norm) {
     call.norm_q = row_norm(norm->q_weight, norm->epsilon);

@@ -14,7 +14,7 @@ void TensorKeys::check(AttentionProblem& problem) const {
   const TensorView<const float, 4>& q = problem.tensors.q;
   set_keys(k_, v_, problem);
   problem.count = q.shape[0];
-  problem.most_keys = k_.shape[2];
+  problem.max_keys = k_.shape[2];
   const std::span<const std::int64_t> kv_lens = problem.options.kv_lens;
   check_kv_lens(kv_lens, q.shape[0]);
   if (!has_results(problem)) return;

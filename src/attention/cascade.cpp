@@ -14,7 +14,7 @@ namespace {
 using kernels::kKeyBlock;
 using kernels::kUnlimited;
 
-/// The keys [0, n) that every query of the sequence sees.
+/// Every query of the sequence sees the keys [0, n).
 std::int64_t seen_from_start(const PlanSequence& sequence) {
   if (sequence.q_len < 1 || sequence.q_len > tuning::kCascadeQueries) return 0;
   if (first_visible(sequence.visible, sequence.q_len - 1) > 0) return 0;
@@ -22,8 +22,8 @@ std::int64_t seen_from_start(const PlanSequence& sequence) {
       0, end_of_visible(sequence.visible, 0));  // a query may be before key 0
 }
 
-/// The keys [0, n) of sequences s and t that are in the same pages, seen by all queries of both: a
-/// whole number of key blocks and of pages.
+/// Sequences s and t hold the keys [0, n) in the same pages, and all queries of both see them; n is
+/// a multiple of the key block and of the page.
 std::int64_t shared_keys(const PageLayout& pages, const Sequences& sequences, std::size_t s,
                          std::size_t t) {
   const SequencePlace &x = sequences.places[s], &y = sequences.places[t];
@@ -33,13 +33,13 @@ std::int64_t shared_keys(const PageLayout& pages, const Sequences& sequences, st
   while (same < most && x.k_pages[same] == y.k_pages[same] && x.v_pages[same] == y.v_pages[same]) {
     ++same;
   }
-  if (same == 0) return 0;  // pages may then be too long to be multiplied
+  if (same == 0) return 0;  // pages may be too long for the product
   const std::int64_t unit = std::lcm(pages.keys, std::int64_t{kKeyBlock});
   return same * pages.keys / unit * unit;  // NOLINT(clang-analyzer-core.DivideZero): keys >= 1
 }
 
-/// Sorts the sequences by the pages that all their queries see: those that begin alike are then
-/// side by side, the longer what they share the closer.
+/// Sorts the sequences by the pages that all their queries see: sequences with a common beginning
+/// become adjacent, those with longer ones closer.
 void sort_by_beginning(const PageLayout& pages, const Sequences& sequences,
                        std::vector<std::size_t>& order) {
   order.resize(sequences.plan.size());
@@ -56,16 +56,16 @@ void sort_by_beginning(const PageLayout& pages, const Sequences& sequences,
   });
 }
 
-/// The sequences at [first, last) of the order, with `keys` keys in common.
+/// The sequences at [first, last) of the order, which share their first `keys` keys.
 struct Group {
   std::size_t first, last;
   std::int64_t keys;
 
-  /// Keys that are read once instead of again.
+  /// Reads of keys that the group saves.
   std::int64_t saved() const { return static_cast<std::int64_t>(last - first - 1) * keys; }
 };
 
-/// The group that begins with a sequence: as long as another one saves more than it costs.
+/// The group that starts at this sequence; grows while another member saves more than it costs.
 Group group_from(const PageLayout& pages, const Sequences& sequences,
                  const std::vector<std::size_t>& order, std::size_t first) {
   Group group{first, first + 1, kUnlimited};
@@ -79,38 +79,38 @@ Group group_from(const PageLayout& pages, const Sequences& sequences,
   return group;
 }
 
-/// Whether reading once is worth more than it costs. The stream is bound by reading. A
-/// pair that only together is too many for it gains less than it loses: 4 and 4 rows over 4096 keys
-/// took 1.1 of the time (AVX2), 8 and 8 rows 1.16 (AVX-512, both on a Zen 4). Three and more never
+/// Whether the saved reads are worth the group's cost. The decode path is limited by reading. A
+/// pair whose combined rows exceed that path is slower than two calls: 4 + 4 rows over 4096 keys
+/// took 1.1x (AVX2), 8 + 8 rows 1.16x (AVX-512, both on a Zen 4). Groups of three and more never
 /// lost.
-bool pays(const Sequences& sequences, const Cascade& cascade, const Group& group,
-          std::int64_t heads, std::int64_t stream_rows) {
+bool saves_time(const Sequences& sequences, const Cascade& cascade, const Group& group,
+                std::int64_t heads, std::int64_t stream_rows) {
   if (group.last - group.first != 2) return group.last - group.first > 2;
   const std::int64_t x = sequences.plan[cascade.order[group.first]].q_len * heads;
   const std::int64_t y = sequences.plan[cascade.order[group.first + 1]].q_len * heads;
   return x + y <= stream_rows || std::min(x, y) > stream_rows;
 }
 
-/// Adds the shared keys of a group, and to its sequences where their states will lie.
+/// Adds the shared keys of a group, and to its members the rows of their states.
 void add_group(const Sequences& sequences, const Group& group, Cascade& cascade) {
   SequencePlace place = sequences.places[cascade.order[group.first]];
   place.q_row = static_cast<std::int64_t>(cascade.rows.size());
   for (std::size_t i = group.first; i < group.last; ++i) {
     const std::size_t s = cascade.order[i];
-    SequencePlace& rest = cascade.rests.places[s];
-    rest.state_shift = static_cast<std::int64_t>(cascade.rows.size()) - rest.q_row;
+    SequencePlace& suffix = cascade.suffixes.places[s];
+    suffix.state_shift = static_cast<std::int64_t>(cascade.rows.size()) - suffix.q_row;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
-      cascade.rows.push_back(rest.q_row + q);
+      cascade.rows.push_back(suffix.q_row + q);
     }
-    cascade.rests.plan[s].visible.first_key = group.keys;
-    rest.continues = true;
+    cascade.suffixes.plan[s].visible.first_key = group.keys;
+    suffix.continues = true;
   }
   const std::int64_t q_len = static_cast<std::int64_t>(cascade.rows.size()) - place.q_row;
   cascade.prefixes.plan.push_back({q_len, {.kv_len = group.keys}});
   cascade.prefixes.places.push_back(place);
 }
 
-/// Options by which a query or key is told from others by more than its row of q.
+/// No option depends on a query or key beyond its row of q.
 bool can_cascade(const AttentionOptions& options) {
   return options.alibi_slopes.empty() && !options.score_callback &&
          options.bool_mask.values.data == nullptr && options.bias.data == nullptr &&
@@ -118,7 +118,7 @@ bool can_cascade(const AttentionOptions& options) {
          !options.state_in;
 }
 
-/// Room for `count` rows of the call's heads, and copies of the queries.
+/// Allocates `count` rows of the call's heads and copies the queries into them.
 void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_t>& from,
                   GroupQueries& rows) {
   const auto count = static_cast<std::int64_t>(from.size());
@@ -142,16 +142,16 @@ void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_
   }
 }
 
-/// The positions of the copied queries, for a rotation.
+/// The positions of the copied queries, for RoPE.
 void find_positions(const Sequences& sequences, const Cascade& cascade,
                     const TensorView<const std::int64_t, 2>& given,
                     std::vector<std::int64_t>& positions) {
   positions.resize(cascade.rows.size());
   for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
-    const SequencePlace &at = sequences.places[s], &rest = cascade.rests.places[s];
-    if (!rest.continues) continue;
+    const SequencePlace &at = sequences.places[s], &suffix = cascade.suffixes.places[s];
+    if (!suffix.continues) continue;
     for (std::int64_t q = 0; q < sequences.plan[s].q_len; ++q) {
-      positions[static_cast<std::size_t>(at.q_row + rest.state_shift + q)] =
+      positions[static_cast<std::size_t>(at.q_row + suffix.state_shift + q)] =
           given.data != nullptr ? given(0, at.q_row + q) : at.query_offset + q;
     }
   }
@@ -162,13 +162,13 @@ void find_positions(const Sequences& sequences, const Cascade& cascade,
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
                   std::int64_t stream_rows, Cascade& cascade) {
   cascade.prefixes.clear();
-  cascade.rests = sequences;
-  for (SequencePlace& place : cascade.rests.places) place.continues = false;
+  cascade.suffixes = sequences;
+  for (SequencePlace& place : cascade.suffixes.places) place.continues = false;
   cascade.rows.clear();
   sort_by_beginning(pages, sequences, cascade.order);
   for (std::size_t i = 0; i < cascade.order.size();) {
     Group group = group_from(pages, sequences, cascade.order, i);
-    if (pays(sequences, cascade, group, heads, stream_rows)) {
+    if (saves_time(sequences, cascade, group, heads, stream_rows)) {
       add_group(sequences, group, cascade);
       i = group.last;
     } else {

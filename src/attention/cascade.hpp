@@ -1,5 +1,5 @@
-// A cascade: what several sequences share of their pages is read once for the queries of all of
-// them; each continues over its own keys from the state that is left.
+// A cascade: pages shared by several sequences are read once for the queries of all of them; each
+// sequence then continues over its own keys from the resulting state.
 #pragma once
 
 #include "attention/pages.hpp"
@@ -14,8 +14,8 @@
 
 namespace rapt {
 
-/// What the first part of a cascade computes on: the queries of all groups side by side, their
-/// positions, and what the shared keys leave of them.
+/// The inputs and results of a cascade's first part: the queries of all groups, concatenated, their
+/// positions, and their states after the shared keys.
 struct GroupQueries {
   AlignedBuffer floats;
   std::vector<std::int64_t> positions;
@@ -23,28 +23,27 @@ struct GroupQueries {
   AttentionState<float> state;
 };
 
-/// A call over paged sequences in two. The memory is kept from call to call.
+/// A call over paged sequences as two calls. The memory is kept across calls.
 struct Cascade {
-  Sequences prefixes;  ///< one for each group: all their queries, side by side, the shared keys
-  Sequences rests;     ///< every sequence; one of a group without the keys that it shares
-  std::vector<std::int64_t> rows;  ///< of each row of the prefixes its row of q
-  std::vector<std::size_t> order;  ///< the sequences, those that begin alike side by side
+  Sequences prefixes;  ///< one per group: the members' queries, concatenated, over the shared keys
+  Sequences suffixes;  ///< every sequence; members of a group without their shared keys
+  std::vector<std::int64_t> rows;  ///< row of q for each row of `prefixes`
+  std::vector<std::size_t> order;  ///< the sequences, sorted so that equal beginnings are adjacent
   GroupQueries queries;
 };
 
-/// Finds the groups of sequences that begin with the same pages, as forks do, wherever they stand
-/// in the call. They share whole key blocks, all of which every one of their queries sees; `heads`
-/// query heads share a kv head, `stream_rows` is that of the kernels. Returns whether there are any
-/// that pay.
+/// Groups sequences that begin with the same pages, as forks do, in any order in the call. A group
+/// shares whole key blocks that all of its queries see in full. `heads`: query heads per kv head;
+/// `stream_rows`: KernelSet::stream_rows. Returns whether any group is worth its cost.
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
                   std::int64_t stream_rows, Cascade& cascade);
 
-/// The same for a call over pages, with its queries; false, too, where an option counts keys or
-/// positions by sequence. Both parts of a cascade give the bits of the whole.
+/// find_cascade() for a call, plus copies of its queries. Returns false as well if an option
+/// depends on the key or position within a sequence. The two parts give the same bits as one call.
 bool make_cascade(const AttentionTensors& tensors, const AttentionOptions& options,
                   const Sequences& sequences, std::int64_t stream_rows, Cascade& cascade);
 
-/// The options of the first part, over the shared keys: it leaves its states.
+/// The options of the first part, which writes the states after the shared keys.
 AttentionOptions prefix_options(const AttentionOptions& options, const Cascade& cascade);
 
 }  // namespace rapt

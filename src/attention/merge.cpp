@@ -23,14 +23,14 @@ struct Part {
   TensorView<const float, 4> view;
 };
 
-/// `written` is the same part of an input, or apart from it.
+/// `written` is exactly the same part of an input (`same_part`), or disjoint from it.
 void check_apart(const Part& written, const Part& read, bool same_part) {
   const auto& [a, b] = std::pair{written.view, read.view};
   if (same_part && a.data == b.data && a.shape == b.shape && a.strides == b.strides) return;
   core::check_disjoint(written.name, memory_range(a), read.name, memory_range(b));
 }
 
-/// Every part of `merged` against all inputs and the parts behind it.
+/// Every part of `merged` against all inputs and the later parts of `merged`.
 template <std::size_t N>
 void check_all_apart(const std::array<Part, N>& merged, const std::array<Part, N>& x,
                      const std::array<Part, N>& y) {

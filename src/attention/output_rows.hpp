@@ -1,4 +1,4 @@
-// Which rows of the outputs beside out belong to the rows of a call.
+// The rows of the optional outputs that a call writes.
 #pragma once
 
 #include "core/views.hpp"
@@ -13,7 +13,7 @@
 
 namespace rapt {
 
-/// Of each of q_len queries its row in weights, or -1, when only those of `queries` are wanted.
+/// The row in weights of each of q_len queries, or -1, when only `queries` get one.
 inline void find_weights_rows(std::span<const std::int64_t> queries, std::int64_t q_len,
                               std::vector<std::int64_t>& rows) {
   if (queries.empty()) return;
@@ -23,7 +23,7 @@ inline void find_weights_rows(std::span<const std::int64_t> queries, std::int64_
   }
 }
 
-/// The state, with strides of 0 in those of its parts that have no elements.
+/// The state with strides of 0 for parts without elements.
 template <class T>
 AttentionState<T> without_idle_strides(const AttentionState<T>& state) {
   return {core::without_idle_strides(state.m), core::without_idle_strides(state.l),

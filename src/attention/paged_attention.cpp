@@ -58,7 +58,7 @@ void check_pages(const PagedKeyValues& pages, std::int64_t sequences) {
 void check_length(const PagedKeyValues& pages, std::size_t s) {
   const std::int64_t length = pages.kv_lens[s];
   const std::int64_t columns = extents(pages.table)[1], page_size = pages.k.shape[1];
-  if (length > kMostKeys) {
+  if (length > kMaxKeys) {
     fail("pages.kv_lens: length " + std::to_string(length) + " of sequence " + std::to_string(s) +
          " is above the limit of 2^40");
   }
@@ -68,7 +68,8 @@ void check_length(const PagedKeyValues& pages, std::size_t s) {
        counted(page_size, "token") + " that the table has for it");
 }
 
-/// Adds the pages of sequence s; those that no query sees are null and their entries unread.
+/// Adds the pages of sequence s. Pages without a visible key become null; their table entries are
+/// not read.
 void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64_t s,
                PageAddresses& addresses) {
   const std::int64_t page_size = pages.k.shape[1];
@@ -116,7 +117,7 @@ class PagedKeys final : public KeySource {
     problem.count = std::ssize(rows_) - 1;
     check_pages(pages_, problem.count);
     for (const std::int64_t length : pages_.kv_lens) {
-      problem.most_keys = std::max(problem.most_keys, length);
+      problem.max_keys = std::max(problem.max_keys, length);
     }
     const std::int64_t head_dim = pages_.k.shape[3];
     set_pages(layout_, "the pages'", {pages_.k.shape[2], head_dim, pages_.v.shape[3]}, problem);
@@ -137,7 +138,7 @@ class PagedKeys final : public KeySource {
     }
   }
 
-  /// The block table becomes addresses, of those pages alone of which a query sees a key.
+  /// Translates the block table into addresses, only for pages with a visible key.
   void find_keys(AttentionProblem& problem) const override {
     PageAddresses& addresses = problem.addresses;
     addresses.clear();

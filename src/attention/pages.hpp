@@ -1,5 +1,4 @@
-// Keys and values in pages, as the drivers know them: how a page is laid out. Which pages a
-// sequence has stands in its SequencePlace.
+// Keys and values in pages: the layout of a page. The pages of a sequence are in its SequencePlace.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -10,16 +9,17 @@
 
 namespace rapt {
 
-/// How keys and values lie in a page, in floats from its beginning; the same for all pages.
+/// The layout of a page, in floats from its beginning; all pages have the same.
 struct PageLayout {
   std::int64_t keys = 0;  ///< per page
   bool packed = false;    ///< keys in panels, see kernels::KeyStorage
   std::int64_t k_head_stride = 0, v_head_stride = 0;
-  std::int64_t k_stride = 0, v_stride = 0;  ///< from token to token; no k_stride when packed
+  std::int64_t k_stride = 0, v_stride = 0;  ///< between tokens; k_stride is unused when packed
   std::int64_t k_begin = 0, v_begin = 0;    ///< of kv head 0
 };
 
-/// Addresses of pages, sequence after sequence; the vectors keep their memory from call to call.
+/// Addresses of the pages of all sequences, concatenated; the vectors keep their memory across
+/// calls.
 struct PageAddresses {
   std::vector<const float*> k, v;
   std::vector<std::size_t> begins;  ///< of each sequence, in k and v
@@ -31,7 +31,7 @@ struct PageAddresses {
   }
 };
 
-/// pages: null where K and V are tensors.
+/// pages: null if K and V are tensors.
 inline kernels::KeyStorage storage_of(const PageLayout* pages) {
   if (pages == nullptr) return kernels::KeyStorage::rows;
   return pages->packed ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::pages_of_rows;

@@ -13,14 +13,14 @@ namespace {
 
 using kernels::kKeyBlock;
 
-/// a / b, rounded up, of a >= 0. A plan of a tiny call is mostly divisions: none for a <= b.
+/// a / b, rounded up, for a >= 0. Planning a tiny call is mostly divisions: a <= b needs none.
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   if (a <= b) return a > 0 ? 1 : 0;
   return (a + b - 1) / b;
 }
 
-/// Rows of an item at most, see kItemOutputFloats.
-std::int64_t most_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
+/// Maximum rows of an item, see kItemOutputFloats.
+std::int64_t max_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
   const std::int64_t width = std::max<std::int64_t>(problem.head_dim, problem.value_dim);
   const std::int64_t query_tiles = tuning::kItemOutputFloats / (width * tiles.query_rows);
   return std::clamp<std::int64_t>(query_tiles, 1, 8) * tiles.query_rows;
@@ -40,7 +40,8 @@ Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int6
   return {begin, std::max(begin, end_of_visible(sequence.visible, last))};
 }
 
-/// About half of a masked rectangle's corner blocks are seen; exact enough to order items by.
+/// Counts the whole rectangle, though a mask hides about half of its corner blocks: exact enough to
+/// order items.
 double work_of(const PlanProblem& problem, Keys keys, std::int64_t rows) {
   return static_cast<double>(rows) * static_cast<double>(keys.end - keys.begin) *
          static_cast<double>(problem.head_dim + problem.value_dim);
@@ -51,7 +52,7 @@ struct Chunk {
   Keys keys;
 };
 
-/// How many parts a chunk is cut into: its kv heads, or else the keys of each of them.
+/// The parts of a chunk: groups of kv heads, or ranges of the keys of every kv head.
 struct ChunkParts {
   std::int64_t heads, keys;
 };
@@ -63,7 +64,7 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   const std::int64_t blocks = last - first;
   const auto route =
       chunk.rows <= problem.stream_rows ? kernels::Route::stream : kernels::Route::tile;
-  // As few pieces as have the same largest one: each is a state to write and to fold.
+  // The fewest pieces with the same largest size: each piece is a state to write and to fold.
   const std::int64_t piece_blocks = std::max<std::int64_t>(1, ceil_div(blocks, parts.keys));
   const std::int64_t pieces = std::max<std::int64_t>(1, ceil_div(blocks, piece_blocks));
   if (pieces == 1) {
@@ -76,7 +77,7 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   }
   for (std::int64_t head = 0; head < problem.kv_heads; ++head) {
     const auto split = static_cast<std::int64_t>(plan.splits.size());
-    // States are addressed by absolute block; those before `first` do not exist.
+    // States are addressed by absolute block; those before `first` have no memory.
     const std::int64_t block_floats = chunk.rows * state_stride_of(problem.value_dim);
     plan.splits.push_back({sequence, head, chunk.row, chunk.rows, first, last,
                            plan.state_floats - first * block_floats});
@@ -89,14 +90,14 @@ void add_chunk(const PlanProblem& problem, std::int64_t sequence, const Chunk& c
   }
 }
 
-/// What the sequences ask for together.
+/// Sums and maxima over the sequences of a call.
 struct Totals {
-  std::int64_t sequences = 0;  // that have rows
-  std::int64_t rows = 0;       // of all of them, per kv head
-  std::int64_t most_rows = 0;  // of one of them
-  std::int64_t most_keys = 0;  // of one of them
-  bool alike = true;           // all have the same lengths
-  double most_work = 0;        // multiply-adds at most: rows times the keys that any of them sees
+  std::int64_t sequences = 0;  // with rows
+  std::int64_t rows = 0;       // sum, per kv head
+  std::int64_t max_rows = 0;   // maximum over sequences
+  std::int64_t max_keys = 0;   // maximum over sequences
+  bool equal_lengths = true;   // of all sequences
+  double max_work = 0;         // bound on multiply-adds: rows times the keys that any of them sees
 };
 
 Totals count_rows(const PlanProblem& problem) {
@@ -107,35 +108,36 @@ Totals count_rows(const PlanProblem& problem) {
     totals.rows += rows;
     if (rows > 0) {
       const Keys keys = visible(problem, sequence, 0, rows);
-      totals.most_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
+      totals.max_work += work_of(problem, keys, rows) * static_cast<double>(problem.kv_heads);
     }
-    totals.most_rows = std::max(totals.most_rows, rows);
-    totals.most_keys = std::max(totals.most_keys, sequence.visible.kv_len);
-    totals.alike = totals.alike && sequence.q_len == problem.sequences[0].q_len &&
-                   sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
+    totals.max_rows = std::max(totals.max_rows, rows);
+    totals.max_keys = std::max(totals.max_keys, sequence.visible.kv_len);
+    totals.equal_lengths = totals.equal_lengths && sequence.q_len == problem.sequences[0].q_len &&
+                           sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
   }
   return totals;
 }
 
 /// Whether every row of every sequence sees the same number of keys.
 bool is_even(const PlanProblem& problem, const Totals& totals) {
-  return totals.alike && std::all_of(problem.sequences.begin(), problem.sequences.end(),
-                                     [](const PlanSequence& sequence) {
-                                       const kernels::VisibleKeys& keys = sequence.visible;
-                                       return end_of_visible(keys, 0) == keys.kv_len &&
-                                              sequence.q_len - 1 + keys.begin <= keys.first_key;
-                                     });
+  return totals.equal_lengths &&
+         std::all_of(problem.sequences.begin(), problem.sequences.end(),
+                     [](const PlanSequence& sequence) {
+                       const kernels::VisibleKeys& keys = sequence.visible;
+                       return end_of_visible(keys, 0) == keys.kv_len &&
+                              sequence.q_len - 1 + keys.begin <= keys.first_key;
+                     });
 }
 
-/// Rows of a chunk at least, see kLeastItemRows.
-std::int64_t least_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
-                        const Totals& totals) {
-  const bool split = problem.can_split_keys && totals.most_keys > kKeyBlock;
-  return split ? ceil_div(tuning::kLeastItemRows, tiles.rows) * tiles.rows : tiles.rows;
+/// Minimum rows of a chunk, see kMinItemRows.
+std::int64_t min_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
+                      const Totals& totals) {
+  const bool split = problem.can_split_keys && totals.max_keys > kKeyBlock;
+  return split ? ceil_div(tuning::kMinItemRows, tiles.rows) * tiles.rows : tiles.rows;
 }
 
-/// Rows of a chunk, a multiple of `unit`, where all rows cost the same: those with which the
-/// threads are done first.
+/// The rows of a chunk, a multiple of `unit`, for which the threads finish first if all rows cost
+/// the same.
 std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t most,
                        std::int64_t least, std::int64_t unit, std::int64_t threads) {
   const std::int64_t finest = ceil_div(8 * threads, streams);
@@ -158,34 +160,36 @@ std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t mos
   return best_rows;
 }
 
-/// Rows of the chunks that every sequence is cut into: enough chunks for the threads, yet as large
-/// as pays. Four items a thread even out what the machine and causal masks make uneven.
+/// The rows of a chunk, for all sequences: enough chunks for the threads, each as large as
+/// possible. Four items per thread even out the differences that causal masks and the machine
+/// cause.
 std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
                                const Totals& totals, std::int64_t threads) {
-  const std::int64_t most = std::min(most_rows(problem, tiles), totals.most_rows);
+  const std::int64_t most = std::min(max_rows(problem, tiles), totals.max_rows);
   if (threads == 1) return most;
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
-  const std::int64_t wanted = 4 * threads;
-  const std::int64_t least = least_rows(problem, tiles, totals);
+  const std::int64_t target_items = 4 * threads;
+  const std::int64_t least = min_rows(problem, tiles, totals);
   if (rows > tiles.rows && is_even(problem, totals)) {
-    // Two chunks of unlike size would not balance, and their keys would not be shared out.
+    // Two chunks of different sizes would not balance, and their keys would not be split.
     if (least > tiles.rows && rows < 2 * least) return most;
     return even_rows(streams, rows, most, least, tiles.rows, threads);
   }
-  if (streams * ceil_div(rows, most) >= wanted) return most;
-  const std::int64_t chunks = ceil_div(wanted, streams);
+  if (streams * ceil_div(rows, most) >= target_items) return most;
+  const std::int64_t chunks = ceil_div(target_items, streams);
   const std::int64_t unit = rows > tiles.query_rows ? tiles.query_rows : tiles.rows;
   return std::min(most, std::max({unit, least, ceil_div(ceil_div(rows, chunks), unit) * unit}));
 }
 
-/// Calls add(sequence, chunk) for every chunk of rows. The last rows of a causal sequence see most:
-/// they go first. Chunks are counted from the end, so that what is left over is the cheapest one.
+/// Calls add(sequence, chunk) for every chunk of rows, last chunk first: under a causal mask the
+/// last rows see most keys. Chunks are counted from the end, so that the partial chunk is the
+/// cheapest one.
 template <class Add>
 void for_chunks(const PlanProblem& problem, const Totals& totals, std::int64_t chunk_rows,
                 const Add& add) {
   const auto sequences = static_cast<std::int64_t>(problem.sequences.size());
-  for (std::int64_t chunk = ceil_div(totals.most_rows, chunk_rows) - 1; chunk >= 0; --chunk) {
+  for (std::int64_t chunk = ceil_div(totals.max_rows, chunk_rows) - 1; chunk >= 0; --chunk) {
     for (std::int64_t s = 0; s < sequences; ++s) {
       const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(s)];
       const std::int64_t rows = sequence.q_len * problem.group;
@@ -197,7 +201,7 @@ void for_chunks(const PlanProblem& problem, const Totals& totals, std::int64_t c
   }
 }
 
-/// What there is of chunks for each kv head, and the multiply-adds of all heads.
+/// The number of chunks per kv head, and the multiply-adds of all heads.
 struct ChunkTotals {
   std::int64_t count = 0;
   double work = 0;
@@ -213,11 +217,12 @@ ChunkTotals count_chunks(const PlanProblem& problem, const Totals& totals,
   return chunks;
 }
 
-/// Groups of kv heads that share an item where rows are few, of so many items of one head: where
-/// heads adjoin, as large as an item may be and leave every thread enough items. In pages, where
-/// heads gain little, threads should end together; as rows they gain more than waiting costs.
+/// The number of groups of kv heads that share an item on the decode path, given `items` items of
+/// one head: as few groups as kItemHeads and enough items per thread allow. In packed pages sharing
+/// saves little, so 4 items per thread are kept for balance; in rows it saves more than an
+/// imbalance costs.
 std::int64_t groups_of_heads(const PlanProblem& problem, std::int64_t items, std::int64_t threads) {
-  if (!problem.heads_adjoin) return problem.kv_heads;
+  if (!problem.heads_adjacent) return problem.kv_heads;
   constexpr std::int64_t most = kernels::kItemHeads;
   const std::int64_t enough = problem.storage == kernels::KeyStorage::packed_pages ? 4 : 1;
   const std::int64_t heads =
@@ -225,8 +230,8 @@ std::int64_t groups_of_heads(const PlanProblem& problem, std::int64_t items, std
   return ceil_div(problem.kv_heads, heads);
 }
 
-/// Largest first, so that no thread begins a long item when the others are done. Chunks of equal
-/// sequences come in that order by themselves.
+/// Largest first, so that no thread starts a long item when the others are done. Sequences of equal
+/// lengths give that order without sorting.
 void sort_items(const PlanProblem& problem, Plan& plan) {
   const auto work = [&](const WorkItem& item) {
     const PlanSequence& sequence = problem.sequences[static_cast<std::size_t>(item.sequence)];
@@ -235,7 +240,7 @@ void sort_items(const PlanProblem& problem, Plan& plan) {
     const std::int64_t end = std::min(keys.end, item.block_end * kKeyBlock);
     return std::max<std::int64_t>(end - begin, 0) * item.rows * item.kv_heads;
   };
-  // Not stable_sort, which allocates: what is equal is told apart by its place.
+  // Not stable_sort, which allocates; the remaining members of the key make the order unique.
   const auto key = [&](const WorkItem& item) {
     return std::tuple(-work(item), -item.row_begin, item.sequence, item.kv_head, item.block_begin);
   };
@@ -253,12 +258,12 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
-  // What runs inline is not cut for others: each item packs its keys anew.
-  if (totals.most_work < tuning::kInlineWork) threads = 1;
+  // Items that run inline are not cut: each item packs its keys again.
+  if (totals.max_work < tuning::kInlineWork) threads = 1;
   const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
-  // Where rows alone leave more than a quarter of the threads idle, the keys are shared out as
-  // well: those of every chunk when there are too few of them, and those of a chunk that by itself
-  // is more than a thread's share by as much.
+  // If rows alone leave more than a quarter of the threads idle, keys are split as well: of every
+  // chunk if there are too few chunks, and of a chunk that exceeds a thread's share by more than a
+  // third.
   const bool split = problem.can_split_keys && threads > 1;
   const ChunkTotals chunks =
       threads > 1 ? count_chunks(problem, totals, chunk_rows) : ChunkTotals();
@@ -277,7 +282,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
                too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts},
               plan);
   });
-  if (!totals.alike && threads > 1) sort_items(problem, plan);
+  if (!totals.equal_lengths && threads > 1) sort_items(problem, plan);
 }
 
 }  // namespace rapt

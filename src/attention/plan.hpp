@@ -11,8 +11,8 @@
 
 namespace rapt {
 
-/// The keys that query `query` sees, of a sequence: from the first to one after the last. Both ends
-/// ascend with the query.
+/// The keys [first, end) that query `query` of a sequence sees. Both bounds are non-decreasing in
+/// the query.
 inline std::int64_t first_visible(const kernels::VisibleKeys& keys, std::int64_t query) {
   return std::max(keys.first_key, query + keys.begin);
 }
@@ -20,7 +20,7 @@ inline std::int64_t end_of_visible(const kernels::VisibleKeys& keys, std::int64_
   return std::min({keys.kv_len, query + keys.limit, std::max(query + keys.end, keys.prefix)});
 }
 
-/// What a sequence of the batch asks for.
+/// A sequence of the batch, as the plan needs it.
 struct PlanSequence {
   std::int64_t q_len;
   kernels::VisibleKeys visible;
@@ -30,10 +30,10 @@ struct PlanProblem {
   std::int64_t kv_heads;
   std::int64_t group;  ///< query heads per kv head
   std::int64_t head_dim, value_dim;
-  bool can_split_keys;  ///< false when the weights are wanted: they need the row's final state
+  bool can_split_keys;  ///< false with weights as output: they need the row's final state
   kernels::KeyStorage storage = kernels::KeyStorage::rows;
-  bool heads_adjoin = false;     ///< kv heads may share an item on the stream
-  std::int64_t stream_rows = 0;  ///< KernelSet::stream_rows of all this
+  bool heads_adjacent = false;   ///< adjacent kv heads may share an item on the decode path
+  std::int64_t stream_rows = 0;  ///< KernelSet::stream_rows for this call
   std::span<const PlanSequence> sequences;
 };
 
@@ -44,12 +44,12 @@ struct WorkItem {
   std::int64_t kv_head, kv_heads;
   std::int64_t row_begin, rows;
   std::int64_t block_begin, block_end;
-  std::int64_t split;  ///< index into Plan::splits, or -1 when the item finishes its rows itself;
-                       ///< of one kv head where it does not
+  std::int64_t split;  ///< index into Plan::splits; -1 if the item finishes its rows itself,
+                       ///< otherwise it has one kv head
   kernels::Route route;
 };
 
-/// Rows whose keys are shared out over several items; a fold of all blocks' states follows.
+/// Rows whose key blocks are split over several items, then folded from the blocks' states.
 struct KeySplit {
   std::int64_t sequence;
   std::int64_t kv_head;
@@ -62,7 +62,7 @@ struct Plan {
   std::vector<WorkItem> items;  ///< largest first
   std::vector<KeySplit> splits;
   std::int64_t state_floats = 0;
-  double multiply_adds = 0;  ///< of all items, keys that a range mask rules out left out
+  double multiply_adds = 0;  ///< of all items, without keys hidden by the range mask
 };
 
 /// Floats of a row's saved state.
@@ -71,7 +71,7 @@ inline std::int64_t state_stride_of(std::int64_t value_dim) {
          kernels::kStateExtra;
 }
 
-/// Fills `plan`; its vectors keep their memory from call to call.
+/// Fills `plan`; its vectors keep their memory across calls.
 void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan);
 
 }  // namespace rapt

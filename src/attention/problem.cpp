@@ -16,14 +16,14 @@
 namespace rapt {
 namespace {
 
-/// The call that no memory could be had for.
+/// No memory for planning the call.
 [[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
   throw Error(ErrorCode::out_of_memory,
               "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
                   std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
 }
 
-/// A call some of whose tensors have no elements: their strides mean nothing.
+/// A copy of the call with strides of 0 for tensors without elements, whose strides are arbitrary.
 struct IdleStrides {
   IdleStrides(const AttentionTensors& from, const AttentionOptions& options_)
       : tensors(from), options(options_) {
@@ -41,8 +41,8 @@ struct IdleStrides {
   AttentionOptions options;
 };
 
-/// Whether every tensor has elements. The extents of those that are not asked here are those of q,
-/// k and v; those of scores may have no keys where k has rows that belong to no sequence.
+/// Whether every tensor has elements. Tensors that are not tested have extents of q, k and v.
+/// Scores are tested too: they may have no keys though k has rows, if those belong to no sequence.
 bool all_have_elements(const AttentionTensors& tensors, const AttentionOptions& options) {
   const auto has = [](const auto& view) {
     return view.data == nullptr || core::has_elements(view);
@@ -84,8 +84,8 @@ void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& size
   const TensorMemory memory = validate_queries(tensors.q, tensors.out, owner, sizes.kv_heads,
                                                sizes.head_dim, sizes.value_dim);
   tensors.pages = &pages;
-  tensors.k.shape = {1, sizes.kv_heads, problem.most_keys, sizes.head_dim};
-  tensors.v.shape = {1, sizes.kv_heads, problem.most_keys, sizes.value_dim};
+  tensors.k.shape = {1, sizes.kv_heads, problem.max_keys, sizes.head_dim};
+  tensors.v.shape = {1, sizes.kv_heads, problem.max_keys, sizes.value_dim};
   problem.out = memory.out;
   problem.add_input("q", memory.q);
 }
@@ -94,7 +94,7 @@ void validate(AttentionProblem& problem, const KeySource& source) {
   source.check(problem);
   const AttentionOptions& options = problem.options;
   const auto& [q, k, v, out, pages] = problem.tensors;
-  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], problem.most_keys}, problem.count,
+  validate_options(options, {q.shape[0], q.shape[1], q.shape[2], problem.max_keys}, problem.count,
                    {k.shape[1], k.shape[3], v.shape[3]});
   if (pages != nullptr) check_keys_are_ready(options);
   validate_apart(problem.out, std::span(problem.inputs).first(problem.input_count), options);

@@ -1,5 +1,5 @@
-// The normal form of a call of attention(). Every door (tensors, packed rows, the caller's pages, a
-// cache) says where its keys are as a KeySource; validate() is the one gate behind them.
+// The normal form of a call of attention(). Each entry point (tensors, packed rows, the caller's
+// pages, a cache) describes its keys as a KeySource; validate() then makes all checks.
 #pragma once
 
 #include "attention/pages.hpp"
@@ -19,7 +19,7 @@ namespace rapt {
 struct AttentionTensors {
   TensorView<const float, 4> q, k, v;
   TensorView<float, 4> out;
-  const PageLayout* pages = nullptr;  ///< k and v are in pages; of the views only the shapes count
+  const PageLayout* pages = nullptr;  ///< if set, k and v are in pages: only their shapes are used
 };
 
 /// [rows, heads, dim] as [1, heads, rows, dim]: packed rows are a batch of one.
@@ -30,18 +30,18 @@ TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
           {0, view.strides[1], view.strides[0], view.strides[2]}};
 }
 
-/// A call. Its door gives q, out and the options; the rest is set by its KeySource and validate().
+/// A call. The entry point sets q, out and the options; the KeySource and validate() set the rest.
 struct AttentionProblem {
   AttentionTensors tensors;
   const AttentionOptions& options;
   Sequences& sequences;
-  PageAddresses& addresses;  ///< for the pages of a source that has no tables of addresses
+  PageAddresses& addresses;  ///< of pages, for a source without address tables of its own
 
-  std::int64_t count = 0;      ///< of sequences, those without results too
-  std::int64_t most_keys = 0;  ///< of a sequence: the columns of its scores
-  bool at_end = false;         ///< queries are the last tokens of their sequence, whatever the mask
+  std::int64_t count = 0;     ///< of sequences, including those without results
+  std::int64_t max_keys = 0;  ///< of any sequence: the columns of its scores
+  bool at_end = false;  ///< queries are the last tokens of their sequence; the align is ignored
   core::MemoryRange out{};
-  std::array<NamedMemory, 6> inputs{};  ///< what the source reads
+  std::array<NamedMemory, 6> inputs{};  ///< the memory that the source reads
   std::size_t input_count = 0;
 
   void add_input(const char* name, const core::MemoryRange& range) {
@@ -49,7 +49,7 @@ struct AttentionProblem {
   }
 };
 
-/// Whether the call has an element to write.
+/// Whether the call writes any element.
 inline bool has_results(const AttentionProblem& problem) {
   const auto& [batch, heads, rows, width] = problem.tensors.q.shape;
   const TensorView<float, 3>& sums = problem.options.weight_sums;
@@ -59,10 +59,11 @@ inline bool has_results(const AttentionProblem& problem) {
 /// Where the keys and values of a call are.
 class KeySource {
  public:
-  /// Checks the door's own arguments by themselves and against q and out. Sets tensors.k and v, in
-  /// pages their shapes and `pages`; adds the sequences with their lengths; names what it reads.
+  /// Checks the entry point's own arguments, alone and against q and out. Sets tensors.k and v (of
+  /// pages the shapes, and `pages`), adds the sequences with their lengths and lists the memory it
+  /// reads.
   virtual void check(AttentionProblem& problem) const = 0;
-  /// Once it is known which keys are seen: finds their pages, or throws where they are not there.
+  /// Called when the visible keys are known: finds their pages, or throws if one is missing.
   virtual void find_keys(AttentionProblem&) const {}
 
  protected:
@@ -72,17 +73,17 @@ class KeySource {
   ~KeySource() = default;
 };
 
-// For sources: K and V as tensors, checked with q and out; or in pages of these sizes, which are
-// `owner`'s ("the cache's").
+// For sources: K and V as tensors, checked with q and out; or in pages of these sizes, where
+// `owner` ("the cache's") names the pages in error sentences.
 void set_keys(const TensorView<const float, 4>& k, const TensorView<const float, 4>& v,
               AttentionProblem& problem);
 void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& sizes,
                AttentionProblem& problem);
 
-/// Checks everything; what comes after it throws no Error{invalid_argument}.
+/// Checks everything; later steps throw no Error{invalid_argument}.
 void validate(AttentionProblem& problem, const KeySource& source);
 
-/// A whole call: validates it, plans it and runs it.
+/// A whole call: validate, plan, run.
 void attend(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
             const AttentionOptions& options, const KeySource& source);
 

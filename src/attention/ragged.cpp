@@ -1,4 +1,5 @@
-// attention() over packed rows: a batch of one whose sequences differ in where their rows begin.
+// attention() over packed rows: a batch of one that holds all sequences, each at its own row
+// offset.
 #include "rapt/ragged.hpp"
 
 #include "attention/problem.hpp"
@@ -55,7 +56,7 @@ class RaggedKeys final : public KeySource {
     SequencePlace& place = problem.sequences.add(q_len, keys);
     place.q_row = row_of(rows_.q[s], q_len);
     place.kv_row = row_of(rows_.kv[s], keys);
-    problem.most_keys = std::max(problem.most_keys, keys_of(s));
+    problem.max_keys = std::max(problem.max_keys, keys_of(s));
   }
 
   TensorView<const float, 3> k_, v_;

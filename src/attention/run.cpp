@@ -20,7 +20,7 @@ float* scratch_of(std::int64_t floats) {
   return scratch.get().reserve(floats);
 }
 
-/// A call whose work is shared out.
+/// A planned call.
 struct PlannedCall {
   const kernels::KernelSet& kernels;
   const AttentionTensors& tensors;
@@ -62,7 +62,7 @@ void attend_items(const PlannedCall& call) {
     if (call.callback.failed()) return;
     AttendItem item = item_of(call, plan.items[static_cast<std::size_t>(i)]);
     float* const scratch = scratch_of(call.kernels.attend_scratch(item));
-    // What a small call reads is in the cache, or read sooner than a prefetch would help.
+    // A small call's data is in the cache already, or is loaded before a prefetch would complete.
     const bool prefetches =
         shared && i + 1 < std::ssize(plan.items) && item.route == kernels::Route::tile;
     if (!prefetches) return call.kernels.attend(item, scratch);
@@ -81,7 +81,7 @@ void fold_splits(const PlannedCall& call) {
   });
 }
 
-/// The sums of the keys of a block that no query sees.
+/// Zeroes the sums of a block's keys when no query sees them.
 void clear_sums(const kernels::WeightSumsArgs& args, std::int64_t heads) {
   const std::int64_t begin = args.item.block_begin * kernels::kKeyBlock;
   const std::int64_t end = std::min(begin + kernels::kKeyBlock, args.keys);
@@ -92,7 +92,7 @@ void clear_sums(const kernels::WeightSumsArgs& args, std::int64_t heads) {
   }
 }
 
-/// Sums of the weights, when all rows have ended: an item for each key block of each kv head.
+/// Sums the weights after all rows have ended: one item per key block and kv head.
 void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
   if (sums.data == nullptr) return;
   const std::int64_t blocks = (sums.shape[2] + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
@@ -117,9 +117,8 @@ void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
   });
 }
 
-/// Whether the keys of adjacent kv heads, and their values, are adjacent in memory and are read in
-/// place.
-bool heads_adjoin(const AttendCall& call, std::int64_t kv_len) {
+/// Whether adjacent kv heads are adjacent in memory, keys and values, and are read in place.
+bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
   if (call.storage != kernels::KeyStorage::rows) {
     return call.storage == kernels::KeyStorage::packed_pages;
   }
@@ -152,7 +151,7 @@ void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
       .value_dim = attend.value_dim,
       .can_split_keys = options.weights.data == nullptr,
       .storage = attend.storage,
-      .heads_adjoin = heads_adjoin(attend, tensors.k.shape[2]),
+      .heads_adjacent = heads_adjacent(attend, tensors.k.shape[2]),
       .stream_rows = stream_rows_of(tensors),
       .sequences = sequences.plan,
   };
@@ -179,7 +178,7 @@ void run(const AttentionTensors& tensors, const AttentionOptions& options,
   run_whole(prefix, prefix_options(options, cascade), cascade.prefixes, callback, workspace);
   AttentionOptions rest = options;
   rest.state_in = queries.state;
-  run_whole(tensors, rest, cascade.rests, callback, workspace);
+  run_whole(tensors, rest, cascade.suffixes, callback, workspace);
 }
 
 }  // namespace rapt

@@ -1,4 +1,4 @@
-// Planning and running a call in which everything is checked.
+// Plans and runs a validated call.
 #pragma once
 
 #include "attention/attend_call.hpp"
@@ -12,8 +12,8 @@
 
 namespace rapt {
 
-/// The memory of a call but for the scratch of its items. A thread keeps one from call to call, so
-/// that calls allocate nothing once the largest was seen.
+/// The memory of a call except the scratch of its items. Each thread keeps one, so that a call
+/// allocates only when it is larger than all before it.
 struct AttentionWorkspace {
   Sequences sequences;
   PageAddresses addresses;
@@ -23,8 +23,8 @@ struct AttentionWorkspace {
   Cascade cascade;
 };
 
-/// Runs the work of sequences: as a cascade where they share pages. Throws std::bad_alloc and
-/// Error{out_of_memory}; what the callback throws is kept in it.
+/// Runs the call, as a cascade if sequences share pages. Throws std::bad_alloc and
+/// Error{out_of_memory}; an exception from the score callback is stored in `callback`.
 void run(const AttentionTensors& tensors, const AttentionOptions& options,
          const Sequences& sequences, const CallbackOfCall& callback, AttentionWorkspace& workspace);
 

@@ -35,7 +35,8 @@ void CallbackOfCall::on_tile(const void* self, const kernels::CallbackTile& tile
   if (call.failed()) return;
   try {
     const InsideCallback inside;
-    // While the callback waits for its own tasks, this thread takes no other item of the call.
+    // While the callback waits for its own tasks, this thread must not start another item of the
+    // call.
     run_isolated(0, [&](std::int64_t) { call.callback_(public_tile(tile)); });
   } catch (...) {
     if (!call.failed_.exchange(true)) call.error_ = std::current_exception();

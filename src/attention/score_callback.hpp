@@ -1,5 +1,5 @@
-// What stands between a kernel and the caller's score callback: no exception passes through a
-// kernel, and no attention() runs inside of another one's callback.
+// Isolates kernels from the caller's score callback: no exception passes through a kernel, and no
+// attention() runs inside another one's callback.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -20,9 +20,9 @@ class CallbackOfCall {
   /// AttendCall::callback, with this object as its context.
   static void on_tile(const void* self, const kernels::CallbackTile& tile);
 
-  /// Whether the callback threw: the rest of the call need not be computed.
+  /// Whether the callback threw: the rest of the call is then skipped.
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
-  /// Throws on what the callback threw first, once every item has ended.
+  /// Rethrows the callback's first exception, once every item has ended.
   void rethrow() const {
     if (failed()) std::rethrow_exception(error_);
   }
@@ -33,8 +33,8 @@ class CallbackOfCall {
   mutable std::exception_ptr error_;
 };
 
-/// Throws Error{invalid_argument} when this thread is inside a score callback: what it keeps for
-/// the call that waits would be overwritten.
+/// Throws Error{invalid_argument} when this thread is inside a score callback: the thread's
+/// workspace belongs to the outer call.
 void refuse_inside_callback();
 
 }  // namespace rapt

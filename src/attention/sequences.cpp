@@ -8,8 +8,7 @@ namespace {
 
 using kernels::kUnlimited;
 
-/// Where query 0 of sequence `s` stands among its keys; further than half of kUnlimited is no
-/// further.
+/// The position of query 0 of sequence `s` among its keys, clamped to half of kUnlimited.
 std::int64_t query_offset(const Mask& mask, std::size_t s, std::int64_t q_len,
                           std::int64_t kv_len) {
   if (mask.align == Mask::Align::bottom_right) return kv_len - q_len;
@@ -18,7 +17,7 @@ std::int64_t query_offset(const Mask& mask, std::size_t s, std::int64_t q_len,
   return std::clamp(offset, -kUnlimited / 2, kUnlimited / 2);
 }
 
-/// a + b, where a sum beyond all sizes may as well be unlimited.
+/// a + b, saturated at +-kUnlimited.
 std::int64_t limited_sum(std::int64_t a, std::int64_t b) {
   std::int64_t sum = 0;
   if (__builtin_add_overflow(a, b, &sum)) sum = a < 0 ? -kUnlimited : kUnlimited;

@@ -1,4 +1,4 @@
-// The sequences of a call: where the rows of each lie in the tensors, and which keys they may see.
+// The sequences of a call: the first row of each in the tensors, and the keys that it may see.
 #pragma once
 
 #include "attention/plan.hpp"
@@ -11,11 +11,11 @@ namespace rapt {
 
 using kernels::SequencePlace;
 
-/// Where `count` rows of a tensor begin: those that do not exist at row 0, since `begin` may be
-/// behind the tensor.
+/// The first of `count` rows of a tensor; row 0 if there are none, because `begin` may be past the
+/// end of the tensor.
 inline std::int64_t row_of(std::int64_t begin, std::int64_t count) { return count > 0 ? begin : 0; }
 
-/// The sequences of a call, side by side; the vectors keep their memory from call to call.
+/// The sequences of a call as parallel arrays; the vectors keep their memory across calls.
 struct Sequences {
   std::vector<PlanSequence> plan;
   std::vector<SequencePlace> places;
@@ -24,12 +24,12 @@ struct Sequences {
     plan.clear();
     places.clear();
   }
-  /// Adds a sequence and returns its place, of which the rest is to be set.
+  /// Adds a sequence and returns its place; the caller sets the remaining members.
   SequencePlace& add(std::int64_t q_len, std::int64_t kv_len);
 };
 
-/// Where the queries of each sequence stand among its keys, and which keys they see. at_end: they
-/// are its last tokens, whatever the mask says of that.
+/// Sets the position of query 0 and the visible keys of each sequence. at_end: queries are the last
+/// tokens, whatever the mask's align.
 void place_queries(const Mask& mask, bool at_end, Sequences& sequences);
 
 }  // namespace rapt

@@ -21,7 +21,7 @@ using core::counted;
 using core::fail;
 using core::memory_range;
 
-/// Apart from the question, which a call asks of each extent.
+/// Out of line: check_same() runs for each extent, and its error path should not be inlined.
 [[noreturn]] void fail_to_match(const char* argument, const char* dimension, std::int64_t value,
                                 const char* other, std::int64_t expected) {
   fail(std::string(argument) + ": " + dimension + " " + std::to_string(value) + " does not match " +
@@ -54,13 +54,12 @@ void check_shapes(const TensorView<const float, 4>& q, const TensorView<const fl
   }
 }
 
-/// Sizes that a plan multiplies: rows of a group, keys of all blocks and the workspace of one item
-/// must be countable.
+/// Sizes that a plan multiplies (rows of a group, keys of all blocks, the workspace of an item)
+/// must not overflow.
 void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
                      std::int64_t value_dim) {
-  constexpr std::int64_t kMost = kMostKeys;
   const auto check = [](const char* name, std::int64_t value) {
-    if (value > kMost) {
+    if (value > kMaxKeys) {
       fail(std::string(name) + " " + std::to_string(value) + " is above the limit of 2^40");
     }
   };
@@ -72,13 +71,13 @@ void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
   check("v: value_dim", value_dim);
   const std::array rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto product = checked_product(rows);
-  if (!product || *product > kMost) {
+  if (!product || *product > kMaxKeys) {
     fail("q: batch " + std::to_string(q.shape[0]) + " x heads " + std::to_string(q.shape[1]) +
          " x q_len " + std::to_string(q.shape[2]) + " is above the limit of 2^40 rows");
   }
 }
 
-/// Query offsets place the queries for a causal mask, a window or ALiBi; alone they would be
+/// Query offsets have an effect only with a causal mask, a window or ALiBi; otherwise they would be
 /// ignored.
 void check_offsets_are_used(const AttentionOptions& options) {
   const Mask& mask = options.mask;
@@ -118,7 +117,7 @@ void check_soft_cap(const AttentionOptions& options) {
 using Shape = ScoresShape;
 constexpr std::array<const char*, 4> kScoreDimensions = {"batch", "heads", "q_len", "kv_len"};
 
-/// A mask or bias over [batch, heads, q_len, kv_len], broadcast where its extent is 1.
+/// A mask or bias over [batch, heads, q_len, kv_len]; dimensions of extent 1 are broadcast.
 template <class T>
 void check_broadcast(const char* name, const TensorView<T, 4>& view, const Shape& scores) {
   core::check_strided_input(name, view);
@@ -137,7 +136,7 @@ void check_bool_mask(const BoolMask& mask, const Shape& scores) {
        " is neither keep nor drop");
 }
 
-/// The optional outputs have the shape of the scores, as far as they have dimensions.
+/// An optional output has the shape of the scores, in the dimensions that it has.
 template <int Rank>
 void check_score_output(const char* name, const TensorView<float, Rank>& view,
                         const Shape& scores) {
@@ -148,7 +147,7 @@ void check_score_output(const char* name, const TensorView<float, Rank>& view,
   }
 }
 
-/// lse has no dense dimension: its last one is the tokens.
+/// The last dimension of lse, the tokens, need not be dense.
 void check_lse(const TensorView<float, 3>& lse, const Shape& scores) {
   check_score_output("lse", lse, scores);
   const TensorView<float, 4> rows{lse.data,
@@ -157,7 +156,7 @@ void check_lse(const TensorView<float, 3>& lse, const Shape& scores) {
   core::check_output("lse", rows);
 }
 
-/// An output against other outputs and all that is read.
+/// One output against other outputs and all inputs.
 void check_apart(const NamedMemory& from, std::span<const NamedMemory> outputs,
                  std::span<const NamedMemory> inputs, const AttentionOptions& options) {
   const auto& [output, written] = from;

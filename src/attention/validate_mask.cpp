@@ -1,4 +1,4 @@
-// Checks of the range mask: valid values, and fields that cannot be combined.
+// Checks of the range mask: valid values, and combinations of fields.
 #include "attention/validate.hpp"
 #include "core/views.hpp"
 

@@ -24,7 +24,7 @@ void check_rows(const char* name, std::span<const std::int64_t> extents,
   }
 }
 
-/// Each row is a query, ascending and without repetition.
+/// Rows are ascending queries without duplicates.
 void check_weights_rows(std::span<const std::int64_t> rows, std::int64_t q_len) {
   for (std::size_t n = 0; n < rows.size(); ++n) {
     if (rows[n] < 0 || rows[n] >= q_len) {

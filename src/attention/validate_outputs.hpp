@@ -6,7 +6,7 @@
 
 namespace rapt {
 
-/// weights and weights_rows, state_in, state_out, each on its own.
+/// weights and weights_rows, state_in, state_out: each checked alone.
 void validate_weights(const AttentionOptions& options, const ScoresShape& scores);
 void validate_states(const AttentionOptions& options, const ScoresShape& scores,
                      std::int64_t value_dim);
@@ -15,7 +15,7 @@ void validate_states(const AttentionOptions& options, const ScoresShape& scores,
 void validate_weight_sums(const AttentionOptions& options, const ScoresShape& scores,
                           std::int64_t sequences, std::int64_t kv_heads);
 
-/// A state, and the names of its parts in error sentences.
+/// A state's name and those of its parts in error sentences.
 struct StateNames {
   const char* whole;
   const char* m;
@@ -23,12 +23,12 @@ struct StateNames {
   const char* o;
 };
 
-/// A state of `batch` x `heads` x `q_len` rows: of const float an input, of float an output.
+/// A state of `batch` x `heads` x `q_len` rows; an input if const float, an output if float.
 template <class T>
 void validate_state(const StateNames& names, const AttentionState<T>& state,
                     const std::array<std::int64_t, 3>& rows, std::int64_t value_dim);
 
-/// As a matrix of rows, for the checks of tensors whose last dimension is dense.
+/// With a last dimension of 1, for checks that require a dense last dimension.
 TensorView<const float, 4> with_dense_dimension(const TensorView<const float, 3>& view);
 
 }  // namespace rapt

@@ -1,4 +1,4 @@
-// The positions of a call's queries and keys in its table of angles.
+// The positions of a call's queries and keys in its RoPE table.
 #pragma once
 
 #include "attention/sequences.hpp"

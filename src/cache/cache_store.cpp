@@ -43,16 +43,16 @@ KvCacheConfig with_defaults(KvCacheConfig config) {
 std::int64_t padded(std::int64_t value_dim) { return (value_dim + kPanel - 1) / kPanel * kPanel; }
 
 PageLayout layout_of(const KvCacheConfig& config) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  constexpr std::int64_t kMax = std::int64_t{1} << 40;
   const auto too_large = [&config] {
     fail("config: pages of " + std::to_string(config.page_tokens) + " tokens x kv_heads " +
          std::to_string(config.kv_heads) + " x (head_dim " + std::to_string(config.head_dim) +
          " + value_dim " + std::to_string(config.value_dim) + ") are too large");
   };
-  if (config.head_dim > kMost || config.value_dim > kMost) too_large();
+  if (config.head_dim > kMax || config.value_dim > kMax) too_large();
   const std::int64_t width = config.head_dim + padded(config.value_dim);
   const std::array factors{config.kv_heads, config.page_tokens, width};
-  if (const auto floats = checked_product(factors); !floats || *floats > kMost) too_large();
+  if (const auto floats = checked_product(factors); !floats || *floats > kMax) too_large();
   const std::int64_t head = config.page_tokens * width;
   return {.keys = config.page_tokens,
           .packed = true,

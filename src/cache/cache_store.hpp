@@ -14,12 +14,13 @@
 
 namespace rapt {
 
-/// Token t is in pages[t / page_tokens]; pages before first_page are outside the window and freed.
+/// Token t is in pages[t / page_tokens]. Pages before first_page are outside the window and were
+/// freed.
 struct CachedSequence {
   std::int64_t length = 0;
   std::int64_t first_page = 0;
   std::vector<Page*> pages;
-  std::vector<const float*> table;  ///< the addresses of their floats, for the kernels; null: freed
+  std::vector<const float*> table;  ///< the pages' floats, for the kernels; null if freed
 };
 
 class CacheStore {
@@ -39,7 +40,7 @@ class CacheStore {
   PagePool pool;
 
  private:
-  mutable std::shared_mutex mutex_;  // of the table, not of what is in the sequences
+  mutable std::shared_mutex mutex_;  // guards the table, not the contents of the sequences
   std::unordered_map<std::int64_t, std::unique_ptr<CachedSequence>> sequences_;
   std::int64_t next_ = 0;
 };
@@ -47,8 +48,8 @@ class CacheStore {
 /// The error of a vector of pages or sequences that could not grow.
 [[noreturn]] void fail_for_tables();
 
-/// Copies tokens of k [n, kv_heads, head_dim] and v into a page: n tokens from `token` on become
-/// those from `row` of the page on.
+/// Copies n tokens of k [n, kv_heads, head_dim] and v, starting at `token`, to the rows of a page
+/// starting at `row`.
 void write_page(const kernels::KernelSet& kernels, const PageLayout& layout,
                 TensorView<const float, 3> k, TensorView<const float, 3> v, std::int64_t token,
                 std::int64_t row, std::int64_t n, float* page);

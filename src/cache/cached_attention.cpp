@@ -19,10 +19,10 @@ using core::counted;
 using core::fail;
 using core::memory_range;
 
-/// Where queries stand among the keys of their sequence.
+/// The positions of queries among the keys of their sequence.
 enum class Place {
-  at_end,   ///< they are its last tokens
-  by_mask,  ///< they are no tokens of it: as in a call without a cache
+  at_end,   ///< the last tokens of the sequence
+  by_mask,  ///< set by the mask, as without a cache: the queries are not tokens of it
 };
 
 void check_lens(const AttentionOptions& options) {
@@ -31,7 +31,7 @@ void check_lens(const AttentionOptions& options) {
        " cannot be given with a cache, which knows them");
 }
 
-/// What would move the queries from their places in the cache cannot be said twice.
+/// The cache determines the positions of queries: options must not set them too.
 void check_positions(const AttentionOptions& options) {
   if (options.mask.query_offset != 0) {
     fail("mask: query_offset " + std::to_string(options.mask.query_offset) +
@@ -43,16 +43,16 @@ void check_positions(const AttentionOptions& options) {
   }
 }
 
-/// Numbers of the mask for each sequence, which a call over a cache names by itself.
+/// Per-sequence values of the mask; the cache call has its own list of sequences.
 void check_per_sequence(const char* name, std::span<const std::int64_t> numbers,
                         std::int64_t count) {
   if (numbers.empty()) return;
   check_extent(name, std::ssize(numbers), "queries.sequences", count);
 }
 
-/// The keys that the window has freed must be out of sight of the sequence's first query.
-void check_sight(const CacheStore& store, const CachedSequence& cached, std::int64_t number,
-                 const PlanSequence& plan) {
+/// The sequence's first query must not see keys that the window has freed.
+void check_visible_keys_are_kept(const CacheStore& store, const CachedSequence& cached,
+                                 std::int64_t number, const PlanSequence& plan) {
   const std::int64_t held = cached.first_page * store.config.page_tokens;
   const std::int64_t first = first_visible(plan.visible, 0);
   if (plan.q_len == 0 || first >= held) return;
@@ -91,7 +91,7 @@ class CachedKeys final : public KeySource {
     if (store_.config.window == kNoWindow) return;  // nothing was freed
     for (std::size_t s = 0; s < queries_.sequences.size(); ++s) {
       const std::int64_t number = queries_.sequences[s];
-      check_sight(store_, store_.find(number), number, problem.sequences.plan[s]);
+      check_visible_keys_are_kept(store_, store_.find(number), number, problem.sequences.plan[s]);
     }
   }
 
@@ -107,7 +107,7 @@ class CachedKeys final : public KeySource {
     SequencePlace& at = problem.sequences.add(q_len, cached.length);
     at.q_row = row_of(queries_.rows[s], q_len);
     at.k_pages = at.v_pages = cached.table.data();
-    problem.most_keys = std::max(problem.most_keys, cached.length);
+    problem.max_keys = std::max(problem.max_keys, cached.length);
   }
 
   const CacheStore& store_;

@@ -195,14 +195,14 @@ void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* co
   }
 }
 
-std::vector<Page*> pages_behind(std::span<const Growth> growths) {
+std::vector<Page*> pages_before_windows(std::span<const Growth> growths) {
   try {
-    std::vector<Page*> behind;
+    std::vector<Page*> references;
     for (const Growth& growth : growths) {
       const auto pages = pages_of(*growth.sequence, growth.old_first_page, growth.first_page);
-      behind.insert(behind.end(), pages.begin(), pages.end());
+      references.insert(references.end(), pages.begin(), pages.end());
     }
-    return behind;
+    return references;
   } catch (const std::bad_alloc&) {
     fail_for_tables();
   }

@@ -35,7 +35,7 @@ void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* co
           TensorView<const float, 3> k, TensorView<const float, 3> v);
 
 /// The references to pages before the windows.
-std::vector<Page*> pages_behind(std::span<const Growth> growths);
+std::vector<Page*> pages_before_windows(std::span<const Growth> growths);
 
 /// Drops the old state; the references to pages before the windows have been returned.
 void settle(CacheStore& store, std::span<const Growth> growths) noexcept;

@@ -70,7 +70,7 @@ void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
 void KvCache::append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
                      TensorView<const float, 3> k, TensorView<const float, 3> v) try {
   const std::vector<Growth> growths = plan_growths(store(), sequences, rows, k, v);
-  grow(store(), growths, pages_behind(growths), k, v);
+  grow(store(), growths, pages_before_windows(growths), k, v);
   settle(store(), growths);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();

@@ -16,8 +16,8 @@ namespace rapt {
 void* allocate_aligned(std::size_t bytes) noexcept;
 void free_aligned(void* memory, std::size_t bytes) noexcept;
 
-/// A test's hook on memory that reserve() returns, since no result may depend on what it held. Null
-/// in all other programs.
+/// A hook for tests, applied to the memory that reserve() returns: no result may depend on its old
+/// contents. Null in all other programs.
 extern void (*spoil_reserved)(float* memory, std::int64_t floats);
 
 /// Memory that only grows: after the largest call, later calls allocate nothing.
@@ -50,8 +50,8 @@ class AlignedBuffer {
  private:
   void grow(std::int64_t floats) {
     release();
-    constexpr std::int64_t kMost = INT64_MAX / static_cast<std::int64_t>(sizeof(float));
-    void* const memory = floats > kMost
+    constexpr std::int64_t kMax = INT64_MAX / static_cast<std::int64_t>(sizeof(float));
+    void* const memory = floats > kMax
                              ? nullptr
                              : allocate_aligned(static_cast<std::size_t>(floats) * sizeof(float));
     if (memory == nullptr) {

@@ -1,4 +1,4 @@
-// Equality of floats as the project promises it: of bits, so that -0 is not +0 and a NaN is itself.
+// Bitwise equality of floats: -0 differs from +0, and a NaN equals itself.
 #pragma once
 
 #include <cstring>

@@ -36,9 +36,9 @@ struct MemoryRange {
   bool empty() const { return begin == end; }
 };
 
-/// More bytes than any processor addresses. A view below it may be passed by one more stride in
-/// every dimension without overflow in any sum of such steps.
-inline constexpr std::int64_t kMostBytes = std::int64_t{1} << 60;
+/// More bytes than any processor addresses, yet small enough that one extra stride per dimension
+/// overflows no sum of offsets.
+inline constexpr std::int64_t kMaxBytes = std::int64_t{1} << 60;
 
 /// The bytes of the view; end < begin if they are more than can be addressed; empty if an extent is
 /// not above 0.
@@ -58,14 +58,14 @@ MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
     }
   }
   constexpr auto size = static_cast<std::int64_t>(sizeof(T));
-  beyond |= first < -kMostBytes / size || last >= kMostBytes / size;
+  beyond |= first < -kMaxBytes / size || last >= kMaxBytes / size;
   if (beyond) return {1, 0};
   const auto address = reinterpret_cast<std::uintptr_t>(view.data);
   return {address + static_cast<std::uintptr_t>(first * size),
           address + static_cast<std::uintptr_t>((last + 1) * size)};
 }
 
-/// The range of a view that was checked, or that attention() is going to check: one that cannot be
+/// The range of a view that was checked, or that attention() will check; a view that cannot be
 /// addressed counts as empty here.
 template <class T, int Rank>
 MemoryRange memory_range(const TensorView<T, Rank>& view) {
@@ -104,8 +104,8 @@ void check_disjoint(const char* output, const MemoryRange& written, const char* 
   if (!read.empty()) check_disjoint(output, written, input, memory_range(read));
 }
 
-/// Extents of at least 0, memory where there are elements, an end that can be addressed; any
-/// strides. Returns the bytes of the view, as the checks below do.
+/// Extents of at least 0, data if there are elements, an addressable end; any strides. Returns the
+/// bytes of the view, as the other checks do.
 template <class T, int Rank>
 MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& view) {
   // A valid call builds no string: there may be no memory for one.
@@ -133,8 +133,8 @@ MemoryRange check_input(const char* name, const TensorView<T, Rank>& view) {
   return range;
 }
 
-/// Whether each stride exceeds the extent of the dimensions after it, as in most tensors; in others
-/// the dimensions have another order, or elements share memory.
+/// Whether each stride exceeds the extent of the dimensions after it, as in most tensors; otherwise
+/// the dimensions have another order or elements share memory.
 template <class T, int Rank>
 bool is_nested(const TensorView<T, Rank>& view) {
   std::int64_t covered = 1;

@@ -1,6 +1,6 @@
 // What this CPU and its operating system can run: a predicate cpu_has_NAME() for each ISA of this
-// build. It asks for what the ISA's compiler flags (src/kernels/meson.build) allow: the features,
-// and their registers saved by the operating system.
+// build, which tests for the features that its compiler flags (src/kernels/meson.build) enable
+// and for an operating system that saves their registers.
 #pragma once
 
 #include "kernels/isa_list.hpp"

@@ -74,9 +74,9 @@ const IsaRow& available_row(const std::string& source, Isa isa) {
 }
 
 const IsaRow& default_row() {
-  const char* const wanted = std::getenv("RAPT_ISA");
-  if (wanted != nullptr && *wanted != '\0') {
-    return available_row("RAPT_ISA", parse_isa_from("RAPT_ISA", wanted));
+  const char* const requested = std::getenv("RAPT_ISA");
+  if (requested != nullptr && *requested != '\0') {
+    return available_row("RAPT_ISA", parse_isa_from("RAPT_ISA", requested));
   }
   const std::span<const IsaRow> table = isa_table();
   return *std::ranges::find_if(table, [](const IsaRow& row) { return row.runs_here(); });

@@ -58,7 +58,7 @@ std::string type_of(const FileTensor& tensor) {
   return std::string(tensor.type_word.empty() ? dtype_name(tensor.dtype) : tensor.type_word);
 }
 
-/// float(element) of each; the elements may have any alignment.
+/// Converts each element to float; the elements may have any alignment.
 template <class T>
 std::vector<float> widened(const FileTensor& tensor) {
   std::vector<float> floats = zeros(tensor.name, tensor.nbytes / sizeof(T));

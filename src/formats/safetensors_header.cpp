@@ -97,7 +97,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     next_token();
     // Copied, not moved from: the parser's buffer has room for the longest string so far.
     if (place_ == Place::metadata) {
-      if (metadata_.size() == kMaxEntries) fail_of_more("metadata entries", at_);
+      if (metadata_.size() == kMaxEntries) fail_for_limit("metadata entries", at_);
       metadata_.push_back({text, at_});
     } else if (place_ == Place::tensor) {
       start_field(text);
@@ -116,7 +116,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
       has_metadata_ = true;
       place_ = Place::metadata;
     } else if (place_ == Place::header) {
-      if (tensors_.size() == kMaxEntries) fail_of_more("tensors", name_.at);
+      if (tensors_.size() == kMaxEntries) fail_for_limit("tensors", name_.at);
       tensors_.push_back({.name = std::move(name_.text), .at = name_.at, .shape = {}});
       seen_ = {};
       place_ = Place::tensor;
@@ -268,7 +268,7 @@ class HeaderEvents final : public nlohmann::json_sax<nlohmann::json> {
     refuse(found);
   }
 
-  [[noreturn]] void fail_of_more(const std::string& entries, std::uint64_t at) const {
+  [[noreturn]] void fail_for_limit(const std::string& entries, std::uint64_t at) const {
     fail("more than the limit of " + std::to_string(kMaxEntries) + " " + entries, at);
   }
   [[noreturn]] void fail(const std::string& what) const { fail(what, at_); }

@@ -27,9 +27,9 @@ using Parts = std::initializer_list<std::string_view>;
 /// The mode with which fopen() creates files, before the umask.
 constexpr mode_t kNewFile = 0666;
 /// The longest chain of links, as in Linux.
-constexpr int kMostLinks = 40;
+constexpr int kMaxLinks = 40;
 /// How many names are tried for a new file.
-constexpr int kMostNames = 100;
+constexpr int kMaxNames = 100;
 
 [[noreturn]] void fail(const std::string& path, const char* what, int error) {
   throw Error(code_of(error), path + ": " + what + ": " + std::generic_category().message(error));
@@ -65,7 +65,7 @@ bool is_of_proc(const std::string& link) {
 /// /proc is in the chain.
 std::string without_links(const std::string& path) {
   std::string name = path;
-  for (int links = 0; links < kMostLinks; ++links) {
+  for (int links = 0; links < kMaxLinks; ++links) {
     std::string target(PATH_MAX, '\0');
     const ssize_t length = ::readlink(name.c_str(), target.data(), target.size());
     if (length < 0) return name;
@@ -150,7 +150,7 @@ class NewFile {
       int error = replaces ? EEXIST : link_as(target);
       if (error == 0) return 0;
       // Only a named file can replace another.
-      for (int i = 0; i < kMostNames && error == EEXIST; ++i) {
+      for (int i = 0; i < kMaxNames && error == EEXIST; ++i) {
         const std::string name = unlikely_name(folder_);
         error = link_as(name);
         if (error == 0) name_ = name;
@@ -165,7 +165,7 @@ class NewFile {
 
  private:
   Descriptor create_named() {
-    for (int i = 0; i < kMostNames; ++i) {
+    for (int i = 0; i < kMaxNames; ++i) {
       std::string name = unlikely_name(folder_);
       Descriptor file = open_file(name, O_CREAT | O_EXCL | O_WRONLY, kNewFile);
       if (file.number() >= 0) name_ = std::move(name);

@@ -1,6 +1,6 @@
-// The table of one ISA's kernels, and those of them that are a few lines. The files of an archive
-// are compiled once per ISA, with that ISA's flags and RAPT_KERNEL_ISA set to its name; the table
-// is all that others see of it.
+// The table of one ISA's kernels, and the kernels of a few lines. The files of an archive are
+// compiled once per ISA, with that ISA's flags and RAPT_KERNEL_ISA set to its name; only the table
+// is visible outside.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/functions.hpp"
 #include "kernels/probes.inl.hpp"
@@ -31,7 +31,7 @@ void pack_row_tile(const PackRowsArgs& args) {
   }
 }
 
-/// No maximum is wanted from the scores.
+/// score_tile() collects no row maxima.
 constexpr float* kNoTop = nullptr;
 
 void scores_of_block(const ScoresArgs& args) {

@@ -1,5 +1,5 @@
-// Loops that show what the machine can do with the vectors of an ISA, for the tools that measure:
-// multiply-adds with nothing else in the way, and reading alone.
+// Loops that measure the limits of the machine with the vectors of an ISA, for the tools:
+// multiply-adds alone, and reads alone.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -34,8 +34,7 @@ inline float read_floats(const ReadArgs& args) {
   for (std::int64_t i = 0; i < part; i += kStep) {
     for (const float* p = args.from + i; p < end; p += part) {
       if (args.ahead != 0) {
-        // Into L2 and not L1: what is prefetched 8 KiB ahead would often have left L1 before its
-        // turn.
+        // Into L2, not L1: a line prefetched 8 KiB ahead is often evicted from L1 before its use.
         RAPT_UNROLL for (int line = 0; line < kLines; ++line) {
           __builtin_prefetch(p + args.ahead + line * kLanes, 0, 2);
         }

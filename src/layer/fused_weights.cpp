@@ -15,7 +15,7 @@ namespace {
 using core::check_extent;
 using core::fail;
 
-/// The matrix as `blocks` blocks of `rows` rows, all alike.
+/// The matrix as `blocks` equal blocks of `rows` rows.
 struct FusedMatrix {
   TensorView<const float, 2> weight;
   std::span<const float> bias;

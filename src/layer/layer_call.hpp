@@ -38,7 +38,7 @@ void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const floa
 struct LayerTensors {
   TensorView<float, 3> q, k, v;
   TensorView<float, 3>
-      z;  ///< the heads' results side by side; y itself without an output projection
+      z;  ///< the heads' results, concatenated; y itself without an output projection
 };
 
 /// Room for the tokens of x and context. Throws Error{out_of_memory}.

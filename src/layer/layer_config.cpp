@@ -21,7 +21,7 @@ void fill(std::int64_t& field, std::int64_t value) {
   if (field == 0) field = value;
 }
 
-/// The number of features of `count` heads side by side.
+/// The number of features of `count` concatenated heads.
 std::int64_t joined(const char* field, std::int64_t count, std::int64_t width) {
   std::int64_t features = 0;
   if (__builtin_mul_overflow(count, width, &features)) {

@@ -15,7 +15,7 @@ MultiHeadAttentionConfig with_defaults(MultiHeadAttentionConfig config, bool has
 /// The features that the projections of a configuration with defaults give.
 struct ProjectedFeatures {
   std::int64_t query, key, value;
-  std::int64_t joined;  ///< of all heads' results side by side
+  std::int64_t joined;  ///< of all heads' results, concatenated
 };
 ProjectedFeatures projected_features(const MultiHeadAttentionConfig& config);
 

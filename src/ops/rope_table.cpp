@@ -22,10 +22,10 @@ using core::fail;
 using Kind = RopeScaling::Kind;
 
 constexpr double kTwoPi = 0x1.921fb54442d18p+2;
-/// cos and sin are reduced exactly below this.
-constexpr std::int64_t kMostPositions = std::int64_t{1} << 30;
-/// The range of turns by which a length can be divided.
-constexpr double kMostTurns = 0x1p+100;
+/// Below this position cos and sin are reduced exactly.
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 30;
+/// Bound on the turns by which a length is divided.
+constexpr double kMaxTurns = 0x1p+100;
 
 bool is_at_least(double x, double least) { return std::isfinite(x) && x >= least; }
 
@@ -82,7 +82,7 @@ void check_scaling(const RopeConfig& config) {
   check_used_fields(s);
   if (s.kind == Kind::ntk) check_ntk(config);
   if (s.kind == Kind::yarn && !(is_at_least(s.beta_slow, 0x1p-20) && s.beta_fast > s.beta_slow &&
-                                s.beta_fast <= kMostTurns)) {
+                                s.beta_fast <= kMaxTurns)) {
     fail("config.scaling: beta_slow " + std::to_string(s.beta_slow) + " and beta_fast " +
          std::to_string(s.beta_fast) +
          " are not two ascending numbers of at least 2^-20 and at most 2^100");
@@ -106,7 +106,7 @@ void check_config(const RopeConfig& config) {
     fail("config.rotary_dims: " + std::to_string(config.rotary_dims) +
          " is not an even number above 0");
   }
-  if (config.positions < 1 || config.positions > kMostPositions) {
+  if (config.positions < 1 || config.positions > kMaxPositions) {
     fail("config.positions: " + std::to_string(config.positions) + " is not within 1 and 2^30");
   }
   if (!is_at_least(config.base, 1.0) || config.base == 1.0) {
@@ -124,11 +124,11 @@ double frequency(double base, std::int64_t d, std::int64_t rotary_dims) {
 double yarn_share(const RopeConfig& config, std::int64_t d) {
   const RopeScaling& s = config.scaling;
   const auto dims = static_cast<double>(config.rotary_dims);
-  const auto pair_that_turns = [&](double times) {
+  const auto pair_with_turns = [&](double times) {
     const double period = static_cast<double>(s.original_positions) / (times * kTwoPi);
     return dims * core::exact_log(period) / (2.0 * core::exact_log(config.base));
   };
-  double first = pair_that_turns(s.beta_fast), last = pair_that_turns(s.beta_slow);
+  double first = pair_with_turns(s.beta_fast), last = pair_with_turns(s.beta_slow);
   if (s.truncate) {
     first = std::floor(first);
     last = std::ceil(last);
@@ -148,7 +148,7 @@ double llama3_share(const RopeConfig& config, double plain) {
   return (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
 }
 
-/// What position p is multiplied by for the angle of pair d.
+/// The factor of position p in the angle of pair d.
 double scaled_frequency(const RopeConfig& config, std::int64_t d) {
   const RopeScaling& s = config.scaling;
   if (s.kind == Kind::ntk) {

@@ -28,7 +28,7 @@ inline double rounds_of(const Cut& cut, std::int64_t threads) {
     left = std::max<std::int64_t>(0, left - idle * static_cast<std::int64_t>(1.0 / cut.part));
   }
   const std::int64_t more = (left + threads - 1) / threads;
-  return static_cast<double>(rounds) + static_cast<double>(more) * cut.part + tuning::kHeldUp;
+  return static_cast<double>(rounds) + static_cast<double>(more) * cut.part + tuning::kMeanDelay;
 }
 
 }  // namespace rapt

@@ -21,7 +21,7 @@ namespace {
 class FirstException {
  public:
   template <class Run>
-  void keep_of(const Run& run) {
+  void run_guarded(const Run& run) {
     if (thrown_.load(std::memory_order_relaxed)) return;
     try {
       run();
@@ -65,7 +65,7 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
         [&](const tbb::blocked_range<std::int64_t>& range) {
           const core::DefaultArithmetic mode;  // of this thread, which may be a worker
           for (std::int64_t i = range.begin(); i != range.end(); ++i) {
-            first.keep_of([&] { run(i); });
+            first.run_guarded([&] { run(i); });
           }
         },
         tbb::simple_partitioner());

@@ -42,8 +42,8 @@ Score with_options(const Row& row, Score s, double bias, std::int64_t key) {
   return s;
 }
 
-/// The callback gets floats. It is assumed not to amplify errors.
-Score called_back(const Row& row, Score s, std::int64_t key) {
+/// A score after the callback, which gets floats; assumed not to amplify errors.
+Score after_callback(const Row& row, Score s, std::int64_t key) {
   if (!row.options.score_callback) return s;
   const double before = s.value;
   float natural = static_cast<float>(s.value);
@@ -62,7 +62,7 @@ Score called_back(const Row& row, Score s, std::int64_t key) {
   return s;
 }
 
-/// Natural scores of one row, -inf where it does not attend; `largest` becomes S.
+/// Natural scores of one row, -inf for keys that it does not attend to; sets `largest` to S.
 std::vector<double> scores(const Row& row, double& largest) {
   const std::int64_t kv_len = row.k.shape[2];
   const std::int64_t keys = sequence_keys(row.options, row.batch, kv_len);
@@ -86,14 +86,14 @@ std::vector<double> scores(const Row& row, double& largest) {
       magnitude += q.magnitude[d] * k.magnitude[d];
     }
     const Score plain{row.scale * dot, std::abs(row.scale) * magnitude};
-    const Score score = called_back(row, with_options(row, plain, bias, j), j);
+    const Score score = after_callback(row, with_options(row, plain, bias, j), j);
     s[static_cast<std::size_t>(j)] = score.value;
     largest = std::max(largest, score.magnitude);
   }
   return s;
 }
 
-/// The score of the head's sink; -inf: none.
+/// The score of the head's sink, or -inf.
 double sink_of(const Row& row) {
   if (row.options.sinks.empty()) return -kInfinity;
   return double{row.options.sinks[static_cast<std::size_t>(row.head)]};

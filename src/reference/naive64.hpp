@@ -22,13 +22,13 @@ struct Attention64 {
   std::vector<std::int64_t> attended;  ///< keys that the row attends to, like lse
 };
 
-/// What rapt::attention computes, in float64, without the saturation of bias sums.
-///   S = max_j softmax_scale sum_d |q_d| |k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, and
-/// |sink| where that is larger; |q_d| and |k_jd| of a rotated row are |u cos| + |w sin|; 8 u
-/// soft_cap is what the division, tanh and product of the soft cap lose; a score callback adds
-/// 4 |s| before and after it, for what its conversions and its own float lose. `out`, `lse` and
-/// `weights` of the options are ignored as outputs. Nothing is checked. Keys whose bias is -inf are
-/// masked.
+/// rapt::attention in float64, without the saturation of bias sums.
+///   S = max_j softmax_scale sum_d |q_d| |k_jd| + 8 soft_cap + |bias_j| + |slope (p - j)|, or
+/// |sink| if larger.
+/// For a rotated row |q_d| and |k_jd| are |u cos| + |w sin|. 8 u soft_cap is the error of the soft
+/// cap's division, tanh and product. A score callback adds 4 |s| before and after it, for its
+/// conversions and its own float error. `out`, `lse` and `weights` of the options are ignored as
+/// outputs. Nothing is checked. Keys with a bias of -inf are masked.
 Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
                         TensorView<const float, 4> v, const AttentionOptions& options = {});
 

@@ -57,9 +57,9 @@ std::vector<float> rotated(std::vector<float> x, const RopeView& table, std::int
     const auto [u, w] = pair_at(table, d);
     const float cos = table.cos(position, d);
     const float sin = table.sin(position, d);
-    const float turned = std::fma(x[u], cos, -(x[w] * sin));
+    const float new_u = std::fma(x[u], cos, -(x[w] * sin));
     x[w] = canonical(std::fma(x[u], sin, x[w] * cos));
-    x[u] = canonical(turned);
+    x[u] = canonical(new_u);
   }
   return x;
 }

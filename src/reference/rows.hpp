@@ -1,4 +1,4 @@
-// Rows of queries and keys in the form that is multiplied, stated plainly: normalised, then rotated
+// Rows of queries and keys in the form that is multiplied, as plain loops: normalised, then rotated
 // to a position.
 #pragma once
 
@@ -18,8 +18,7 @@ std::vector<float> normalized(std::vector<float> x, std::span<const float> weigh
 /// The components of x after the rotation at `position`; x itself without a table.
 std::vector<float> rotated(std::vector<float> x, const RopeView& table, std::int64_t position);
 
-/// The same in float64, with the magnitude of each component's terms: for a rotated one |u cos| +
-/// |w sin|.
+/// A row in float64, with the magnitude of each component's terms: |u cos| + |w sin| if rotated.
 struct Row64 {
   std::vector<double> value, magnitude;
 };

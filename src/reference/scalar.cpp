@@ -1,4 +1,4 @@
-// The steps carry the numbers that docs/arithmetic.md gives them.
+// Steps are numbered as in docs/arithmetic.md.
 //   B batch, H query heads, b, h, i, j, d: sequence, head, query, key, component
 #include "reference/scalar.hpp"
 
@@ -79,7 +79,7 @@ float with_options(const Row& row, float s, float bias, std::int64_t j) {
 
 // 2, the score callback: natural scores in tiles of one element, so that nothing can depend on
 // tiles. -FLT_MAX is an ordinary value, as in a bias.
-float called_back(const Row& row, float s, std::int64_t j) {
+float after_callback(const Row& row, float s, std::int64_t j) {
   if (!row.options.score_callback) return s;
   float natural = s * static_cast<float>(kernels::kLn2);
   row.options.score_callback({.scores = &natural,
@@ -110,7 +110,7 @@ float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
   const std::vector<float> k =
       key_row(options, &row.k(row.batch, row.kv_head, j, 0), row.k.shape[3], {row.batch, j, j});
   for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
-  return called_back(row, with_options(row, s, bias, j), j);
+  return after_callback(row, with_options(row, s, bias, j), j);
 }
 
 // 3. l_b = sum of p_j: lane t adds those with j mod 16 = t, then the lanes are added pairwise.
@@ -163,7 +163,7 @@ void fold(State& state, const State& block) {
   }
 }
 
-/// The row's weights as its blocks left them: p_j relative to exp2(m) of the block of key j.
+/// The row's weights before the fold: p_j relative to exp2(m) of the block of key j.
 struct Weights {
   std::vector<float> p;                 // [keys], 0 where the row does not attend
   std::vector<bool> attended;           // [keys]

@@ -1,5 +1,5 @@
 // The scalar statement of the arithmetic (docs/arithmetic.md): plain loops with std::fma, in the
-// order of the text. What it returns is by definition the right answer, bit for bit.
+// order of that text. Its results are by definition correct, bit for bit.
 #pragma once
 
 #include "rapt/attention.hpp"
@@ -28,8 +28,7 @@ float canonical(float x);
 void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
             std::span<const float> bias, TensorView<float, 2> y);
 
-/// The function rapt::attention, argument for argument and bit for bit; nothing is checked, one
-/// thread.
+/// rapt::attention, argument for argument and bit for bit; nothing is checked, one thread.
 void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
                TensorView<const float, 4> v, TensorView<float, 4> out,
                const AttentionOptions& options = {});

@@ -10,7 +10,7 @@
 namespace rapt::reference {
 
 /// Query offsets are clamped to this, so that no position overflows.
-inline constexpr std::int64_t kFarthestOffset = std::int64_t{1} << 59;
+inline constexpr std::int64_t kMaxOffset = std::int64_t{1} << 59;
 
 /// The element of a tensor that broadcasts: an extent of 1 stands for any index.
 template <class T>
@@ -35,7 +35,7 @@ inline std::int64_t query_position(const Mask& mask, std::int64_t batch, std::in
   const std::int64_t offset = mask.query_offsets.empty()
                                   ? mask.query_offset
                                   : mask.query_offsets[static_cast<std::size_t>(batch)];
-  return query + std::clamp(offset, -kFarthestOffset, kFarthestOffset);
+  return query + std::clamp(offset, -kMaxOffset, kMaxOffset);
 }
 
 /// Whether the range masks let a query at `position` of sequence `batch`, which has `keys` keys,

@@ -23,7 +23,8 @@ void select_rows(const TensorView<float, 4>& whole, const AttentionOptions& opti
   }
 }
 
-// 9. A chain over ascending queries and, when heads are summed together, over the heads of a query.
+// 9. A chain over ascending queries and, if heads are summed together, over the heads of each
+// query.
 void sum_rows(const TensorView<float, 4>& whole, const TensorView<float, 3>& sums) {
   if (sums.data == nullptr) return;
   const std::int64_t batches = whole.shape[0], heads = whole.shape[1], q_len = whole.shape[2];

@@ -32,7 +32,7 @@ inline conformance::Engine statement_engine() {
           }};
 }
 
-/// A case in the making. `facts` is case.json and may be changed at will before check().
+/// A case under construction. `facts` is case.json and may be changed before check().
 class CaseFolder {
  public:
   CaseFolder(const std::string& op, const nlohmann::json& attributes) {
@@ -75,7 +75,7 @@ class CaseFolder {
     return conformance::check_case(path(), {&engine, 1});
   }
 
-  /// Writes a file of the folder, over what is there.
+  /// Writes a file of the folder, replacing an existing one.
   void write(const std::string& name, const std::string& bytes) const {
     directory_->write(name, bytes);
   }

@@ -30,10 +30,9 @@ TensorView<const float, Rank> view(const std::vector<float>& values,
 }
 
 // --- exp2
-// -----------------------------------------------------------------------------------------
 
 std::vector<float> solve_exp2(const Engine& engine) {
-  // 2^16 points over [-128, 0], which includes the border to zero, and -inf.
+  // 2^16 points over [-128, 0], including the border below which exp2 is 0, and -inf.
   std::vector<float> x(std::size_t{1} << 16);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = -static_cast<float>(i) * 0x1.00013p-9f;
   x.back() = -std::numeric_limits<float>::infinity();
@@ -47,9 +46,8 @@ std::vector<float> solve_exp2(const Engine& engine) {
 }
 
 // --- linear
-// ---------------------------------------------------------------------------------------
 
-/// A projection in both forms: as the statement takes it, and packed.
+/// A projection in both forms: for the scalar statement, and packed.
 struct Projection {
   Projection(std::int64_t in, std::int64_t out, bool with_bias, Random& random)
       : in_features(in),
@@ -97,7 +95,6 @@ std::vector<float> solve_linear(const LinearCase& problem, const Engine& engine)
 }
 
 // --- attention
-// ------------------------------------------------------------------------------------
 
 enum Extra : unsigned {
   kPlain = 0,
@@ -105,13 +102,13 @@ enum Extra : unsigned {
   kKeep = 2,
   kDrop = 4,
   kKvLens = 8,
-  kAllOutputs = 16,  ///< lse and weights, too
+  kAllOutputs = 16,  ///< lse and weights too
   kNanKey = 32,
   kPeaked = 64,  ///< scores far apart: most weights are 0
   kCallback = 128,
   kWeightSums = 256,
-  kStates = 512,     ///< continues from one, and passes one on
-  kRopeHalf = 1024,  ///< of about three quarters of the head_dim
+  kStates = 512,     ///< continues from a state and writes one
+  kRopeHalf = 1024,  ///< over about three quarters of the head_dim
   kRopeInterleaved = 2048,
   kQkNorm = 4096,  ///< with weights
 };
@@ -126,7 +123,7 @@ struct AttentionCase {
   std::optional<float> sink{};         ///< of head 0; half as much more for each further head
 };
 
-/// Scores bent by their size and by the distance of query and key.
+/// A score callback that depends on the score and on the distance of query and key.
 void bend_scores(const ScoreTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     for (std::int64_t c = 0; c < tile.columns; ++c) {
@@ -189,7 +186,7 @@ const AttentionCase kAttentionCases[] = {
      causal().windowed(60, 30).with_prefix(270), kAllOutputs},
 };
 
-/// Everything that one case reads and writes.
+/// The memory of one case.
 struct AttentionData {
   explicit AttentionData(const AttentionCase& problem) {
     const auto& p = problem;
@@ -276,7 +273,6 @@ std::vector<float> solve_attention(const AttentionCase& problem, const Engine& e
 }
 
 // --- the layer
-// ------------------------------------------------------------------------------------
 
 struct LayerCase {
   const char* name;

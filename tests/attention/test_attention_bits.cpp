@@ -1,5 +1,5 @@
 // attention() on every ISA against the scalar statement, bit for bit: sizes around every lane, tile
-// and block, and numbers at the ends of f32.
+// and block, and numbers at the limits of f32.
 #include "dispatch/dispatch.hpp"
 #include "rapt/attention.hpp"
 #include "support/check_every_isa.hpp"
@@ -19,7 +19,7 @@
 namespace rapt::test {
 namespace {
 
-/// Sizes around the lanes, the register tiles of every ISA, the key block and its double.
+/// Sizes around the lanes, the register tiles of every ISA, and one and two key blocks.
 std::vector<std::int64_t> interesting_lengths() {
   std::vector<std::int64_t> lengths{1, 15, 16, 17, 31, 33, 255, 256, 257, 300, 600};
   for (const Isa isa : available_isas()) {
@@ -126,7 +126,7 @@ TEST_CASE("every ISA gives the bits of the scalar statement for NaN, infinities 
     spec.state_out = seed % 4 == 1;
     spec.seed = seed;
     Problem problem(spec);
-    // From one strange value in all tensors to one in ten.
+    // From one special value in all tensors to one in ten elements.
     for (std::vector<float>* storage :
          {&problem.q_storage, &problem.k_storage, &problem.v_storage, &problem.bias_storage}) {
       const auto size = static_cast<std::int64_t>(storage->size());
@@ -140,7 +140,7 @@ TEST_CASE("every ISA gives the bits of the scalar statement for NaN, infinities 
   }
 }
 
-TEST_CASE("a few tokens keep their bits with every option, and numbers that are none") {
+TEST_CASE("short calls have the scalar statement's bits with every option, NaN and infinity") {
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinite = std::numeric_limits<float>::infinity();
   Random random(77);
@@ -181,8 +181,8 @@ TEST_CASE("a zero in the output and in a state is +0 where a fold underflows to 
   constexpr std::int64_t kDim = 35;
   constexpr std::int64_t kKeys = kernels::kKeyBlock + 1;
   const std::vector<float> q{1.0f};
-  // The first block sums up to the smallest negative number; the second one's maximum is about e^2
-  // times larger, and the fold makes -0 of it.
+  // The first block's sum is the smallest negative number; the second block's maximum is larger by
+  // about e^2, so that the fold gives -0.
   std::vector<float> k(kKeys, 0.0f);
   k.back() = 2.0f;
   std::vector<float> v(kKeys * kDim, 0.0f);
@@ -203,7 +203,7 @@ TEST_CASE("a zero in the output and in a state is +0 where a fold underflows to 
   }
 }
 
-TEST_CASE("the scores of values of dimension 0 are right for any number of rows") {
+TEST_CASE("scores are correct for any number of rows when value_dim is 0") {
   for (const std::int64_t q_len : {1, 2, 5, 13}) {
     for (const std::int64_t kv_len : {17, 64, 300}) {
       Spec spec;
@@ -215,7 +215,7 @@ TEST_CASE("the scores of values of dimension 0 are right for any number of rows"
   }
 }
 
-TEST_CASE("a NaN reaches the weights of its row though there are no values to show it") {
+TEST_CASE("a NaN score reaches the weights of its row even when value_dim is 0") {
   for (const std::int64_t q_len : {1, 5, 40}) {
     for (const std::int64_t kv_len : {17, 300}) {
       Spec spec;
@@ -234,9 +234,9 @@ TEST_CASE("a NaN reaches the weights of its row though there are no values to sh
   }
 }
 
-TEST_CASE("causal offsets at the ends of the integers see every key or none") {
-  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-  for (const std::int64_t offset : {kMost, kMost - 1, -kMost, -kMost - 1}) {
+TEST_CASE("with causal offsets at the limits of int64 a query sees every key or none") {
+  constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+  for (const std::int64_t offset : {kMaxInt, kMaxInt - 1, -kMaxInt, -kMaxInt - 1}) {
     Spec spec;
     spec.shape = {.q_len = 3, .kv_len = 300};
     spec.mask = causal(offset);
@@ -247,7 +247,7 @@ TEST_CASE("causal offsets at the ends of the integers see every key or none") {
   }
 }
 
-TEST_CASE("a dimension of size 0 is valid, and no keys give zeros and lse = -inf") {
+TEST_CASE("a dimension of size 0 is valid, and a row without keys gives zeros and lse = -inf") {
   for (int zero = 0; zero < 5; ++zero) {
     Spec spec;
     spec.shape = {.batch = 2, .heads = 2, .kv_heads = 2, .q_len = 5, .kv_len = 7};

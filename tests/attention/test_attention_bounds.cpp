@@ -1,5 +1,5 @@
-// attention() against float64: the published bound on ordinary and hard data, the guaranteed one on
-// data made to round in one direction.
+// attention() against float64: the published bound on ordinary and hard data, the guaranteed bound
+// on data constructed to round in one direction.
 #include "rapt/attention.hpp"
 #include "reference/naive64.hpp"
 #include "reference/scalar.hpp"
@@ -19,7 +19,7 @@ namespace {
 
 using reference::Attention64;
 
-/// The largest error of each output as a share of its bound; a NaN or a missing infinity counts as
+/// The largest error of each output relative to its bound; a NaN or a missing infinity counts as
 /// infinite.
 struct Shares {
   double out = 0.0;
@@ -34,7 +34,7 @@ void raise_share(double& share, float got, double want, double bound) {
   if (!(one <= share)) share = std::isnan(one) ? std::numeric_limits<double>::infinity() : one;
 }
 
-/// Of the published bound for out and lse, of the guaranteed one for the weights.
+/// Relative to the published bound for out and lse, to the guaranteed one for the weights.
 Shares shares_of(const Outputs& got, const Attention64& want, const Shape& s) {
   Shares shares;
   std::size_t row = 0;
@@ -76,7 +76,7 @@ Spec bounds_spec(std::int64_t kv_len) {
   return spec;
 }
 
-/// Every ISA keeps the published bound, and the guaranteed one for the weights.
+/// Checks the published bound on every ISA, and the guaranteed one for the weights.
 void check_published(const Problem& problem) {
   const Attention64 want = reference::attention64(problem.q, problem.k, problem.v, problem.options);
   for (const Isa isa : available_isas()) {
@@ -156,7 +156,7 @@ TEST_CASE("attention keeps the published bound with rotated queries and keys") {
   }
 }
 
-TEST_CASE("attention keeps the published bound where one key takes nearly all the weight") {
+TEST_CASE("attention keeps the published bound when one key has nearly all the weight") {
   for (const float factor : {5.0f, 30.0f, 300.0f}) {
     const Problem problem(bounds_spec(600));
     scale(problem.q, factor);
@@ -164,7 +164,7 @@ TEST_CASE("attention keeps the published bound where one key takes nearly all th
   }
 }
 
-TEST_CASE("attention keeps the published bound where the output cancels") {
+TEST_CASE("attention keeps the published bound when values cancel in the output") {
   const Problem problem(bounds_spec(600));
   scale(problem.q, 0.01f);  // Nearly equal weights, and values that sum to almost nothing.
   for (std::int64_t j = 0; j + 1 < 600; j += 2) {
@@ -176,10 +176,10 @@ TEST_CASE("attention keeps the published bound where the output cancels") {
   check_published(problem);
 }
 
-TEST_CASE("attention keeps the published bound where scores cancel") {
+TEST_CASE("attention keeps the published bound when products cancel in the scores") {
   const Problem problem(bounds_spec(600));
   const std::int64_t dim = problem.spec.shape.head_dim;
-  for (std::int64_t j = 0; j < 600; ++j) {  // The second half of each product undoes the first.
+  for (std::int64_t j = 0; j < 600; ++j) {  // The second half of each product cancels the first.
     for (std::int64_t d = 0; d < dim / 2; ++d) {
       problem.k(0, 0, j, d) *= 100.0f;
       problem.k(0, 0, j, dim - 1 - d) = -problem.k(0, 0, j, d);
@@ -195,9 +195,9 @@ TEST_CASE("attention keeps the published bound where scores cancel") {
   check_published(problem);
 }
 
-TEST_CASE("attention keeps the published bound where the maximum rises in every block") {
+TEST_CASE("attention keeps the published bound when the maximum rises in every block") {
   const Problem problem(bounds_spec(1500));
-  for (std::int64_t j = 0; j < 1500; ++j) {  // Keys along the first query, longer and longer.
+  for (std::int64_t j = 0; j < 1500; ++j) {  // Keys along the first query, ever longer.
     for (std::int64_t d = 0; d < problem.spec.shape.head_dim; ++d) {
       problem.k(0, 0, j, d) = problem.q(0, 0, 0, d) * static_cast<float>(j) / 256.0f;
     }
@@ -219,11 +219,11 @@ TEST_CASE("attention keeps the published bound over twelve orders of magnitude")
   check_published(problem);
 }
 
-TEST_CASE("attention keeps the guaranteed bound where every rounding goes the same way") {
+TEST_CASE("attention keeps the guaranteed bound when all roundings go in the same direction") {
   for (const std::int64_t dim : {64, 128, 512}) {
     CAPTURE(dim);
-    // Key 0: 1 + 2^-24 (1 + 2^-10) + ...: each addend is just above half a ULP and rounds up by the
-    // rest. Key 1: the same score without a rounding. The output is their difference.
+    // Key 0: 1 + 2^-24 (1 + 2^-10) + ...: each addend is just above half a ULP and is rounded up.
+    // Key 1: the same score without a rounding. The output is their difference.
     std::vector<float> q(static_cast<std::size_t>(dim), 1.0f);
     std::vector<float> k(static_cast<std::size_t>(2 * dim), 0.0f);
     for (std::int64_t d = 0; d < dim; ++d) k[static_cast<std::size_t>(d)] = 0x1.004p-24f;
@@ -233,7 +233,7 @@ TEST_CASE("attention keeps the guaranteed bound where every rounding goes the sa
     const TensorView<const float, 4> qv(q.data(), {1, 1, 1, dim});
     const TensorView<const float, 4> kv(k.data(), {1, 1, 2, dim});
     const TensorView<const float, 4> vv(v.data(), {1, 1, 2, 1});
-    // c = softmax_scale log2(e) is 1, as nearly as a float can make it: q' keeps its few bits.
+    // c = softmax_scale log2(e) is 1 as closely as a float allows: q' keeps its few bits.
     AttentionOptions options{.softmax_scale = static_cast<float>(kernels::kLn2)};
     const Attention64 want = reference::attention64(qv, kv, vv, options);
     const double score_sum = want.score_sum[0];
@@ -252,7 +252,7 @@ TEST_CASE("attention keeps the guaranteed bound where every rounding goes the sa
   }
 }
 
-TEST_CASE("the guaranteed bound holds wherever the published one does, and for long chains") {
+TEST_CASE("the guaranteed bound holds whenever the published one does, and for long chains") {
   for (const std::int64_t kv_len : {40, 700}) {
     Spec spec = bounds_spec(kv_len);
     spec.shape.head_dim = 1000;

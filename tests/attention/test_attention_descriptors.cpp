@@ -1,5 +1,5 @@
-// Random descriptions of tensors, hostile sizes and strides included: the validation accepts them
-// or says what is wrong, and no arithmetic on them is undefined.
+// Random tensor descriptors, including hostile sizes and strides: validation accepts them or says
+// what is wrong, and no arithmetic on them is undefined.
 #include "attention/tensor_keys.hpp"
 #include "core/random.hpp"
 #include "rapt/attention.hpp"
@@ -20,7 +20,7 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 /// The views of a call; the memory belongs to a Problem and Outputs.
 struct Arguments {
@@ -54,13 +54,13 @@ Spec valid_spec() {
   return spec;
 }
 
-/// Mostly small and sensible, sometimes at the ends of the type.
+/// Mostly small and sensible, sometimes at the limits of the type.
 std::int64_t hostile(Random& random) {
   switch (random.below(12)) {
     case 0:
-      return kMost - random.below(3);
+      return kMaxInt - random.below(3);
     case 1:
-      return -kMost - 1 + random.below(3);
+      return -kMaxInt - 1 + random.below(3);
     case 2:
       return static_cast<std::int64_t>(random.next());
     case 3:
@@ -82,7 +82,7 @@ void spoil(TensorView<T, Rank>& view, Random& random) {
   if (random.below(50) == 0) view.data = nullptr;
 }
 
-/// Windows, soft cap, slopes and sinks of any length and value, each with one chance in four.
+/// Windows, soft cap, slopes and sinks of any length and value, each with probability 1/4.
 void spoil_score_options(AttentionOptions& options, Random& random) {
   static constexpr std::array<float, 8> kValues{
       1.0f, -2.0f, 1e38f, std::numeric_limits<float>::quiet_NaN(), 0.0f, 0.5f, -1e38f, 30.0f,
@@ -98,7 +98,7 @@ void spoil_score_options(AttentionOptions& options, Random& random) {
   if (random.below(4) == 0) options.sinks = some();
 }
 
-/// What an error of attention() may begin with.
+/// The first words that an error of attention() may have.
 constexpr std::array kNames{"q: ",
                             "k: ",
                             "v: ",
@@ -123,7 +123,7 @@ bool names_an_argument(const std::string& sentence) {
                      [&](const char* name) { return sentence.rfind(name, 0) == 0; });
 }
 
-/// Spoils one of the tensors of a call.
+/// Makes one of the tensors of a call invalid.
 void spoil_one(Arguments& a, Random& random) {
   switch (random.below(13)) {
     case 0:
@@ -170,7 +170,7 @@ void spoil_one(Arguments& a, Random& random) {
 
 }  // namespace
 
-TEST_CASE("random descriptors are valid or an error that names an argument") {
+TEST_CASE("random descriptors are valid, or give an error that names an argument") {
   Random random(1);
   std::int64_t errors = 0;
   const Problem problem(valid_spec());

@@ -17,9 +17,9 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
-/// A valid call with every option, for a test to spoil.
+/// A valid call with every option, from which a test makes an invalid one.
 struct Arguments {
   Arguments()
       : problem(make_spec()),
@@ -54,7 +54,7 @@ struct Arguments {
     return spec;
   }
 
-  /// The sentence of the Error; empty when the call succeeds.
+  /// The sentence of the Error; empty if the call succeeds.
   std::string error() const {
     return sentence_of([&] { attention(q, k, v, out, options); });
   }
@@ -64,7 +64,7 @@ struct Arguments {
   TensorView<const float, 4> q, k, v;
   TensorView<float, 4> out;
   AttentionOptions options;
-  std::vector<std::int64_t> numbers;  // memory for options that a test replaces
+  std::vector<std::int64_t> numbers;  // memory for options that a test sets
   std::vector<float> floats;
 };
 
@@ -74,7 +74,7 @@ struct Mistake {
   std::vector<std::string> words;  // of the sentence, the argument first
 };
 
-/// Views that cannot be what they say.
+/// Invalid views.
 std::vector<Mistake> view_mistakes() {
   return {
       {"q null", [](Arguments& a) { a.q.data = nullptr; }, {"q: "}},
@@ -88,11 +88,11 @@ std::vector<Mistake> view_mistakes() {
       {"v strided", [](Arguments& a) { a.v.strides[3] = -1; }, {"v: ", "-1"}},
       {"out strided", [](Arguments& a) { a.out.strides[3] = 3; }, {"out: ", "3"}},
       {"weights strided", [](Arguments& a) { a.options.weights.strides[3] = 2; }, {"weights: "}},
-      {"k beyond memory", [](Arguments& a) { a.k.strides[2] = kMost / 2; }, {"k: "}},
+      {"k beyond memory", [](Arguments& a) { a.k.strides[2] = kMaxInt / 2; }, {"k: "}},
       {"k beyond memory in sum",
-       [](Arguments& a) { a.k.strides[0] = a.k.strides[1] = kMost; },
+       [](Arguments& a) { a.k.strides[0] = a.k.strides[1] = kMaxInt; },
        {"k: ", "memory"}},
-      {"bias beyond memory", [](Arguments& a) { a.options.bias.strides[2] = kMost; }, {"bias: "}},
+      {"bias beyond memory", [](Arguments& a) { a.options.bias.strides[2] = kMaxInt; }, {"bias: "}},
       {"out on itself", [](Arguments& a) { a.out.strides[1] = 0; }, {"out: ", "0"}},
       {"out rows overlap", [](Arguments& a) { a.out.strides[2] = 5; }, {"out: ", "5"}},
       {"lse on itself", [](Arguments& a) { a.options.lse.strides[2] = 0; }, {"lse: ", "0"}},
@@ -100,7 +100,7 @@ std::vector<Mistake> view_mistakes() {
   };
 }
 
-/// Sizes that do not belong together.
+/// Sizes that do not match.
 std::vector<Mistake> shape_mistakes() {
   return {
       {"k batch", [](Arguments& a) { a.k.shape[0] = 1; }, {"k: ", "batch", "1", "2"}},
@@ -210,7 +210,7 @@ void set_sinks(Arguments& a, std::vector<float> sinks) {
   a.options.sinks = a.floats;
 }
 
-/// Bad values of what changes scores; a call has 4 heads.
+/// Invalid values of score options; a call has 4 heads.
 std::vector<Mistake> score_option_mistakes() {
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -218,8 +218,8 @@ std::vector<Mistake> score_option_mistakes() {
   std::vector<Mistake> mistakes{
       {"window left", [](Arguments& a) { a.options.mask.window_left = -2; }, {"mask: ", "left -2"}},
       {"window right",
-       [](Arguments& a) { a.options.mask.window_right = -kMost - 1; },
-       {"mask: ", "window_right ", std::to_string(-kMost - 1)}},
+       [](Arguments& a) { a.options.mask.window_right = -kMaxInt - 1; },
+       {"mask: ", "window_right ", std::to_string(-kMaxInt - 1)}},
       {"few slopes",
        [](Arguments& a) {
          set_slopes(a, {1, 1});
@@ -258,7 +258,7 @@ std::vector<Mistake> score_option_mistakes() {
   return mistakes;
 }
 
-/// Outputs in the memory of inputs or of each other; a view of the right shape each time.
+/// Outputs in the memory of inputs or of each other, each with a valid shape.
 std::vector<Mistake> aliasing_mistakes() {
   const auto same_memory = [](const TensorView<float, 4>& at, const TensorView<float, 4>& over) {
     return TensorView<float, 4>(over.data, at.shape);
@@ -332,28 +332,28 @@ void check_mistakes(const std::vector<Mistake>& mistakes) {
 
 }  // namespace
 
-TEST_CASE("the call that the errors are made from is valid") {
+TEST_CASE("the call from which all invalid calls are derived is valid") {
   const Arguments arguments;
   CHECK(arguments.error() == "");
 }
 
-TEST_CASE("a view that cannot be is an error that names it, and nothing is written") {
+TEST_CASE("an invalid view gives an error that names it, and nothing is written") {
   check_mistakes(view_mistakes());
 }
 
-TEST_CASE("sizes that do not match are an error that names both, and nothing is written") {
+TEST_CASE("sizes that do not match give an error that names both, and nothing is written") {
   check_mistakes(shape_mistakes());
 }
 
-TEST_CASE("options that cannot be are an error that names them, and nothing is written") {
+TEST_CASE("invalid options give an error that names them, and nothing is written") {
   check_mistakes(option_mistakes());
 }
 
-TEST_CASE("a window, soft cap, slope or sink that cannot be is an error that names it") {
+TEST_CASE("an invalid window, soft cap, slope or sink gives an error that names it") {
   check_mistakes(score_option_mistakes());
 }
 
-TEST_CASE("an output over an input or another output is an error, and nothing is written") {
+TEST_CASE("an output that overlaps an input or output is an error, and nothing is written") {
   check_mistakes(aliasing_mistakes());
 }
 

@@ -59,7 +59,8 @@ Matrix attend_head(const Matrix& q, const Matrix& k, const Matrix& v) {
   return z;
 }
 
-/// The whole path, as it is told: embedding, heads one after another, concatenation, w_output.
+/// The whole computation in the order of the text: embedding, heads one after another,
+/// concatenation, w_output.
 Matrix from_scratch(const Article& article) {
   Matrix x;
   for (const std::int64_t id : article.ids) {
@@ -93,7 +94,7 @@ Projection as_matrix(const std::vector<float>& per_head) {
   return p;
 }
 
-/// The deviation of each element of y for the same layer.
+/// The standard deviation of each element of y for the same layer.
 Estimate estimate(const Article& article, const std::vector<float>& x) {
   Projection output{kDim, kDim, {}, {}};
   for (int o = 0; o < kDim; ++o) {
@@ -105,7 +106,7 @@ Estimate estimate(const Article& article, const std::vector<float>& x) {
       x);
 }
 
-TEST_CASE("words, embedding, heads, concatenation and w_output are the textbook's, on every ISA") {
+TEST_CASE("embedding, heads, concatenation and w_output equal the textbook's, on every ISA") {
   const Article article;
   const Matrix expected = from_scratch(article);
 

@@ -27,7 +27,7 @@ void fill_normal(const Floats& buffer, std::uint64_t seed) {
   std::generate(buffer.begin(), buffer.end(), [&random] { return random.normal(); });
 }
 
-/// One problem of one head with each tensor in a guarded buffer of its own.
+/// One problem of one head with each tensor in its own guarded buffer.
 class GuardedAttention {
  public:
   GuardedAttention(const Shape& shape, Floats::At at)
@@ -115,7 +115,7 @@ TEST_CASE("attention stays inside every tensor for every tail shape") {
   }
 }
 
-TEST_CASE("few rows touch nothing beyond their keys and values") {
+TEST_CASE("decoding reads nothing outside its keys and values") {
   struct Dims {
     std::int64_t head, value;
   };
@@ -126,7 +126,7 @@ TEST_CASE("few rows touch nothing beyond their keys and values") {
     for (const Dims dims : {Dims{16, 16}, Dims{64, 64}, Dims{128, 128}, Dims{128, 16},
                             Dims{16, 128}, Dims{192, 192}, Dims{256, 256}}) {
       for (const std::int64_t kv_len : keys) {
-        // Tokens of values are `apart` floats longer than they need be, the last one excepted.
+        // Rows of values are `apart` floats longer than necessary, except for the last one.
         for (const std::int64_t apart : {0, 16}) {
           const std::int64_t stride = dims.value + apart;
           const Floats k(static_cast<std::size_t>(kv_len * dims.head), at);
@@ -197,12 +197,12 @@ TEST_CASE("keys beyond a sequence's length are never read") {
   }
 }
 
-TEST_CASE("keys outside of every row's window are never read") {
+TEST_CASE("keys outside every row's window are never read") {
   constexpr std::int64_t kDim = 19, kQueries = 3;
   for (const std::int64_t first : {1, 15, 250, 256, 300}) {
     for (const std::int64_t keys : {3, 16, 17, 257}) {
-      // The tensors claim 1000 keys; only [first, first + keys) are mapped, which is what the
-      // queries from `first + 1` on see with one key to the left.
+      // The tensors claim 1000 keys; only [first, first + keys) are mapped: the keys that the
+      // queries from `first` + 1 on see with a window of one key to the left.
       const std::vector<float> q = normal_floats(kQueries * kDim, 3);
       const std::int64_t right = keys - kQueries - 1;
       Mask mask = causal(first + 1);

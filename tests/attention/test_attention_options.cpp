@@ -1,5 +1,4 @@
-// What windows, soft caps, ALiBi and sinks mean, by cases whose answer is known without any of
-// them.
+// The meaning of windows, soft caps, ALiBi and sinks, in cases with a known answer.
 #include "rapt/attention.hpp"
 #include "support/check_every_isa.hpp"
 #include "support/problems.hpp"
@@ -18,7 +17,7 @@ namespace rapt::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 Spec small_spec() {
   Spec spec;
@@ -33,7 +32,7 @@ Spec small_spec() {
   return spec;
 }
 
-/// Every ISA gives the same bits for both problems.
+/// Checks that every ISA gives the same bits for both problems.
 void check_same(const Problem& x, const Problem& y) {
   for (const Isa isa : available_isas()) {
     const ForcedIsa forced(isa);
@@ -66,12 +65,12 @@ struct Plain {
 
 }  // namespace
 
-TEST_CASE("a window gives the bits of the boolean mask that keeps the same keys") {
+TEST_CASE("a window has the bits of the boolean mask that keeps the same keys") {
   struct Window {
     std::int64_t left, right;
   };
   for (const auto& [left, right] : {Window{0, 0}, Window{17, 4}, Window{kNoWindow, 2},
-                                    Window{300, kNoWindow}, Window{kMost, kMost}}) {
+                                    Window{300, kNoWindow}, Window{kMaxInt, kMaxInt}}) {
     for (const std::int64_t offset : {-30, 0, 200, 255, 700}) {
       for (const bool is_causal : {false, true}) {
         Spec spec = small_spec();
@@ -84,7 +83,7 @@ TEST_CASE("a window gives the bits of the boolean mask that keeps the same keys"
         Problem masked(masked_spec);
         const std::int64_t keys = spec.shape.kv_len;
         for (std::int64_t n = 0; n < spec.shape.q_len * keys; ++n) {
-          const std::int64_t ahead = n % keys - (n / keys + offset);  // of the key
+          const std::int64_t ahead = n % keys - (n / keys + offset);  // of the key, from the query
           const bool keep = (left == kNoWindow || -ahead <= left) &&
                             (right == kNoWindow || ahead <= right) && !(is_causal && ahead > 0);
           masked.mask_storage[static_cast<std::size_t>(n)] = keep ? 1 : 0;
@@ -95,10 +94,12 @@ TEST_CASE("a window gives the bits of the boolean mask that keeps the same keys"
   }
 }
 
-TEST_CASE("windows and offsets at the ends of the integers see what the formula says") {
-  for (const std::int64_t offset : {kMost, std::int64_t{1} << 60, std::int64_t{100}, -kMost - 1}) {
-    for (const std::int64_t left : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMost}) {
-      for (const std::int64_t right : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMost}) {
+TEST_CASE("windows and offsets at the limits of int64 show the keys that the formula gives") {
+  for (const std::int64_t offset :
+       {kMaxInt, std::int64_t{1} << 60, std::int64_t{100}, -kMaxInt - 1}) {
+    for (const std::int64_t left : {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMaxInt}) {
+      for (const std::int64_t right :
+           {kNoWindow, std::int64_t{0}, std::int64_t{1} << 59, kMaxInt}) {
         Spec spec = small_spec();
         spec.shape.q_len = 3;
         spec.mask = Mask{.query_offset = offset}.windowed(left, right);
@@ -111,7 +112,7 @@ TEST_CASE("windows and offsets at the ends of the integers see what the formula 
   }
 }
 
-TEST_CASE("ALiBi's distances are rounded once where floats no longer count them") {
+TEST_CASE("ALiBi distances are rounded once when they are too large to be exact floats") {
   constexpr std::int64_t kOdd = std::int64_t{1} << 24;  // from here on floats are even
   for (const std::int64_t sign : {1, -1}) {
     for (const std::int64_t beyond : {-700, -256, -255, 0, 1, 3, 256, 300, 555}) {
@@ -124,7 +125,7 @@ TEST_CASE("ALiBi's distances are rounded once where floats no longer count them"
   }
 }
 
-TEST_CASE("an option that adds nothing changes no bit") {
+TEST_CASE("an option that has no effect on the scores changes no bit") {
   const Problem plain(small_spec());
   Spec spec = small_spec();
   spec.alibi_slope = 0.0f;
@@ -137,15 +138,15 @@ TEST_CASE("an option that adds nothing changes no bit") {
   check_same(plain, Problem(spec));
 }
 
-TEST_CASE("a sink takes its share of the weights and has no value") {
+TEST_CASE("a sink takes its share of the weights and contributes no value") {
   Plain plain(4);
-  const std::array<float, 1> sink{std::log(4.0f)};  // as much as the four keys of score 0
+  const std::array<float, 1> sink{std::log(4.0f)};  // equals the four keys of score 0 together
   CHECK(plain.out({.sinks = sink}) == doctest::Approx(2.5 / 2.0));
   CHECK(plain.lse == doctest::Approx(std::log(8.0)));
   for (const float weight : plain.weights) CHECK(weight == doctest::Approx(1.0 / 8.0));
 }
 
-TEST_CASE("a row that sees no key gives zeros, and with a sink its score as the lse") {
+TEST_CASE("a row without visible keys gives zeros, and with a sink the sink's score as lse") {
   Plain plain(4);
   for (const float score : {-3.0f, 0.0f, 2.0f, 80.0f, -kInfinity}) {
     const std::array<float, 1> sink{score};
@@ -159,8 +160,7 @@ TEST_CASE("a row that sees no key gives zeros, and with a sink its score as the 
   }
 }
 
-TEST_CASE(
-    "a sink far above every score leaves out and weights of 0, one far below changes little") {
+TEST_CASE("a sink far above every score makes out and weights 0, one far below changes little") {
   Plain plain(4);
   std::array<float, 1> sink{500.0f};
   CHECK(plain.out({.sinks = sink}) == 0.0f);
@@ -173,7 +173,7 @@ TEST_CASE(
 TEST_CASE("ALiBi falls with the distance from the query's position on both sides") {
   Plain plain(5);
   const std::array<float, 1> slope{std::log(2.0f)};
-  // The offset counts although nothing is masked: weights 1/4, 1/2, 1, 1/2, 1/4 of 2.5.
+  // The offset matters although nothing is masked: weights 1/4, 1/2, 1, 1/2, 1/4 of 2.5.
   plain.out({.mask = {.query_offset = 2}, .alibi_slopes = slope});
   const std::array<double, 5> shares{0.25, 0.5, 1.0, 0.5, 0.25};
   for (std::size_t j = 0; j < 5; ++j) CHECK(plain.weights[j] == doctest::Approx(shares[j] / 2.5));
@@ -188,7 +188,7 @@ TEST_CASE("a soft cap bounds scores smoothly before a bias is added") {
   plain.k = {3.0f, kInfinity};
   const std::array<float, 2> bias{0.0f, -2.0f};
   plain.out({.bias = {bias.data(), {1, 1, 1, 2}}, .soft_cap = 2.0f, .softmax_scale = 1.0f});
-  // 2 tanh(3 / 2), and 2 for the infinite score, from which the bias takes 2.
+  // 2 tanh(3 / 2), and 2 for the infinite score, minus the bias of 2.
   const double ratio = std::exp(2.0 * std::tanh(1.5) - 0.0);
   CHECK(plain.weights[0] / plain.weights[1] == doctest::Approx(ratio));
 }

@@ -18,7 +18,7 @@
 namespace rapt::test {
 namespace {
 
-/// A feature: features of one group exclude each other.
+/// A feature; features of the same group exclude each other.
 struct Feature {
   const char* group;
   const char* name;
@@ -107,7 +107,7 @@ std::vector<Feature> shape_features() {
   };
 }
 
-/// They modify the mask that "range" features set, so they come after them.
+/// These modify the mask that "range" features set, so they come later.
 std::vector<Feature> score_features() {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   return {
@@ -201,7 +201,7 @@ struct Lengths {
   std::int64_t kv_len;
 };
 
-/// Each pair of features is combined with three of these in turn, so that each feature gets all of
+/// Each pair of features is combined with three of these in turn, so that each feature meets all of
 /// them.
 constexpr Lengths kPairLengths[] = {{1, 1},    {15, 17},  {16, 16}, {17, 33},  {31, 15}, {5, 256},
                                     {33, 255}, {13, 257}, {1, 600}, {40, 300}, {3, 513}};
@@ -231,9 +231,9 @@ TEST_CASE("every ISA gives the bits of the scalar statement for every pair of fe
   }
 }
 
-TEST_CASE("every ISA gives the bits of the scalar statement for pairs over runs of blocks") {
-  // The decode path has block batches of 2048 keys. The second has one key, one block, or all of
-  // its keys, and in the end a third comes after it.
+TEST_CASE("every ISA gives the bits of the scalar statement for pairs over several block batches") {
+  // The decode path has block batches of 2048 keys. The second batch has one key, one block, or all
+  // of its keys; the last case has a third batch.
   constexpr std::int64_t kKeys[] = {2049, 2304, 4096, 4700};
   const std::vector<Feature> features = all_features();
   const std::size_t count = features.size();

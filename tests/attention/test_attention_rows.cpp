@@ -1,5 +1,5 @@
-// A row's bits depend on its own query, keys, values and masks alone: not on the batch, the other
-// queries, the layout, or anything that it may not see.
+// A row's bits depend only on its own query, keys, values and masks: not on the batch, the other
+// queries, the layout, or anything hidden.
 #include "rapt/attention.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
@@ -34,7 +34,7 @@ Spec medium_spec() {
   return spec;
 }
 
-/// Everything that changes scores and sums by position or head.
+/// All options that change scores and sums by position or head.
 void add_score_options(Spec& spec) {
   spec.mask = spec.mask.windowed(100, 40);
   spec.soft_cap = 20.0f;
@@ -42,8 +42,8 @@ void add_score_options(Spec& spec) {
   spec.sink = 0.5f;
 }
 
-/// The bits of row (b, h, i) of x and of row (c, h, j) of y, compared output by output; the weights
-/// over the keys that both have.
+/// Compares row (b, h, i) of x with row (c, h, j) of y in every output, bit for bit; weights over
+/// the keys that both have.
 bool same_row(const Outputs& x, std::int64_t b, std::int64_t i, const Outputs& y, std::int64_t c,
               std::int64_t j, std::int64_t h) {
   const auto bytes = [](std::int64_t floats) {
@@ -70,7 +70,7 @@ void for_rows(const Spec& spec, Check check) {
   }
 }
 
-/// Each sequence of a ragged batch alone, with its own keys only.
+/// Computes each sequence of a ragged batch alone, with its own keys only.
 void check_alone(const Spec& spec) {
   const Problem batch(spec);
   const Outputs whole = run(attention, batch);
@@ -92,7 +92,7 @@ void check_alone(const Spec& spec) {
   }
 }
 
-/// The queries in calls of some of them each.
+/// Computes the queries in several calls of some queries each.
 void check_chunks(const Spec& spec) {
   const Problem problem(spec);
   const Outputs whole = run(attention, problem);
@@ -129,7 +129,7 @@ TEST_CASE("a sequence alone gives the bits that it has inside a ragged batch") {
   }
 }
 
-TEST_CASE("queries in chunks of any length give the bits of all queries at once") {
+TEST_CASE("queries in chunks of any length have the bits of all queries in one call") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
@@ -143,7 +143,7 @@ TEST_CASE("queries in chunks of any length give the bits of all queries at once"
   }
 }
 
-TEST_CASE("keys appended where no row can see them change no bit") {
+TEST_CASE("appending keys that no row sees changes no bit") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
@@ -170,7 +170,7 @@ TEST_CASE("keys appended where no row can see them change no bit") {
   }
 }
 
-TEST_CASE("a layout changes no bit") {
+TEST_CASE("memory layouts change no bit") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
@@ -179,7 +179,7 @@ TEST_CASE("a layout changes no bit") {
     const Outputs want = run(attention, dense);
     for (const Layout layout : {Layout::bshd, Layout::packed, Layout::padded}) {
       spec.layout = layout;
-      const Problem problem(spec);  // The same numbers: the seed is the same.
+      const Problem problem(spec);  // the same numbers: the seed is the same
       const Outputs got = run(attention, problem);
       for_rows(spec,
                [&](std::int64_t h, std::int64_t i) { CHECK(same_row(got, 0, i, want, 0, i, h)); });
@@ -187,7 +187,7 @@ TEST_CASE("a layout changes no bit") {
   }
 }
 
-TEST_CASE("NaN and infinity in keys that are masked for every row change no bit") {
+TEST_CASE("NaN and infinity in keys that every row masks change no bit") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
@@ -225,7 +225,7 @@ TEST_CASE("NaN and infinity in keys that are masked for every row change no bit"
   }
 }
 
-TEST_CASE("a NaN in a key or a value makes exactly the rows NaN that see it") {
+TEST_CASE("a NaN in a key or value makes exactly those rows NaN that see it") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
@@ -243,7 +243,7 @@ TEST_CASE("a NaN in a key or a value makes exactly the rows NaN that see it") {
       if (kind == 2) problem.q(1, 0, at, 3) = kNaN;
       const Outputs got = run(attention, problem);
       for_rows(spec, [&](std::int64_t h, std::int64_t i) {
-        // Heads 0 and 1 share kv head 0, in which key 261 is seen from query 5 on.
+        // Heads 0 and 1 share kv head 0, whose key 261 is visible from query 5 on.
         const bool poisoned = kind == 2 ? h == 0 && i == at : h < 2 && i >= at;
         CAPTURE(h);
         CAPTURE(i);
@@ -256,7 +256,7 @@ TEST_CASE("a NaN in a key or a value makes exactly the rows NaN that see it") {
   }
 }
 
-TEST_CASE("a bias of the lowest float is a value: keys that all have it share the weight") {
+TEST_CASE("a bias of -FLT_MAX is an ordinary value: keys that all have it share the weight") {
   constexpr float kLowest = std::numeric_limits<float>::lowest();
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));

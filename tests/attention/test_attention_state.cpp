@@ -44,7 +44,7 @@ TensorView<T, 4> keys_of(const TensorView<T, 4>& view, std::int64_t first, std::
   return view.data == nullptr || view.shape[3] == 1 ? view : view.sliced(3, first, count);
 }
 
-/// Keys [first, first + count) of the problem, from `earlier` on, as part of `outputs`.
+/// Computes keys [first, first + count) of the problem, starting from `earlier`, into `outputs`.
 void run_part(const Problem& problem, std::int64_t first, std::int64_t count,
               const AttentionState<const float>& earlier, bool last, const Outputs& outputs) {
   AttentionOptions options = problem.options;
@@ -63,7 +63,7 @@ void run_part(const Problem& problem, std::int64_t first, std::int64_t count,
             outputs.out, options);
 }
 
-/// All keys in parts that begin at `borders`.
+/// All keys in parts that start at `borders`.
 Outputs run_in_parts(const Problem& problem, std::vector<std::int64_t> borders) {
   borders.push_back(problem.spec.shape.kv_len);
   AttentionState<const float> earlier;
@@ -80,7 +80,7 @@ Outputs run_in_parts(const Problem& problem, std::vector<std::int64_t> borders) 
 
 }  // namespace
 
-TEST_CASE("results whose lse is saturated merge as values, and give way to any other") {
+TEST_CASE("results with a saturated lse merge as values, and any other result outweighs them") {
   constexpr float kLowest = std::numeric_limits<float>::lowest();
   constexpr std::int64_t kDim = 3;
   const auto merged = [](float x_lse, float y_lse) {
@@ -101,7 +101,7 @@ TEST_CASE("results whose lse is saturated merge as values, and give way to any o
   }
 }
 
-TEST_CASE("the maximum in a state leaves out scores that are NaN, wherever they stand") {
+TEST_CASE("the maximum in a state ignores NaN scores at any key") {
   for (const std::int64_t q_len : {1, 5, 40}) {
     for (const std::int64_t place : {0, 3, 17, 40, 255, 299}) {
       Spec spec;
@@ -123,7 +123,7 @@ TEST_CASE("the maximum in a state leaves out scores that are NaN, wherever they 
   }
 }
 
-TEST_CASE("going on from a state at the border of a key block gives the bits of one call") {
+TEST_CASE("continuing from a state at a key block boundary gives the bits of one call") {
   std::vector<Spec> specs(5, state_spec());
   specs[0].mask = causal(690);
   specs[1].mask = Mask{.query_offset = 300}.windowed(400, 200);
@@ -234,7 +234,7 @@ TEST_CASE("merge has the bits of the scalar statement on every ISA, in place too
   }
 }
 
-TEST_CASE("a state that cannot be is an error that names it, and nothing is written") {
+TEST_CASE("an invalid state gives an error that names it, and nothing is written") {
   Spec spec = state_spec();
   spec.state_in = true;
   const Problem problem(spec);
@@ -269,7 +269,7 @@ TEST_CASE("a state that cannot be is an error that names it, and nothing is writ
   }
 }
 
-TEST_CASE("states and results that cannot be merged are an error that names them") {
+TEST_CASE("states and results that cannot be merged give an error that names them") {
   const Spec spec = state_spec();
   const Problem problem(spec);
   const Outputs x = run(attention, problem), y = run(attention, problem), to = Outputs(spec);

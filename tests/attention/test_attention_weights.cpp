@@ -33,7 +33,7 @@ Spec weights_spec() {
 
 }  // namespace
 
-TEST_CASE("weights of some queries are their rows of the whole") {
+TEST_CASE("weights of selected queries are rows of the whole weights") {
   Spec spec = weights_spec();
   const Outputs whole = run(attention, Problem(spec));
   spec.weights_rows = true;
@@ -49,7 +49,7 @@ TEST_CASE("weights of some queries are their rows of the whole") {
   CHECK(same_bits(some.out_storage, whole.out_storage));
 }
 
-TEST_CASE("sums of weights are those of the weights, a sequence's the same alone as in a batch") {
+TEST_CASE("weight sums equal the summed weights, with the same bits alone and in a batch") {
   for (const WeightSums kind : {WeightSums::per_head, WeightSums::per_kv_head}) {
     Spec spec = weights_spec();
     spec.weight_sums = kind;
@@ -79,7 +79,7 @@ TEST_CASE("sums of weights are those of the weights, a sequence's the same alone
   }
 }
 
-TEST_CASE("sums of weights keep their bound against float64") {
+TEST_CASE("weight sums keep their bound against float64") {
   Spec spec = weights_spec();
   spec.weight_sums = WeightSums::per_head;
   spec.soft_cap = 5.0f;
@@ -107,7 +107,7 @@ TEST_CASE("sums of weights keep their bound against float64") {
   }
 }
 
-TEST_CASE("without queries the sums of weights are 0") {
+TEST_CASE("weight sums without queries are 0") {
   Spec spec = weights_spec();
   spec.shape.q_len = 0;
   spec.weight_sums = WeightSums::per_kv_head;
@@ -115,7 +115,7 @@ TEST_CASE("without queries the sums of weights are 0") {
   CHECK(run(attention, Problem(spec)).weight_sums(1, 1, 289) == 0.0f);
 }
 
-TEST_CASE("rows and sums of weights that cannot be are an error that names them") {
+TEST_CASE("invalid weights_rows and weight_sums give an error that names them") {
   Spec spec = weights_spec();
   spec.weight_sums = WeightSums::per_head;
   const Problem problem(spec);

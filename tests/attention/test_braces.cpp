@@ -1,5 +1,4 @@
-// Views in braces select the overload with their number of extents; any other number does not
-// compile.
+// Braced views select the overload with their number of extents; any other number does not compile.
 #include "rapt/rapt.hpp"
 
 #include <doctest/doctest.h>
@@ -41,7 +40,7 @@ concept takes_strides_4 = requires(T* data) {
   View(data, {1, 1, 2, 8}, {16, 16, 8, 1});
 };
 
-/// Whether views of each rank take exactly so many extents in braces.
+/// Whether views of each rank accept exactly that many extents in braces.
 template <class T>
 constexpr bool ranks_are_exact() {
   using View2 = TensorView<T, 2>;
@@ -65,7 +64,7 @@ static_assert(!std::is_constructible_v<TensorView<float, 2>, float*, Extents<3>>
 static_assert(std::is_constructible_v<TensorView<float, 2>, float*, Extents<2>, Extents<2>>);
 static_assert(!std::is_constructible_v<TensorView<float, 2>, float*, Extents<2>, Extents<1>>);
 
-/// Memory for any of the calls below; `count` floats at a place of their own.
+/// Memory for any of the calls below; each request gets `count` floats of its own.
 struct Floats {
   float* next(std::size_t count) {
     used += count;
@@ -77,7 +76,7 @@ struct Floats {
 
 }  // namespace
 
-TEST_CASE("a view in braces has the extents and strides that are written") {
+TEST_CASE("a braced view has the extents and strides that are written in it") {
   std::vector<float> floats(16);
   const TensorView<float, 2> dense(floats.data(), {2, 8});
   CHECK(dense.shape == Extents<2>{2, 8});
@@ -93,7 +92,7 @@ TEST_CASE("a view in braces has the extents and strides that are written") {
   }
 }
 
-TEST_CASE("functions of rows take views in braces") {
+TEST_CASE("row functions accept braced views") {
   Floats f;
   const float* const p = f.next(16);
   float* const q = f.next(16);
@@ -114,7 +113,7 @@ TEST_CASE("functions of rows take views in braces") {
   CHECK(Linear::from_heads({f.next(64), {2, 8, 4}}).out_features() == 8);
 }
 
-TEST_CASE("attention and merge take views in braces") {
+TEST_CASE("attention and merge accept braced views") {
   Floats f;
   const float* const p = f.next(64);
   float* const out = f.next(64);
@@ -142,7 +141,7 @@ TEST_CASE("attention and merge take views in braces") {
   CHECK(out[0] == doctest::Approx(0.5));
 }
 
-TEST_CASE("the layer and its cache take views in braces") {
+TEST_CASE("the layer and its cache accept braced views") {
   Floats f;
   const float* const p = f.next(64);
   float* const y = f.next(64);

@@ -31,7 +31,7 @@ void append(KvCache& cache, std::int64_t sequence, const StreamTokens& from, std
   cache.append(sequence, from.keys(0, count), from.values_of(0, count));
 }
 
-/// What each sequence consists of: tokens of stream 0, then of others.
+/// The contents of each sequence: tokens of stream 0, then of others.
 struct Recipe {
   std::int64_t shared, other, others;  // `others` tokens of stream `other`
   std::int64_t queries;
@@ -47,7 +47,7 @@ std::vector<std::int64_t> row_offsets() {
   return rows;
 }
 
-/// Every sequence with separate pages, or those of stream 0 by forks of forks.
+/// Every sequence with separate pages, or with those of stream 0 shared through forks of forks.
 std::vector<std::int64_t> fill(KvCache& cache, const std::vector<StreamTokens>& streams,
                                bool forked) {
   std::vector<std::int64_t> sequences;
@@ -132,7 +132,7 @@ struct Made {
 
 }  // namespace
 
-TEST_CASE("forks in one call have the bits of sequences with pages of their own") {
+TEST_CASE("forks in one call have the bits of sequences that share no pages") {
   std::vector<StreamTokens> streams = four_streams();
   const RopeTable table(Rope::half, {.rotary_dims = 10, .positions = 2000});
   const std::vector<float> sinks{0.5f, -1.0f, 2.0f, 0.0f}, slopes{0.5f, 0.25f, 0.125f, 0.0f};
@@ -185,7 +185,7 @@ TEST_CASE("forks in one call have the bits of sequences with pages of their own"
   }
 }
 
-TEST_CASE("the caller's pages that sequences share give the bits of pages of their own") {
+TEST_CASE("sequences that share the caller's pages have the bits of sequences that share none") {
   constexpr std::int64_t kPageSize = 48;  // 16 pages are 3 key blocks
   constexpr std::int64_t kPages = 40;
   const std::vector<float> k = normal_floats(kPages * kPageSize * 2 * kDim, 5);
@@ -204,7 +204,7 @@ TEST_CASE("the caller's pages that sequences share give the bits of pages of the
     const ForcedIsa forced(isa);
     for (const int threads : {1, 2}) {
       std::vector<float> want(4 * kHeads * kValueDim), got(want.size());
-      for (std::size_t s = 0; s < 3; ++s) {  // each in a call of its own
+      for (std::size_t s = 0; s < 3; ++s) {  // each in its own call
         const std::int64_t own[] = {0, rows[s + 1] - rows[s]};
         PagedKeyValues alone = pages;
         alone.table.narrow = pages.table.narrow.sliced(0, static_cast<std::int64_t>(s), 1);
@@ -223,10 +223,10 @@ TEST_CASE("the caller's pages that sequences share give the bits of pages of the
   }
 }
 
-TEST_CASE("pages with the same keys and values of their own are not shared") {
+TEST_CASE("pages that share keys but not values form no group") {
   constexpr std::int64_t kPages = 20, kPageSize = 64, kLength = 600;
   const std::vector<float> q = normal_floats(3 * kHeads * kDim, 41);
-  const std::vector<float> k = normal_floats(kPageSize * 2 * kDim, 42);  // of every page
+  const std::vector<float> k = normal_floats(kPageSize * 2 * kDim, 42);  // the same in every page
   const std::vector<float> v = normal_floats(kPages * kPageSize * 2 * kValueDim, 43);
   std::vector<std::int32_t> table;
   for (std::int32_t s = 0; s < 3; ++s) {
@@ -238,7 +238,7 @@ TEST_CASE("pages with the same keys and values of their own are not shared") {
                        .table = TensorView<const std::int32_t, 2>(table.data(), {3, 10})};
   std::vector<float> want(3 * kHeads * kValueDim), got(want.size());
   const std::int64_t own[] = {0, 1};
-  for (std::int64_t s = 0; s < 3; ++s) {  // each in a call of its own
+  for (std::int64_t s = 0; s < 3; ++s) {  // each in its own call
     PagedKeyValues alone = pages;
     alone.table.narrow = pages.table.narrow.sliced(0, s, 1);
     alone.kv_lens = {&lens[0], 1};
@@ -250,22 +250,22 @@ TEST_CASE("pages with the same keys and values of their own are not shared") {
   CHECK(same_bits(got, want));
 }
 
-TEST_CASE("sequences with the same pages are a group over whole key blocks") {
+TEST_CASE("sequences with the same pages form a group over whole key blocks") {
   const Made two({{1, 700, 600}, {3, 650, 600}, {1, 700, 0}});
   REQUIRE(two.found);
   REQUIRE(two.cascade.prefixes.plan.size() == 1);
   CHECK(two.cascade.prefixes.plan[0].q_len == 4);
-  CHECK(two.cascade.prefixes.plan[0].visible.kv_len == 512);  // 600 are 2 blocks and a rest
-  REQUIRE(two.cascade.rests.plan.size() == 3);
-  CHECK(two.cascade.rests.plan[1].visible.first_key == 512);
-  CHECK(two.cascade.rests.plan[1].visible.kv_len == 650);
-  CHECK(two.cascade.rests.places[1].continues);
-  CHECK(two.cascade.rests.plan[2].visible.kv_len == 700);
-  CHECK_FALSE(two.cascade.rests.places[2].continues);
+  CHECK(two.cascade.prefixes.plan[0].visible.kv_len == 512);  // 600 are 2 blocks and more
+  REQUIRE(two.cascade.suffixes.plan.size() == 3);
+  CHECK(two.cascade.suffixes.plan[1].visible.first_key == 512);
+  CHECK(two.cascade.suffixes.plan[1].visible.kv_len == 650);
+  CHECK(two.cascade.suffixes.places[1].continues);
+  CHECK(two.cascade.suffixes.plan[2].visible.kv_len == 700);
+  CHECK_FALSE(two.cascade.suffixes.places[2].continues);
 }
 
-TEST_CASE("a group takes in another sequence only where that saves reading") {
-  // The first two share 2048 keys; with the third 256 would be left: 2048 saved, or 512.
+TEST_CASE("a sequence joins a group only if that saves reads") {
+  // The first two share 2048 keys, with the third only 256: 2048 saved reads, or 512.
   const Made pair({{1, 2100, 2048}, {1, 2100, 2048}, {1, 2100, 256}});
   REQUIRE(pair.cascade.prefixes.plan.size() == 1);
   CHECK(pair.cascade.prefixes.plan[0].q_len == 2);
@@ -276,27 +276,27 @@ TEST_CASE("a group takes in another sequence only where that saves reading") {
   CHECK(three.cascade.prefixes.plan[0].visible.kv_len == 256);
 }
 
-TEST_CASE("sequences that are no neighbours are a group, and only its rows have states") {
+TEST_CASE("sequences not adjacent in the call form a group, and only its rows get states") {
   const Made made({{1, 700, 600}, {40, 700, 600}, {1, 700, 0}, {2, 700, 600}});
   REQUIRE(made.found);
   REQUIRE(made.cascade.prefixes.plan.size() == 1);
   CHECK(made.cascade.prefixes.plan[0].q_len == 3);
   CHECK(made.cascade.rows == std::vector<std::int64_t>{0, 42, 43});
-  REQUIRE(made.cascade.rests.plan.size() == 4);
-  CHECK(made.cascade.rests.places[0].state_shift == 0);
-  CHECK(made.cascade.rests.places[3].q_row + made.cascade.rests.places[3].state_shift == 1);
+  REQUIRE(made.cascade.suffixes.plan.size() == 4);
+  CHECK(made.cascade.suffixes.places[0].state_shift == 0);
+  CHECK(made.cascade.suffixes.places[3].q_row + made.cascade.suffixes.places[3].state_shift == 1);
   for (const std::size_t s : {0, 3}) {
-    CHECK(made.cascade.rests.plan[s].visible.first_key == 512);
-    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
-    CHECK(made.cascade.rests.places[s].continues);
+    CHECK(made.cascade.suffixes.plan[s].visible.first_key == 512);
+    CHECK(made.cascade.suffixes.plan[s].visible.kv_len == 700);
+    CHECK(made.cascade.suffixes.places[s].continues);
   }
   for (const std::size_t s : {1, 2}) {
-    CHECK(made.cascade.rests.plan[s].visible.kv_len == 700);
-    CHECK_FALSE(made.cascade.rests.places[s].continues);
+    CHECK(made.cascade.suffixes.plan[s].visible.kv_len == 700);
+    CHECK_FALSE(made.cascade.suffixes.places[s].continues);
   }
 }
 
-TEST_CASE("a pair that would leave the path of few rows is no group, three sequences are") {
+TEST_CASE("a pair that would leave the decode path forms no group, three sequences do") {
   CHECK(Made({{1, 700, 600}, {1, 700, 600}}, 3).found);
   CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 4).found);
   CHECK_FALSE(Made({{1, 700, 600}, {1, 700, 600}}, 6).found);
@@ -306,12 +306,12 @@ TEST_CASE("a pair that would leave the path of few rows is no group, three seque
   CHECK(Made({{1, 700, 600}, {1, 700, 600}, {1, 700, 600}}, 4).found);
 }
 
-TEST_CASE("what a query does not see wholly, and what many queries share, is no cascade") {
+TEST_CASE("keys that a query sees in part, or that many queries share, form no cascade") {
   CHECK_FALSE(Made({{1, 700, 192}, {1, 700, 192}}).found);      // less than a block
-  CHECK_FALSE(Made({{1, 700, 600, 10}, {1, 700, 600}}).found);  // a window begins in it
+  CHECK_FALSE(Made({{1, 700, 600, 10}, {1, 700, 600}}).found);  // a window starts in it
   CHECK_FALSE(Made({{3, 700, 600, -1}, {1, 700, 600}}).found);  // for the last query
   CHECK(Made({{3, 700, 600, -2}, {1, 700, 600}}).found);
-  CHECK_FALSE(Made({{9, 700, 600}, {9, 700, 600}}).found);   // repays reading alone
+  CHECK_FALSE(Made({{9, 700, 600}, {9, 700, 600}}).found);   // reading the pages alone pays off
   CHECK_FALSE(Made({{8, 260, 256}, {8, 260, 256}}).found);   // causal: 253 keys of the first
   CHECK_FALSE(Made({{0, 700, 600}, {1, 700, 600}}).found);   // no query
   CHECK_FALSE(Made({{1, -900, 600}, {1, 700, 600}}).found);  // a query before key 0

@@ -1,4 +1,4 @@
-// The conformance cases on every ISA, and cases made here for what those on disk do not hold.
+// The conformance cases on every ISA, and cases for what those on disk do not cover.
 #include "attention/conformance_folder.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
@@ -19,14 +19,14 @@ using conformance::CaseReport;
 using conformance::Engine;
 using conformance::Status;
 
-/// The folder that the build names, else one next to the source tree.
+/// The folder that the build names, or one next to the source tree.
 std::filesystem::path cases_folder() {
   const std::string named = RAPT_CONFORMANCE_FOLDER;
   if (!named.empty()) return named;
   return std::filesystem::path(RAPT_TESTS_FOLDER) / "../../shared/conformance/public";
 }
 
-/// Forces an ISA for a scope, also when a call throws.
+/// Forces an ISA for a scope, even if a call throws.
 struct ForcedIsa {
   explicit ForcedIsa(Isa isa) { force_isa(isa); }
   ~ForcedIsa() { reset_isa(); }
@@ -109,8 +109,8 @@ struct PackedCase {
   }
 };
 
-/// One query of ones over `keys` keys of ones: the weights are equal, Y is the mean of the values
-/// of the `attended` first keys.
+/// One query of ones over `keys` keys of ones: the weights are equal, so Y is the mean of the first
+/// `attended` values.
 CaseFolder mean_case(const std::string& op, std::int64_t keys, std::int64_t attended,
                      const nlohmann::json& attributes = nlohmann::json::object()) {
   CaseFolder made(op, attributes);
@@ -127,7 +127,7 @@ CaseFolder mean_case(const std::string& op, std::int64_t keys, std::int64_t atte
 
 }  // namespace
 
-TEST_CASE("every conformance case that needs no missing option passes on every ISA" *
+TEST_CASE("every conformance case whose options exist passes on every ISA" *
           doctest::test_suite("conformance files")) {
   const std::filesystem::path folder = cases_folder();
   if (!std::filesystem::is_directory(folder)) {
@@ -143,7 +143,7 @@ TEST_CASE("every conformance case that needs no missing option passes on every I
   CHECK(passed > 0);
 }
 
-TEST_CASE("packed sequences, empty ones included, are each computed over their own rows") {
+TEST_CASE("packed sequences, including empty ones, are computed over their own rows only") {
   PackedCase packed;
   const CaseFolder made = packed.folder();
   const std::vector<Engine> engines = every_isa();
@@ -155,7 +155,7 @@ TEST_CASE("packed sequences, empty ones included, are each computed over their o
   CHECK(wrong.check(engines.front()).status() == Status::failed);
 }
 
-TEST_CASE("one tensor of queries, keys and values gives what three tensors give") {
+TEST_CASE("a packed QKV tensor gives the results of three tensors") {
   const std::int64_t tokens = 5, row = kHeads * kDim;
   const std::vector<float> qkv = random_values(4, tokens * 3 * row);
   const auto part = [&](std::int64_t which) {
@@ -234,7 +234,7 @@ TEST_CASE("an element that attention() does not write fails") {
   CHECK(mean_case("AttentionX", 3, 3).check(idle).status() == Status::failed);
 }
 
-TEST_CASE("an element that Y_care leaves out is not compared") {
+TEST_CASE("an element that Y_care excludes is not compared") {
   CaseFolder made = mean_case("AttentionX", 3, 3);
   made.write("output_Y.npy", "head" + bytes_of(std::vector<float>{7}));
   CHECK(made.check().status() == Status::failed);
@@ -242,7 +242,7 @@ TEST_CASE("an element that Y_care leaves out is not compared") {
   CHECK(made.check().status() == Status::passed);
 }
 
-TEST_CASE("an expected NaN or infinity is met by nothing else, an expected number by no NaN") {
+TEST_CASE("an expected NaN or infinity equals nothing else, and an expected number is never NaN") {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
   const auto holds = [](float want, float got) {
     const conformance::CaseTensor tensor{

@@ -1,4 +1,5 @@
-// Reading conformance cases: what a folder may hold, what is refused, and which options are missed.
+// Reading conformance cases: valid and refused contents of a folder, and the names of missing
+// options.
 #include "attention/conformance_folder.hpp"
 
 #include <doctest/doctest.h>
@@ -17,7 +18,7 @@ using conformance::CaseReport;
 using conformance::Status;
 using nlohmann::json;
 
-/// A case of AttentionX with one key that passes.
+/// A valid case of AttentionX with one key.
 CaseFolder small_case(const std::string& op = "AttentionX",
                       const json& attributes = json::object()) {
   CaseFolder made(op, attributes);
@@ -28,7 +29,7 @@ CaseFolder small_case(const std::string& op = "AttentionX",
   return made;
 }
 
-/// A change of case.json and words of the sentence that must follow.
+/// A change to case.json, and words of the resulting sentence.
 struct Fault {
   std::function<void(json&)> change;
   std::string words;
@@ -101,7 +102,7 @@ std::string first_sentence(const CaseReport& report) {
 
 }  // namespace
 
-TEST_CASE("a case that contradicts itself fails with a sentence, whatever its fault") {
+TEST_CASE("an inconsistent case fails with a sentence, whatever its fault") {
   REQUIRE(first_sentence(small_case().check()) == "no failure");
   for (const Fault& fault : kFaults) {
     CaseFolder made = small_case();
@@ -113,7 +114,7 @@ TEST_CASE("a case that contradicts itself fails with a sentence, whatever its fa
   }
 }
 
-TEST_CASE("a case.json that is no JSON object fails, as does every truncation of a good one") {
+TEST_CASE("a case.json that is not a JSON object fails, as does every truncation of a valid one") {
   const CaseFolder made = small_case();
   const conformance::Engine engine = statement_engine();
   const std::string text = made.facts.dump();
@@ -127,7 +128,7 @@ TEST_CASE("a case.json that is no JSON object fails, as does every truncation of
   }
 }
 
-TEST_CASE("a folder in the place of a file is refused") {
+TEST_CASE("a folder in place of a file is refused") {
   const conformance::Engine engine = statement_engine();
   CaseFolder made = small_case();
   std::filesystem::create_directory(made.path() / "folder.npy");
@@ -160,7 +161,7 @@ TEST_CASE("a bool tensor with a byte other than 0 and 1 is refused") {
   CHECK(first_sentence(made.check()) == "tensor 'attn_mask': byte 0 is 2, a bool is 0 or 1");
 }
 
-TEST_CASE("a case is skipped by the name of every option that is missing, found in its facts") {
+TEST_CASE("a skipped case names every unsupported option that its facts contain") {
   using Names = std::vector<std::string>;
   const auto needs = [](const CaseFolder& made) {
     const CaseReport report = made.check();
@@ -190,7 +191,7 @@ TEST_CASE("a case is skipped by the name of every option that is missing, found 
   CHECK(needs(half) == Names{"f16 storage"});
 }
 
-TEST_CASE("the scores that a case expects are those before the cap, after it, and after the mask") {
+TEST_CASE("a case may expect the scores before the cap, after it, or after the mask") {
   const float scaled = 11.0f / std::sqrt(2.0f);
   const float capped = 9.0f * std::tanh(scaled / 9.0f);
   for (const auto& [mode, want] : {std::pair{0, scaled}, {1, capped}, {2, -HUGE_VALF}}) {
@@ -223,7 +224,7 @@ TEST_CASE("16-bit values are widened exactly") {
   CHECK(bf16 == std::vector<double>{1.0, -3.140625, 0x1p-133, HUGE_VAL});
 }
 
-TEST_CASE("cases are found at any depth, the folder itself included, in the order of their paths") {
+TEST_CASE("cases are found at any depth, including the folder itself, sorted by path") {
   const TemporaryDirectory root;
   for (const char* folder : {"b/deep", "a", "c"}) {
     std::filesystem::create_directories(root.path(folder));

@@ -22,14 +22,14 @@ constexpr std::int64_t kHeadDim = 8;
 
 constexpr int kStrideKinds = 5;
 
-/// A view whose strides, if it has no elements, are dense, those of other libraries, or none at
-/// all.
+/// A view whose strides, if it has no elements, are dense, those of other libraries, or arbitrary.
 template <class T, int Rank>
 TensorView<T, Rank> with_odd_strides(TensorView<T, Rank> view, int kind) {
-  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
   if (kind == 0 || std::ranges::find(view.shape, 0) == view.shape.end()) return view;
   for (std::size_t i = 0; i < view.strides.size(); ++i) {
-    const std::array<std::int64_t, kStrideKinds> kinds{1, 0, i == 2 ? 1 : 16, kMost, -kMost - 1};
+    const std::array<std::int64_t, kStrideKinds> kinds{1, 0, i == 2 ? 1 : 16, kMaxInt,
+                                                       -kMaxInt - 1};
     view.strides[i] = kinds[static_cast<std::size_t>(kind)];
   }
   return view;
@@ -61,7 +61,7 @@ struct Sizes {
   std::int64_t heads = 4, kv_heads = 2, q_len = 3, kv_len = 5, value_dim = 6;
 };
 
-enum class Door { padded, ragged, paged, cached, crossed };
+enum class EntryPoint { padded, ragged, paged, cached, crossed };
 
 /// Every output of a call of one sequence.
 struct Results {
@@ -100,7 +100,7 @@ TensorView<const float, 4> as_pages(const TensorView<float, 4>& view) {
   return view.swapped(0, 2).swapped(1, 2);
 }
 
-void call(Door door, const Sizes& s, int kind, Results& results) {
+void call(EntryPoint entry_point, const Sizes& s, int kind, Results& results) {
   Memory<4> q({1, s.heads, s.q_len, kHeadDim});
   Memory<4> k({1, s.kv_heads, s.kv_len, kHeadDim}), v({1, s.kv_heads, s.kv_len, s.value_dim});
   for (auto* floats : {&q.floats, &k.floats, &v.floats}) {
@@ -110,12 +110,12 @@ void call(Door door, const Sizes& s, int kind, Results& results) {
   const AttentionOptions options = results.options(kind);
   const std::array<std::int64_t, 2> rows{0, s.q_len}, keys{0, s.kv_len};
   const TensorView<float, 4> out = results.out.view(kind);
-  if (door == Door::padded) {
+  if (entry_point == EntryPoint::padded) {
     attention(q.view(kind), k.view(kind), v.view(kind), out, options);
-  } else if (door == Door::ragged) {
+  } else if (entry_point == EntryPoint::ragged) {
     attention(packed<const float>(q.view(kind)), packed<const float>(k.view(kind)),
               packed<const float>(v.view(kind)), packed(out), {rows, keys}, options);
-  } else if (door == Door::paged) {
+  } else if (entry_point == EntryPoint::paged) {
     std::vector<std::int32_t> table(static_cast<std::size_t>(s.kv_len) + 1);
     for (std::size_t t = 0; t < table.size(); ++t) table[t] = static_cast<std::int32_t>(t);
     const TensorView<const std::int32_t, 2> entries = with_odd_strides(
@@ -136,7 +136,7 @@ void call(Door door, const Sizes& s, int kind, Results& results) {
     };
     cache.append(sequences[0], tokens(k.view(kind)), tokens(v.view(kind)));
     const CacheQueries queries{sequences, rows};
-    if (door == Door::cached) {
+    if (entry_point == EntryPoint::cached) {
       attention(packed<const float>(q.view(kind)), cache, queries, packed(out), options);
     } else {
       cross_attention(packed<const float>(q.view(kind)), cache, queries, packed(out), options);
@@ -144,17 +144,18 @@ void call(Door door, const Sizes& s, int kind, Results& results) {
   }
 }
 
-bool can_be(Door door, const Sizes& s) {
+bool can_be(EntryPoint entry_point, const Sizes& s) {
   if (s.kv_heads == 0 && s.heads > 0) return false;
-  if (door == Door::cached && s.q_len > s.kv_len) return false;
-  return (door != Door::cached && door != Door::crossed) || (s.kv_heads > 0 && s.value_dim > 0);
+  if (entry_point == EntryPoint::cached && s.q_len > s.kv_len) return false;
+  return (entry_point != EntryPoint::cached && entry_point != EntryPoint::crossed) ||
+         (s.kv_heads > 0 && s.value_dim > 0);
 }
 
 bool same_floats(const std::vector<float>& x, const std::vector<float>& y) {
   return x.size() == y.size() && std::equal(x.begin(), x.end() - 1, y.begin());
 }
 
-/// What is written of tensors of which at least one has no elements.
+/// The values written to outputs when another tensor has no elements.
 void check_results(const Sizes& s, const Results& r, const Results& with_values) {
   CHECK(r.out.untouched());
   CHECK(r.sums.untouched());
@@ -164,7 +165,7 @@ void check_results(const Sizes& s, const Results& r, const Results& with_values)
     CHECK(r.m.all(-INFINITY));
     CHECK(r.l.all(0.0f));
     CHECK(r.o.all(0.0f));
-  } else {  // without queries there is nothing of these; without values they are the same
+  } else {  // without queries these have no elements; without values they are the same
     CHECK(same_floats(r.lse.floats, with_values.lse.floats));
     CHECK(same_floats(r.weights.floats, with_values.weights.floats));
     CHECK(same_floats(r.m.floats, with_values.m.floats));
@@ -179,7 +180,7 @@ void check_results(const Sizes& s, const Results& r, const Results& with_values)
 
 }  // namespace
 
-TEST_CASE("extents of 0: every output that has elements is written, whatever strides say") {
+TEST_CASE("with extents of 0 every output that has elements is written, whatever the strides") {
   on_every_isa([] {
     for (int zeros = 1; zeros < 32; ++zeros) {
       Sizes s;
@@ -189,19 +190,20 @@ TEST_CASE("extents of 0: every output that has elements is written, whatever str
       if (zeros & 8) s.kv_len = 0;
       if (zeros & 16) s.value_dim = 0;
       CAPTURE(zeros);
-      for (const Door door :
-           {Door::padded, Door::ragged, Door::paged, Door::cached, Door::crossed}) {
-        if (!can_be(door, s)) continue;
-        CAPTURE(static_cast<int>(door));
+      for (const EntryPoint entry_point :
+           {EntryPoint::padded, EntryPoint::ragged, EntryPoint::paged, EntryPoint::cached,
+            EntryPoint::crossed}) {
+        if (!can_be(entry_point, s)) continue;
+        CAPTURE(static_cast<int>(entry_point));
         for (const bool per_kv_head : {false, true}) {
           Sizes full = s;
           full.value_dim = 6;
           Results with_values(full, per_kv_head);
-          if (s.kv_heads > 0) call(Door::padded, full, 0, with_values);
+          if (s.kv_heads > 0) call(EntryPoint::padded, full, 0, with_values);
           for (int kind = 0; kind < kStrideKinds; ++kind) {
             CAPTURE(kind);
             Results results(s, per_kv_head);
-            CHECK_NOTHROW(call(door, s, kind, results));
+            CHECK_NOTHROW(call(entry_point, s, kind, results));
             check_results(s, results, with_values);
           }
         }

@@ -1,4 +1,4 @@
-// Numbers at the ends of their types, each of which once overflowed, hung or was accepted.
+// Numbers at the limits of their types, each of which once overflowed, hung or was accepted.
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
 
@@ -13,8 +13,8 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMinInt = std::numeric_limits<std::int64_t>::min();
 constexpr std::int64_t kOne = 1;
 
 bool says(const std::string& sentence, const char* words) {
@@ -22,20 +22,20 @@ bool says(const std::string& sentence, const char* words) {
   return sentence.find(words) != std::string::npos;
 }
 
-/// A token of 1 head of 4, repeated.
+/// A token of 1 head with 4 components, repeated.
 TensorView<const float, 3> repeated(const std::vector<float>& token, std::int64_t tokens) {
   return {token.data(), {tokens, 1, 4}, {0, 0, 1}};
 }
 
 }  // namespace
 
-TEST_CASE("tokens that no budget has room for are cache_full, however many") {
+TEST_CASE("more tokens than the budget are cache_full, however many") {
   const std::vector<float> token(4, 0.5f);
-  for (const std::int64_t max_pages : {std::int64_t{4}, kMost / 64}) {
+  for (const std::int64_t max_pages : {std::int64_t{4}, kMaxInt / 64}) {
     KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = max_pages});
     const std::int64_t sequence = cache.add();
     cache.append(sequence, repeated(token, 33), repeated(token, 33));
-    for (const std::int64_t tokens : {kOne << 44, kMost - 33, kMost}) {
+    for (const std::int64_t tokens : {kOne << 44, kMaxInt - 33, kMaxInt}) {
       if (tokens / 32 <= max_pages) continue;
       const auto append = [&] {
         cache.append(sequence, repeated(token, tokens), repeated(token, tokens));
@@ -49,15 +49,15 @@ TEST_CASE("tokens that no budget has room for are cache_full, however many") {
   }
 }
 
-TEST_CASE("a budget of any size can be asked for pages") {
-  KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = kMost});
+TEST_CASE("the largest possible page budget is accepted") {
+  KvCache cache({.kv_heads = 1, .head_dim = 4, .page_tokens = 32, .max_pages = kMaxInt});
   cache.reserve(2);
   const std::vector<float> token(4, 0.5f);
   cache.append(cache.add(), repeated(token, 40), repeated(token, 40));
   CHECK(cache.usage().pages_used == 2);
 }
 
-TEST_CASE("pages of more tokens than can be multiplied hold the tokens that there are") {
+TEST_CASE("pages whose token count overflows products hold the tokens that exist") {
   const std::int64_t page_size = (kOne << 62) + 1;
   std::vector<float> row(4, 0.5f), out(8, 7.0f);
   const TensorView<const float, 4> page(row.data(), {1, page_size, 1, 4}, {0, 0, 0, 1});
@@ -76,15 +76,15 @@ TEST_CASE("pages of more tokens than can be multiplied hold the tokens that ther
              "pages.kv_lens: length 1099511627777 of sequence 1 is above the limit of 2^40"));
 }
 
-TEST_CASE("tensors that reach beyond all memory are refused before anything is read of them") {
+TEST_CASE("tensors larger than the address space are refused before they are read") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   const TensorView<const float, 4> q(floats.data(), {1, 1, 2, 4});
   const TensorView<float, 4> to(out.data(), {1, 1, 2, 4});
   const TensorView<const float, 4> far(floats.data(), {1, 1, 2, 4}, {0, 0, kOne << 59, 1});
   CHECK(says(sentence_of([&] { attention(q, far, q, to); }),
              "k: shape and strides reach beyond all memory"));
-  for (const std::int64_t extent : {kLeast, kMost}) {
-    for (const std::int64_t stride : {kLeast, kMost}) {
+  for (const std::int64_t extent : {kMinInt, kMaxInt}) {
+    for (const std::int64_t stride : {kMinInt, kMaxInt}) {
       const TensorView<const float, 2> table(floats.data(), {extent, 2}, {stride, 1});
       const auto attend = [&] {
         attention(q, q, q, to, {.rope = {.table = {Rope::half, table, table}}});
@@ -100,14 +100,14 @@ TEST_CASE("tensors that reach beyond all memory are refused before anything is r
   CHECK(out == std::vector<float>(64, 7.0f));
 }
 
-TEST_CASE("the address behind the last row of a row that stands alone is not formed") {
+TEST_CASE("no address is formed after the end of a single row") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   const Linear square({floats.data(), {4, 4}});
   const MultiHeadAttention layer({.model_dim = 4, .num_heads = 1},
                                  {square, square, square, square});
   KvCache cache({.kv_heads = 1, .head_dim = 4});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{1, 1};
-  for (const std::int64_t stride : {kMost, kLeast}) {
+  for (const std::int64_t stride : {kMaxInt, kMinInt}) {
     const TensorView<const float, 2> x(floats.data(), {1, 4}, {stride, 1});
     const TensorView<float, 2> y(out.data(), {1, 4}, {stride, 1});
     layer.forward(x, cache, {sequences, rows}, y);
@@ -121,7 +121,7 @@ TEST_CASE("the address behind the last row of a row that stands alone is not for
 
 TEST_CASE("the stride of a single row may be anything and is not multiplied") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
-  for (const std::int64_t stride : {kMost, kLeast, (kOne << 62) + 1}) {
+  for (const std::int64_t stride : {kMaxInt, kMinInt, (kOne << 62) + 1}) {
     const TensorView<const float, 4> q(floats.data(), {1, 1, 1, 4}, {stride, stride, stride, 1});
     attention(q, q, q, {out.data(), {1, 1, 1, 4}, {stride, stride, stride, 1}});
     attention(q, {floats.data(), {1, 1, 8, 4}}, {floats.data(), {1, 1, 8, 4}},
@@ -130,12 +130,12 @@ TEST_CASE("the stride of a single row may be anything and is not multiplied") {
   }
 }
 
-TEST_CASE("windows at the ends of their type are refused over a cache, too") {
+TEST_CASE("windows at the limits of int64 are refused over a cache too") {
   std::vector<float> floats(64, 0.5f), out(64, 7.0f);
   KvCache cache({.kv_heads = 1, .head_dim = 4});
   const std::vector<std::int64_t> sequences{cache.add()}, rows{0, 1};
   cache.append(sequences[0], repeated(floats, 3), repeated(floats, 3));
-  for (const Mask& mask : {Mask().windowed(kLeast, 0), Mask().windowed(0, kLeast)}) {
+  for (const Mask& mask : {Mask().windowed(kMinInt, 0), Mask().windowed(0, kMinInt)}) {
     const auto attend = [&] {
       attention({floats.data(), {1, 1, 4}}, cache, {sequences, rows}, {out.data(), {1, 1, 4}},
                 {.mask = mask});
@@ -145,29 +145,29 @@ TEST_CASE("windows at the ends of their type are refused over a cache, too") {
   CHECK(out == std::vector<float>(64, 7.0f));
 }
 
-TEST_CASE("extents beside one of 0 may be of any size") {
+TEST_CASE("with an extent of 0 the other extents may be of any size") {
   std::vector<float> floats(8, 0.5f), out(8, 7.0f);
   const std::vector<std::int64_t> position{1};
   const RopeTable table(Rope::half, {.rotary_dims = 4, .positions = 4});
-  apply_rope({floats.data(), {kMost, 0, 1, 4}}, {out.data(), {kMost, 0, 1, 4}}, table,
+  apply_rope({floats.data(), {kMaxInt, 0, 1, 4}}, {out.data(), {kMaxInt, 0, 1, 4}}, table,
              {position.data(), {1, 1}});
-  rms_norm({floats.data(), {kMost, kMost, 0, 4}}, {out.data(), {kMost, kMost, 0, 4}});
-  t5_bias({floats.data(), {32, 0}}, {}, 2, {out.data(), {0, kMost}});
+  rms_norm({floats.data(), {kMaxInt, kMaxInt, 0, 4}}, {out.data(), {kMaxInt, kMaxInt, 0, 4}});
+  t5_bias({floats.data(), {32, 0}}, {}, 2, {out.data(), {0, kMaxInt}});
   attention({floats.data(), {kOne << 40, 2, 0, 4}}, {floats.data(), {kOne << 40, 2, 0, 4}},
             {floats.data(), {kOne << 40, 2, 0, 4}}, {out.data(), {kOne << 40, 2, 0, 4}});
   CHECK(out == std::vector<float>(8, 7.0f));
 }
 
-TEST_CASE("every distance has a bucket that exists") {
+TEST_CASE("every distance maps to an existing bucket") {
   const std::vector<T5Buckets> configs{{kOne << 34, (kOne << 32) + 1, true},
                                        {kOne << 34, (kOne << 33) + 1, false},
-                                       {kMost - 1, kMost, true},
-                                       {kMost, kMost, false},
+                                       {kMaxInt - 1, kMaxInt, true},
+                                       {kMaxInt, kMaxInt, false},
                                        {32, 128, true}};
   for (const T5Buckets& config : configs) {
     for (const std::int64_t distance :
-         {kLeast, -(kOne << 40), -(kOne << 32), std::int64_t{-1}, std::int64_t{0}, kOne << 32,
-          (kOne << 32) + 1, kOne << 40, kMost}) {
+         {kMinInt, -(kOne << 40), -(kOne << 32), std::int64_t{-1}, std::int64_t{0}, kOne << 32,
+          (kOne << 32) + 1, kOne << 40, kMaxInt}) {
       CAPTURE(config.buckets);
       CAPTURE(distance);
       const std::int64_t bucket = t5_bucket(distance, config);
@@ -179,7 +179,7 @@ TEST_CASE("every distance has a bucket that exists") {
   CHECK(t5_bucket(-(kOne << 32), configs[0]) == kOne << 32);
 }
 
-TEST_CASE("a table of RoPE is finite or refused") {
+TEST_CASE("a RoPE table is finite or refused") {
   using Kind = RopeScaling::Kind;
   const auto make = [](RopeScaling scaling, double base) {
     return [=] {
@@ -197,12 +197,12 @@ TEST_CASE("a table of RoPE is finite or refused") {
   CHECK(sentence_of(make({.kind = Kind::linear, .factor = 1e308}, 1e308)) == "");
   CHECK(sentence_of(make({.kind = Kind::llama3,
                           .factor = 1e308,
-                          .original_positions = kMost,
+                          .original_positions = kMaxInt,
                           .high_freq_factor = 1e308},
                          1.0 + 0x1p-52)) == "");
   CHECK(sentence_of(make({.kind = Kind::yarn,
                           .factor = 1e308,
-                          .original_positions = kMost,
+                          .original_positions = kMaxInt,
                           .beta_fast = 0x1p100,
                           .beta_slow = 0x1p-20},
                          1.0 + 0x1p-52)) == "");
@@ -217,7 +217,7 @@ TEST_CASE("a table of RoPE is finite or refused") {
       "attention_factor"));
 }
 
-TEST_CASE("a word that no enumeration has is refused, not taken for another") {
+TEST_CASE("a value outside an enumeration is refused, not taken for another") {
   std::vector<float> floats(8, 0.5f), out(8, 7.0f);
   const bool seen = true;
   const auto attend = [&](const AttentionOptions& options) {

@@ -1,5 +1,5 @@
-// Rows more than 2^31 and 2^32 elements apart, in memory that is mostly never accessed: the bits of
-// the same rows packed.
+// Rows more than 2^31 and 2^32 elements apart, in memory that is mostly never accessed, have the
+// bits of the same rows packed.
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/rapt.hpp"
@@ -55,8 +55,8 @@ void for_elements(const TensorView<float, Rank>& x, const TensorView<float, Rank
   }
 }
 
-/// The same tensor twice: dense, and with the rows of dimension `dim` far apart. Those `of_options`
-/// are so in a full test only: an emulator keeps books on every page of a mapping.
+/// The same tensor twice: dense, and with the rows of dimension `dim` far apart. Tensors
+/// `of_options` get it only in a full test: an emulator tracks every page of a mapping.
 template <int Rank>
 struct Pair {
   Pair(const std::array<std::int64_t, Rank>& shape, std::size_t dim, std::uint64_t seed,
@@ -99,7 +99,7 @@ using Extents4 = std::array<std::int64_t, 4>;
 
 /// All tensors of a call.
 struct AttentionCall {
-  /// dim: 1, the heads are far apart, or 2, the tokens.
+  /// dim: 1 to spread the heads, 2 to spread the tokens.
   explicit AttentionCall(std::size_t dim)
       : q({1, kRows, kRows, kWidth}, dim, 1),
         k({1, kHeads, kRows, kWidth}, dim, 2),
@@ -142,7 +142,7 @@ TensorView<float, 3> packed(const TensorView<float, 4>& view) {
 
 }  // namespace
 
-TEST_CASE("rows further than 2^32 elements apart give the bits of rows side by side") {
+TEST_CASE("rows more than 2^32 elements apart have the bits of adjacent rows") {
   on_every_isa([] {
     for (const std::size_t dim : {1, 2}) {
       CAPTURE(dim);
@@ -158,7 +158,7 @@ TEST_CASE("rows further than 2^32 elements apart give the bits of rows side by s
   });
 }
 
-TEST_CASE("pages and appended tokens further than 2^32 elements apart are read where they lie") {
+TEST_CASE("pages and appended tokens more than 2^32 elements apart are read correctly") {
   on_every_isa([] {
     const std::int64_t heads = 2;
     const Pair<3> q({kRows, heads, kWidth}, 0, 1);
@@ -190,7 +190,7 @@ TEST_CASE("pages and appended tokens further than 2^32 elements apart are read w
   });
 }
 
-TEST_CASE("functions of rows take rows further than 2^32 elements apart") {
+TEST_CASE("row functions accept rows more than 2^32 elements apart") {
   const RopeTable table(Rope::half, {.rotary_dims = kWidth, .positions = kRows});
   on_every_isa([&] {
     const Pair<2> x({kRows, kWidth}, 0, 1), w({kRows, kWidth}, 0, 2);

@@ -1,5 +1,5 @@
-// attention() stays inside the states, the sums of weights, the weights and the lse of every tail
-// shape: each tensor ends at an inaccessible memory page.
+// attention() stays inside the states, weight sums, weights and lse of every tail shape: each
+// tensor ends at an inaccessible memory page.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"
@@ -16,7 +16,7 @@
 namespace rapt::test {
 namespace {
 
-/// Grouped heads with every tensor of a call in a guarded buffer of its own.
+/// Grouped heads, with every tensor of a call in its own guarded buffer.
 class GuardedCall {
  public:
   GuardedCall(const Shape& shape, GuardedFloats::At at)
@@ -82,7 +82,7 @@ std::vector<std::int64_t> key_counts() {
 
 }  // namespace
 
-TEST_CASE("attention stays inside states, sums and weights for every tail shape") {
+TEST_CASE("attention stays inside states, weight sums and weights for every tail shape") {
   for (const GuardedFloats::At at : {GuardedFloats::At::end, GuardedFloats::At::start}) {
     for (const std::int64_t kv_len : key_counts()) {
       for (const std::int64_t q_len : {1, 3, 13, 35}) {

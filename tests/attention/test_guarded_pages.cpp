@@ -1,5 +1,5 @@
-// Attention over pages stays inside the caller's pages, and a cache inside what is appended to it
-// and asked of it: each tensor ends at an inaccessible memory page.
+// Attention over pages stays inside the caller's pages, and a cache inside the tensors of its
+// calls: each tensor ends at an inaccessible memory page.
 #include "rapt/rapt.hpp"
 #include "reference/scalar.hpp"
 #include "support/guarded_floats.hpp"
@@ -40,7 +40,7 @@ class GuardedSequence {
     *lengths_.data() = sizes.keys;
   }
 
-  /// By the scalar statement over the tokens as one tensor.
+  /// The scalar statement over the tokens as one tensor.
   std::vector<float> statement() const {
     const auto [rows, keys, dim, value_dim] = sizes_;
     reference::attention(
@@ -51,8 +51,8 @@ class GuardedSequence {
     return results();
   }
 
-  /// In pages that the tensors claim whole, though the last one is mapped as far as there are
-  /// tokens.
+  /// The caller's pages: the tensors claim whole pages, but the last one is mapped only up to its
+  /// last token.
   std::vector<float> paged(std::int64_t page_size) const {
     const std::int64_t pages = (sizes_.keys + page_size - 1) / page_size;
     const GuardedBuffer<std::int32_t> table(count_of(pages, 1),
@@ -98,7 +98,7 @@ class GuardedSequence {
     options.weight_sums = {sums_.data(), {1, kKvHeads, sizes_.keys}};
     return options;
   }
-  /// All outputs, which are then written over.
+  /// Returns all outputs and overwrites them.
   std::vector<float> results() const {
     std::vector<float> all = joined({&out_, &lse_, &sums_});
     for (const GuardedFloats* buffer : {&out_, &lse_, &sums_}) {
@@ -113,7 +113,7 @@ class GuardedSequence {
   GuardedFloats q_, k_, v_, out_, lse_, sums_;
 };
 
-/// Calls check(sequence, what the scalar statement makes of it) for every ISA and tail shape.
+/// Calls check(sequence, the scalar statement's results) for every ISA and tail shape.
 template <class Check>
 void for_every_shape(const Check& check) {
   const std::vector<std::int64_t> lengths =

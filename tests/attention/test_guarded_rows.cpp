@@ -1,4 +1,4 @@
-// Functions of rows stay inside their tensors for every width: merge(), rms_norm(), apply_rope(), a
+// Row functions stay inside their tensors for every width: merge(), rms_norm(), apply_rope(), a
 // layer. Each tensor ends at an inaccessible memory page.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
@@ -20,7 +20,7 @@ using At = GuardedFloats::At;
 
 const std::vector<std::int64_t> kWidths{1, 2, 7, 15, 16, 17, 31, 32, 33, 65};
 
-/// The same bits from every ISA; a step out of a tensor is a crash.
+/// Compares the bits of every ISA; an access outside a tensor crashes.
 void check_every_isa(const std::function<std::vector<float>()>& results) {
   std::vector<float> want;
   {
@@ -94,7 +94,7 @@ TEST_CASE("rms_norm() stays inside rows and weights for every width") {
   });
 }
 
-TEST_CASE("apply_rope() stays inside rows, angles and positions for every width") {
+TEST_CASE("apply_rope() stays inside rows, tables and positions for every width") {
   for_every_shape([](std::int64_t rows, std::int64_t width, At at) {
     const std::int64_t pairs = (width + 1) / 2, dim = 2 * pairs + width % 2;
     const GuardedFloats x(count_of(rows, dim), at), y(count_of(rows, dim), at),
@@ -115,7 +115,7 @@ TEST_CASE("apply_rope() stays inside rows, angles and positions for every width"
   });
 }
 
-TEST_CASE("a layer stays inside its tokens for every width") {
+TEST_CASE("a layer stays inside its tensors for every width") {
   for_every_shape([](std::int64_t rows, std::int64_t width, At at) {
     MultiHeadAttentionConfig config = config_of(width, 2, 1, 16, 20);
     config.kv_model_dim = width + 1;

@@ -1,6 +1,6 @@
-// One answer on every machine: the bits of a fixed list of problems, by every ISA that runs here
-// and by the scalar statement, against the committed table tests/hashes/table.txt.
-// RAPT_WRITE_HASHES=FILE writes the table instead: a change of it is a change of Rapt's bits.
+// The bits of a fixed list of problems, on every ISA that runs here and by the scalar statement,
+// against the committed table tests/hashes/table.txt. RAPT_WRITE_HASHES=FILE writes the table
+// instead: a changed table means changed bits of Rapt.
 #include "attention/fixed_problems.hpp"
 #include "rapt/isa.hpp"
 #include "support/problems.hpp"
@@ -80,7 +80,7 @@ TEST_CASE("every ISA and the scalar statement give the bits of the committed tab
   }
 }
 
-TEST_CASE("the hash is FNV-1a and sees every bit") {
+TEST_CASE("the hash is FNV-1a and depends on every bit") {
   // The published test values of FNV-1a, 64 bits.
   CHECK(rapt::test::hash_text("") == 0xcbf29ce484222325u);
   CHECK(rapt::test::hash_text("foobar") == 0x85944171f73967e8u);

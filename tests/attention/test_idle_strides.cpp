@@ -1,5 +1,5 @@
-// Strides of tensors without elements mean nothing, in every view of every function but those of
-// test_empty_tensors.cpp: what other libraries give for them is accepted, and the other outputs are
+// Strides of tensors without elements are ignored, in every view of every function except those of
+// test_empty_tensors.cpp: the strides of other libraries are accepted, and the other outputs are
 // written.
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
@@ -16,12 +16,12 @@
 namespace rapt::test {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
 
 template <int Rank>
 using Extents = std::array<std::int64_t, Rank>;
 
-/// Memory for every view; functions that find no elements leave it alone.
+/// Memory for every view; functions that find no elements must not change it.
 struct Floats {
   std::vector<float> in = std::vector<float>(64, 0.5f), out = std::vector<float>(64, 7.0f);
 };
@@ -33,8 +33,8 @@ Extents<Rank> strides_of(int kind) {
   for (std::size_t i = 0; i < Rank; ++i) {
     strides[i] = kind == 0                                       ? 0
                  : kind == 1                                     ? 16
-                 : (i + static_cast<std::size_t>(kind)) % 2 == 0 ? kMost
-                                                                 : -kMost - 1;
+                 : (i + static_cast<std::size_t>(kind)) % 2 == 0 ? kMaxInt
+                                                                 : -kMaxInt - 1;
   }
   return strides;
 }
@@ -49,7 +49,7 @@ TensorView<float, Rank> out(Floats& f, const Extents<Rank>& shape, int kind) {
   return {f.out.data(), shape, strides_of<Rank>(kind)};
 }
 
-/// Calls check() for every kind of strides, with memory that must be as before.
+/// Calls check() for every kind of strides and checks that the memory is unchanged.
 void with_every_kind(const std::function<void(Floats&, int)>& check) {
   for (int kind = 0; kind < 4; ++kind) {
     CAPTURE(kind);
@@ -67,7 +67,7 @@ MultiHeadAttention layer_of(Floats& f, bool has_output) {
 
 }  // namespace
 
-TEST_CASE("strides of tensors without elements mean nothing to functions of rows") {
+TEST_CASE("row functions ignore the strides of tensors without elements") {
   const RopeTable table(Rope::half, {.rotary_dims = 4, .positions = 8});
   with_every_kind([&](Floats& f, int kind) {
     for (const Extents<4>& shape : {Extents<4>{0, 2, 3, 4}, {2, 0, 3, 4}, {2, 3, 0, 4}}) {
@@ -75,7 +75,7 @@ TEST_CASE("strides of tensors without elements mean nothing to functions of rows
       apply_rope(in<4>(f, shape, kind), out<4>(f, shape, kind), table);
     }
     rms_norm(in<4>(f, {2, 2, 3, 0}, kind), out<4>(f, {2, 2, 3, 0}, kind));
-    rms_norm(in<4>(f, {kMost, kMost, 3, 0}, kind), out<4>(f, {kMost, kMost, 3, 0}, kind));
+    rms_norm(in<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind), out<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind));
     rms_norm(in<2>(f, {0, 4}, kind), out<2>(f, {0, 4}, kind));
     rms_norm(in<2>(f, {4, 0}, kind), out<2>(f, {4, 0}, kind));
     const std::vector<std::int64_t> positions{1, 2, 3};
@@ -90,7 +90,7 @@ TEST_CASE("strides of tensors without elements mean nothing to functions of rows
   });
 }
 
-TEST_CASE("strides of tensors without elements mean nothing to merge, which writes the others") {
+TEST_CASE("merge ignores the strides of tensors without elements and writes the others") {
   with_every_kind([&](Floats& f, int kind) {
     const auto state = [&](const Extents<4>& shape) {
       const Extents<3> rows{shape[0], shape[1], shape[2]};
@@ -124,7 +124,7 @@ TEST_CASE("strides of tensors without elements mean nothing to merge, which writ
   }
 }
 
-TEST_CASE("strides of tensors without elements mean nothing to the layer and its cache") {
+TEST_CASE("the layer and its cache ignore the strides of tensors without elements") {
   with_every_kind([&](Floats& f, int kind) {
     for (const bool has_output : {false, true}) {
       const MultiHeadAttention layer = layer_of(f, has_output);
@@ -148,7 +148,7 @@ TEST_CASE("strides of tensors without elements mean nothing to the layer and its
   });
 }
 
-TEST_CASE("a layer without keys writes y and what its options ask for, whatever strides say") {
+TEST_CASE("a layer without keys writes y and all optional outputs, whatever the strides") {
   Floats f;
   for (int kind = 0; kind < 4; ++kind) {
     CAPTURE(kind);
@@ -164,7 +164,7 @@ TEST_CASE("a layer without keys writes y and what its options ask for, whatever 
   }
 }
 
-TEST_CASE("a query that is never sent over a table without rows needs none of its strides") {
+TEST_CASE("without keys the strides of an empty RoPE table, mask and bias are ignored") {
   Floats f;
   for (int kind = 0; kind < 4; ++kind) {
     CAPTURE(kind);
@@ -186,7 +186,7 @@ TEST_CASE("a query that is never sent over a table without rows needs none of it
   }
 }
 
-TEST_CASE("scores have no elements where all keys belong to no sequence") {
+TEST_CASE("scores have no elements if all keys belong to no sequence") {
   Floats f;
   const std::array<std::int64_t, 2> rows{0, 2}, keys{3, 3};
   for (int kind = 0; kind < 4; ++kind) {

@@ -1,5 +1,5 @@
-// In every overload an output that overlaps something that the call reads is an error that names
-// both, and nothing is written.
+// In every overload an output that overlaps an input of the call is an error that names both, and
+// nothing is written.
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "rapt/attention.hpp"
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int64_t kHeads = 2, kDim = 4, kKeys = 5;
 
-/// One query over five keys by every door; `out` where a test says.
+/// One query over five keys through every entry point; the test chooses `out`.
 struct Call {
   std::vector<float> q = normal_floats(kHeads * kDim, 1);
   std::vector<float> k = normal_floats(kHeads * kKeys * kDim, 2);
@@ -64,11 +64,11 @@ float* floats_of(std::vector<T>& values) {
 
 /// The sentence of a call whose out is at place(call); its inputs are unchanged.
 template <class Place>
-std::string sentence_over(void (Call::*door)() const, const Place& place) {
+std::string sentence_over(void (Call::*entry_point)() const, const Place& place) {
   Call call;
   const Call before;
   call.out.data = place(call);
-  const std::string sentence = sentence_of([&] { (call.*door)(); });
+  const std::string sentence = sentence_of([&] { (call.*entry_point)(); });
   CHECK(same_bits(call.q, before.q));
   CHECK(same_bits(call.k, before.k));
   CHECK(same_bits(call.v, before.v));
@@ -83,7 +83,7 @@ std::string sentence_over(void (Call::*door)() const, const Place& place) {
 
 }  // namespace
 
-TEST_CASE("an output over what a call over pages reads is an error") {
+TEST_CASE("an output that overlaps an input of a call over pages is an error") {
   const auto over = [](const auto& place) { return sentence_over(&Call::over_pages, place); };
   CHECK(over([](Call& c) { return c.result.data(); }) == "");
   CHECK(over([](Call& c) { return c.q.data(); }) == "out: overlaps q");
@@ -95,9 +95,11 @@ TEST_CASE("an output over what a call over pages reads is an error") {
   CHECK(over([](Call& c) { return c.sinks.data(); }) == "out: overlaps sinks");
 }
 
-TEST_CASE("an output over what a call over a cache reads is an error") {
-  for (const auto door : {&Call::over_cache, &Call::across_cache}) {
-    const auto over = [door](const auto& place) { return sentence_over(door, place); };
+TEST_CASE("an output that overlaps an input of a call over a cache is an error") {
+  for (const auto entry_point : {&Call::over_cache, &Call::across_cache}) {
+    const auto over = [entry_point](const auto& place) {
+      return sentence_over(entry_point, place);
+    };
     CHECK(over([](Call& c) { return c.result.data(); }) == "");
     CHECK(over([](Call& c) { return c.q.data(); }) == "out: overlaps q");
     CHECK(over([](Call& c) { return floats_of(c.sequences); }) ==
@@ -107,7 +109,7 @@ TEST_CASE("an output over what a call over a cache reads is an error") {
   }
 }
 
-TEST_CASE("an output over what a call of packed rows reads is an error") {
+TEST_CASE("an output that overlaps an input of a call over packed rows is an error") {
   const auto over = [](const auto& place) { return sentence_over(&Call::over_rows, place); };
   CHECK(over([](Call& c) { return c.result.data(); }) == "");
   CHECK(over([](Call& c) { return c.q.data(); }) == "out: overlaps q");
@@ -118,7 +120,7 @@ TEST_CASE("an output over what a call of packed rows reads is an error") {
   CHECK(over([](Call& c) { return c.sinks.data(); }) == "out: overlaps sinks");
 }
 
-TEST_CASE("an output may begin where an input ends, and end where one begins") {
+TEST_CASE("an output may be adjacent to an input on either side") {
   constexpr std::int64_t kQ = kHeads * kDim, kK = kHeads * kKeys * kDim;
   std::vector<float> memory = normal_floats(2 * kQ + 2 * kK, 4);
   float* const q = memory.data();

@@ -1,5 +1,5 @@
 // Attention over the caller's pages has the bits of the same keys in one tensor, for pages of any
-// size in any order; only what a query sees is read.
+// size in any order; only visible keys are read.
 #include "cache/cache_problem.hpp"
 #include "rapt/paged.hpp"
 #include "reference/scalar.hpp"
@@ -22,7 +22,7 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kPages = 700;
 
-/// A stream's keys in pages of `page_size` tokens, from the last page to the first, NaN elsewhere.
+/// A stream's keys in pages of `page_size` tokens, in reverse order, with NaN elsewhere.
 struct Pages {
   Pages(const StreamTokens& tokens, std::int64_t page_size_) : page_size(page_size_) {
     const Stream& s = tokens.stream;
@@ -40,7 +40,7 @@ struct Pages {
         std::copy(&value(0, h, 0), &value(0, h, 0) + s.value_dim, v.begin() + row * s.value_dim);
       }
     }
-    table.push_back(-5);  // past the length: may be anything
+    table.push_back(-5);  // past the length: not read
     const auto columns = static_cast<std::int64_t>(table.size());
     wide.assign(table.begin(), table.end());
     view.table = TensorView<const std::int32_t, 2>(table.data(), {1, columns});
@@ -71,7 +71,7 @@ StreamOutputs over_pages(const StreamTokens& tokens, const Pages& pages, Attenti
 
 }  // namespace
 
-TEST_CASE("the caller's pages of any size give the bits of one tensor") {
+TEST_CASE("the caller's pages of any size have the bits of one tensor") {
   for (const Stream& stream :
        {Stream{.tokens = 330, .seed = 21},
         Stream{.tokens = 300, .head_dim = 32, .value_dim = 64, .seed = 22}}) {
@@ -101,7 +101,7 @@ TEST_CASE("the caller's pages of any size give the bits of one tensor") {
   }
 }
 
-TEST_CASE("sums of weights over the caller's pages are those of one tensor") {
+TEST_CASE("weight sums over the caller's pages are those of one tensor") {
   const StreamTokens tokens({.tokens = 330, .seed = 23});
   const Stream& s = tokens.stream;
   const auto sums_by = [&](const auto& attend) {
@@ -131,7 +131,7 @@ TEST_CASE("sums of weights over the caller's pages are those of one tensor") {
   }
 }
 
-TEST_CASE("pages that cannot be are an error that names them, and nothing is written") {
+TEST_CASE("invalid pages give an error that names them, and nothing is written") {
   const StreamTokens tokens({.tokens = 100});
   struct Mistake {
     std::function<void(Pages&)> make;

@@ -1,5 +1,5 @@
-// The plan of an attention call: every row and every key block that matters is given out exactly
-// once, whatever the shapes, tiles and threads.
+// The plan of an attention call covers every row and every relevant key block exactly once, for all
+// shapes, tiles and threads.
 #include "attention/plan.hpp"
 #include "core/random.hpp"
 #include "support/test_level.hpp"
@@ -34,7 +34,7 @@ struct RandomProblem {
                .value_dim = random.below(300),
                .can_split_keys = random.below(3) != 0,
                .storage = random.below(2) == 0 ? KeyStorage::packed_pages : KeyStorage::rows,
-               .heads_adjoin = random.below(2) == 0,
+               .heads_adjacent = random.below(2) == 0,
                .stream_rows = random.below(9),
                .sequences = {}};
     const std::int64_t common_q_len = random.below(2) == 0 ? random.below(3) : random.below(400);
@@ -70,7 +70,7 @@ struct Range {
   auto operator<=>(const Range&) const = default;
 };
 
-/// The key blocks that a row may see; of a row that sees no key, an empty range.
+/// The key blocks that a row may see; an empty range if it sees no key.
 Range blocks_of(const PlanProblem& problem, std::int64_t sequence, std::int64_t row) {
   const kernels::VisibleKeys& s = problem.sequences[static_cast<std::size_t>(sequence)].visible;
   const std::int64_t query = row / problem.group;
@@ -99,7 +99,7 @@ bool inside(const PlanProblem& problem, const Item& item) {
          item.block_begin >= 0 && item.block_begin <= item.block_end;
 }
 
-/// Whether the parts, in any order, join without a gap or an overlap to a range that holds `whole`.
+/// Whether the parts, in any order, form a range without gap or overlap that contains `whole`.
 bool cover(std::vector<Range> parts, Range whole) {
   std::sort(parts.begin(), parts.end());
   for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -129,14 +129,15 @@ bool covers_every_row(const RandomProblem& random, const Plan& plan) {
   });
 }
 
-/// What KernelSet::attend asks of an item of several heads.
-bool may_be_together(const PlanProblem& problem, const WorkItem& item) {
+/// The requirements of KernelSet::attend on a multi-head item.
+bool may_be_multi_head(const PlanProblem& problem, const WorkItem& item) {
   if (item.kv_heads == 1) return true;
-  return problem.heads_adjoin && item.rows <= problem.stream_rows && item.kv_heads <= kItemHeads &&
-         item.split < 0;
+  return problem.heads_adjacent && item.rows <= problem.stream_rows &&
+         item.kv_heads <= kItemHeads && item.split < 0;
 }
 
-/// Every split's items share its rows, and the states of all splits are contiguous in the buffer.
+/// The items of every split share its rows, and the states of all splits are contiguous in the
+/// buffer.
 bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
   std::vector<Range> states;
   for (const KeySplit& split : plan.splits) {
@@ -162,7 +163,7 @@ bool splits_are_sound(const PlanProblem& problem, const Plan& plan) {
 
 }  // namespace
 
-TEST_CASE("an item that ends inside of a query's heads has the last key of that query") {
+TEST_CASE("an item that ends between the heads of a query includes that query's last key") {
   for (const std::int64_t group : {2, 3, 5, 7}) {
     for (std::int64_t q_len = 257; q_len < 560; ++q_len) {
       const std::vector<PlanSequence> causal{{q_len, {.kv_len = q_len, .end = 1}}};
@@ -186,15 +187,15 @@ TEST_CASE("an item that ends inside of a query's heads has the last key of that 
   }
 }
 
-TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
-  Plan plan;  // One for all: what an earlier problem left in it must not matter.
+TEST_CASE("a plan covers every row with all its key blocks exactly once") {
+  Plan plan;  // One for all problems: nothing may depend on an earlier plan.
   for (std::uint64_t seed = 0; seed < (quick() ? 300u : 2000u); ++seed) {
     CAPTURE(seed);
     const RandomProblem random(seed);
     make_plan(random.problem, random.tiles, random.threads, plan);
     for (const WorkItem& item : plan.items) {
       CHECK(inside(random.problem, item));
-      CHECK(may_be_together(random.problem, item));
+      CHECK(may_be_multi_head(random.problem, item));
     }
     CHECK(covers_every_row(random, plan));
     CHECK(splits_are_sound(random.problem, plan));
@@ -202,7 +203,7 @@ TEST_CASE("a plan gives out every row with all its key blocks exactly once") {
   }
 }
 
-TEST_CASE("one query against a long cache is shared by its keys, and many queries by rows") {
+TEST_CASE("one query against a long cache is split by keys, and many queries by rows") {
   std::vector<PlanSequence> cache{{1, {.kv_len = 100'000}}};
   const kernels::Tiles tiles{.rows = 6, .columns = 32, .query_rows = 96};
   const PlanProblem problem{.kv_heads = 1,
@@ -224,8 +225,7 @@ TEST_CASE("one query against a long cache is shared by its keys, and many querie
   CHECK(plan.items.size() >= 8);
 }
 
-TEST_CASE(
-    "a long sequence among short ones is shared by its keys, and the largest items go first") {
+TEST_CASE("a long sequence among short ones is split by keys, and the largest items come first") {
   std::vector<PlanSequence> mixed(40, {1, {.kv_len = 300}});
   mixed[17] = {1, {.kv_len = 200'000}};  // more than a thread's share of the keys
   mixed[30].q_len = 0;
@@ -246,7 +246,7 @@ TEST_CASE(
                     [&](const WorkItem& item) { return blocks(item) <= 200'000 / 256 / 16; }));
 }
 
-TEST_CASE("kv heads that lie side by side share an item, as long as every thread has enough") {
+TEST_CASE("adjacent kv heads share an item as long as every thread has enough items") {
   const std::vector<PlanSequence> sequences(16, {1, {.kv_len = 2048}});
   PlanProblem problem{.kv_heads = 12,
                       .group = 4,
@@ -254,7 +254,7 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
                       .value_dim = 128,
                       .can_split_keys = true,
                       .storage = KeyStorage::packed_pages,
-                      .heads_adjoin = true,
+                      .heads_adjacent = true,
                       .stream_rows = 6,
                       .sequences = std::span(sequences).first(1)};
   const auto heads_of_items = [&](int threads) {
@@ -277,11 +277,11 @@ TEST_CASE("kv heads that lie side by side share an item, as long as every thread
   problem.sequences = std::span(sequences).first(1);
   CHECK(heads_of_items(2) == std::vector<std::int64_t>{6, 6});
   CHECK(heads_of_items(4) == std::vector<std::int64_t>{3, 3, 3, 3});
-  problem.heads_adjoin = false;
+  problem.heads_adjacent = false;
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(12, 1));
 }
 
-TEST_CASE("a plan of nothing is empty") {
+TEST_CASE("the plan of a call without rows is empty") {
   Plan plan;
   make_plan({.kv_heads = 2,
              .group = 1,

@@ -1,5 +1,5 @@
-// Plans simulated for more threads than any test machine has: enough items, alike in cost, the
-// costly ones first.
+// Plans simulated for more threads than any test machine has: enough items of similar cost, the
+// most expensive ones first.
 #include "attention/plan.hpp"
 #include "core/random.hpp"
 #include "dispatch/isa_table.hpp"
@@ -27,7 +27,7 @@ struct AttentionShape {
   bool causal;
 };
 
-/// A preset of `rapt bench` and the efficiency that its plan must reach on paper.
+/// A preset of `rapt bench` and the simulated efficiency that its plan must reach.
 struct AttentionCase {
   const char* name;
   AttentionShape shape;
@@ -35,8 +35,8 @@ struct AttentionCase {
 };
 
 // D1 on 192 threads: 8 kv heads of 32 key blocks are 256 equal items, and a key block is the
-// smallest that can be shared out; two rounds of 192 threads keep two thirds of them busy. Reading
-// is its limit long before.
+// smallest unit; two rounds of 192 threads keep two thirds of them busy. Memory bandwidth is the
+// limit long before.
 constexpr AttentionCase kAttention[] = {
     {"P1", {8, 12, 12, 512, 512, 64, false}, 0.9, 0.9},
     {"P2", {1, 32, 32, 2048, 2048, 128, true}, 0.9, 0.9},
@@ -52,8 +52,8 @@ struct LinearCase {
   double with_64, with_192;
 };
 
-// G2 on 192 threads: one row has 4096 outputs in 128 panels, fewer than threads. Reading is its
-// limit with a few of them.
+// G2 on 192 threads: one row has 4096 outputs in 128 panels, fewer than threads. A few threads
+// already reach memory bandwidth.
 constexpr LinearCase kLinear[] = {
     {"G1", 4096, 768, 768, 0.9, 0.85},
     {"G1b", 512, 4096, 4096, 0.9, 0.85},
@@ -74,7 +74,7 @@ PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& se
           .value_dim = shape.head_dim,
           .can_split_keys = true,
           .storage = storage,
-          .heads_adjoin = storage == KeyStorage::packed_pages,
+          .heads_adjacent = storage == KeyStorage::packed_pages,
           .stream_rows = set.stream_rows(storage, shape.head_dim, shape.head_dim),
           .sequences = sequences};
 }
@@ -95,7 +95,7 @@ double efficiency(const AttentionShape& shape, const kernels::KernelSet& set, in
 
 }  // namespace
 
-TEST_CASE("every preset has balanced work for 64 and for 192 threads, on the tiles of every ISA") {
+TEST_CASE("every preset is balanced over 64 and over 192 threads, with the tiles of every ISA") {
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     if (row.isa == Isa::scalar) continue;
     CAPTURE(row.kernels->name);
@@ -111,7 +111,7 @@ TEST_CASE("every preset has balanced work for 64 and for 192 threads, on the til
   }
 }
 
-TEST_CASE("every matrix product has balanced work for 64 and for 192 threads") {
+TEST_CASE("every matrix product is balanced over 64 and over 192 threads") {
   for (const LinearCase& preset : kLinear) {
     CAPTURE(preset.name);
     const auto phase = [&](int threads) {
@@ -125,7 +125,7 @@ TEST_CASE("every matrix product has balanced work for 64 and for 192 threads") {
   }
 }
 
-TEST_CASE("two threads are nearly twice as fast on paper at every preset") {
+TEST_CASE("two threads take nearly half of the planned time at every preset") {
   const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   for (const AttentionCase& preset : kAttention) {
     CAPTURE(preset.name);
@@ -133,7 +133,7 @@ TEST_CASE("two threads are nearly twice as fast on paper at every preset") {
   }
 }
 
-TEST_CASE("a call that runs inline is not cut for more threads than its own") {
+TEST_CASE("a call that runs inline is planned for one thread") {
   const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   const AttentionShape shape{1, 1, 1, 16, 200, 64, false};
   CHECK_FALSE(phases_of(shape, set, 8)[0].shared);
@@ -141,7 +141,7 @@ TEST_CASE("a call that runs inline is not cut for more threads than its own") {
   CHECK(tools::linear_phase("", 4, 64, 1024, 8).items.size() == 1);
 }
 
-TEST_CASE("few rows against many keys are shared out by their keys, each packed once") {
+TEST_CASE("decoding over many keys is split by keys, and each key is packed once") {
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     CAPTURE(row.kernels->name);
     for (const std::int64_t q_len : {16, 64}) {
@@ -154,7 +154,7 @@ TEST_CASE("few rows against many keys are shared out by their keys, each packed 
   }
 }
 
-TEST_CASE("K and V cost what the kernels do to them: less for few rows, nothing in packed pages") {
+TEST_CASE("the cost of K and V is that of packing: less for decoding, none in packed pages") {
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     const kernels::KernelSet& set = *row.kernels;
     CAPTURE(set.name);
@@ -184,7 +184,7 @@ TEST_CASE("the items of a causal sequence come largest first") {
   }
 }
 
-TEST_CASE("even rows enough for all keep any number of threads busy") {
+TEST_CASE("enough rows of equal cost keep any number of threads busy") {
   const kernels::KernelSet& set = *dispatch::isa_table().front().kernels;
   const std::uint64_t samples = quick() ? 100 : 1000;
   for (std::uint64_t seed = 0; seed < samples; ++seed) {
@@ -199,8 +199,8 @@ TEST_CASE("even rows enough for all keep any number of threads busy") {
                          .head_dim = 32 << random.below(3),
                          .causal = false};
     shape.heads = shape.kv_heads * (1 + random.below(4));
-    const std::int64_t rows_wanted = 100 * threads / (shape.batch * shape.heads) + 16;
-    shape.q_len = rows_wanted + random.below(1000);
+    const std::int64_t min_rows = 100 * threads / (shape.batch * shape.heads) + 16;
+    shape.q_len = min_rows + random.below(1000);
     CAPTURE(threads);
     CAPTURE(shape.q_len);
     CHECK(efficiency(shape, set, threads) >= 0.7);

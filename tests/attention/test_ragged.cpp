@@ -1,5 +1,5 @@
 // Ragged batches: every sequence has the bits of a separate call, whatever its neighbours in the
-// packed rows; offsets that cannot be are errors.
+// packed rows; invalid offsets are errors.
 #include "rapt/ragged.hpp"
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"
@@ -27,7 +27,7 @@ TensorView<float, 3> packed(const View& view) {
           {view.strides[2], view.strides[1], view.strides[3]}};
 }
 
-/// A batch of one whose rows are shared out to sequences; rows 0 and the last belong to none.
+/// A batch of one whose rows are divided among sequences; rows 0 and the last belong to none.
 struct RaggedProblem {
   explicit RaggedProblem(const Spec& spec) : problem(spec) {
     std::int64_t most = 0;
@@ -35,7 +35,7 @@ struct RaggedProblem {
       most = std::max(most, kv_rows[s + 1] - kv_rows[s]);
     }
     keys = most;
-    // A mask or bias is over the keys of the longest sequence.
+    // A mask or bias covers the keys of the longest sequence.
     AttentionOptions& options = problem.options;
     if (spec.bias) options.bias = options.bias.sliced(3, 0, keys);
     if (spec.bool_mask) options.bool_mask.values = options.bool_mask.values.sliced(3, 0, keys);
@@ -50,7 +50,7 @@ struct RaggedProblem {
     return {.heads = 4, .kv_heads = 2, .q_len = 64, .kv_len = 930, .head_dim = 20, .value_dim = 35};
   }
 
-  /// The sequence by itself, by the scalar statement; keys beyond its length do not exist.
+  /// The sequence alone, by the scalar statement; keys past its length do not exist.
   void expect(std::size_t s, const Outputs& want) const {
     const std::int64_t first = q_rows[s], count = q_rows[s + 1] - first;
     const std::int64_t all = kv_rows[s + 1] - kv_rows[s];
@@ -134,7 +134,7 @@ Spec base_spec() {
 
 }  // namespace
 
-TEST_CASE("a sequence of a ragged batch has the bits of a call of its own") {
+TEST_CASE("a sequence of a ragged batch has the bits of a call by itself") {
   Spec spec = base_spec();
   check_every_isa_and_threads(RaggedProblem(spec));
   spec.layout = Layout::bshd;
@@ -147,7 +147,7 @@ TEST_CASE("a sequence of a ragged batch has the bits of a call of its own") {
   check_every_isa_and_threads(RaggedProblem(spec));
 }
 
-TEST_CASE("positions of a ragged batch are per packed row, or each sequence's own") {
+TEST_CASE("positions of a ragged batch are per packed row, or counted in each sequence") {
   Spec spec = base_spec();
   spec.mask = causal(5);
   for (const Rope style : {Rope::half, Rope::interleaved}) {
@@ -177,7 +177,7 @@ TEST_CASE("masks, biases, weights, lengths and offsets of a ragged batch are per
   check_every_isa_and_threads(ragged);
 }
 
-TEST_CASE("sums of weights of a ragged batch are per sequence") {
+TEST_CASE("weight sums of a ragged batch are per sequence") {
   Spec spec = base_spec();
   for (const WeightSums kind : {WeightSums::per_head, WeightSums::per_kv_head}) {
     spec.weight_sums = kind;
@@ -191,7 +191,7 @@ TEST_CASE("sums of weights of a ragged batch are per sequence") {
   }
 }
 
-TEST_CASE("row offsets that cannot be are an error that names them, and nothing is written") {
+TEST_CASE("invalid row offsets give an error that names them, and nothing is written") {
   struct Mistake {
     std::function<void(RaggedProblem&)> make;
     std::vector<std::string> words;
@@ -250,7 +250,7 @@ TEST_CASE("row offsets that cannot be are an error that names them, and nothing 
   }
 }
 
-TEST_CASE("a ragged batch of no sequences, or of empty ones, writes nothing") {
+TEST_CASE("a ragged batch without sequences, or with empty ones only, writes nothing") {
   RaggedProblem ragged(base_spec());
   for (const std::vector<std::int64_t>& rows :
        {std::vector<std::int64_t>{5}, std::vector<std::int64_t>{5, 5, 5}}) {

@@ -1,5 +1,5 @@
-// The score callback: what tiles it gets, that their borders change no bit, and what happens when
-// it throws.
+// The score callback: which tiles it gets, that tile borders change no bit, and that its exceptions
+// propagate.
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
 #include "rapt/multi_head_attention.hpp"
@@ -35,7 +35,7 @@ Spec grouped_spec() {
   return spec;
 }
 
-/// One row of two heads against a long cache: shared out by keys.
+/// One row of two heads against a long cache: split by keys.
 Spec decode_spec() {
   Spec spec;
   spec.shape = {.heads = 2, .kv_len = 5000, .head_dim = 64, .value_dim = 64};
@@ -57,7 +57,7 @@ void leave_alone(const ScoreTile&) {}
 
 }  // namespace
 
-TEST_CASE("a score callback gets every visible score once or more, and no tile that none sees") {
+TEST_CASE("a score callback gets every visible score, and no tile that no query sees") {
   Spec spec = grouped_spec();
   spec.mask = causal(130).windowed(100, 0);
   const Problem problem(spec);
@@ -108,7 +108,7 @@ TEST_CASE("a score callback gets every visible score once or more, and no tile t
   }
 }
 
-TEST_CASE("where the tiles of a score callback end changes no bit") {
+TEST_CASE("the tile sizes of a score callback change no bit") {
   for (const Callback callback : {Callback::bend, Callback::hide, Callback::poison}) {
     for (Spec spec : {grouped_spec(), decode_spec()}) {
       spec.callback = callback;
@@ -127,7 +127,7 @@ TEST_CASE("where the tiles of a score callback end changes no bit") {
   }
 }
 
-TEST_CASE("a key that a score callback hides is one that a boolean mask hides") {
+TEST_CASE("a key hidden by a score callback has the effect of one hidden by a boolean mask") {
   Spec spec = grouped_spec();
   spec.callback = Callback::hide;
   const Problem hidden(spec);
@@ -141,13 +141,13 @@ TEST_CASE("a key that a score callback hides is one that a boolean mask hides") 
     const std::int64_t h = at / (kv_len * q_len) % heads, b = at / (kv_len * q_len * heads);
     masked.mask_storage[n] = (7 * j + 3 * i + h + 2 * b) % 5 == 0 ? 1 : 0;
   }
-  // A function, and a callable that is one for the length of the call: both leave the scores to the
-  // same two conversions as the hiding one.
+  // A function, and a callable that lives only during the call: both leave the scores to the same
+  // two conversions as the hiding callback.
   CHECK(same_bits(run(attention, hidden), run_with(masked, leave_alone)));
   CHECK(same_bits(run(attention, hidden), run_with(masked, [](ScoreTile) {})));
 }
 
-TEST_CASE("what a score callback throws reaches the caller, and the next call is whole") {
+TEST_CASE("an exception of a score callback reaches the caller, and the next call is complete") {
   for (const Spec& spec : {grouped_spec(), decode_spec()}) {
     const Problem problem(spec);
     const Outputs want = run_with(problem, leave_alone);
@@ -163,13 +163,13 @@ TEST_CASE("what a score callback throws reaches the caller, and the next call is
           in_arena(threads, [&] {
             CHECK_THROWS_WITH_AS(run_with(problem, fail_late), "no more tiles", std::runtime_error);
           });
-          // At most the tiles that were on their way on the other threads.
+          // At most the tiles that other threads had already started.
           CHECK(tiles <= good_tiles + threads);
           CHECK(same_bits(run_with(problem, leave_alone), want));
         }
       }
-      const auto fail_strangely = [](const ScoreTile&) { throw 42; };
-      CHECK_THROWS_AS(run_with(problem, fail_strangely), int);
+      const auto fail_without_exception_type = [](const ScoreTile&) { throw 42; };
+      CHECK_THROWS_AS(run_with(problem, fail_without_exception_type), int);
       const auto no_memory = [](const ScoreTile&) { throw std::bad_alloc(); };
       CHECK_THROWS_AS(run_with(problem, no_memory), std::bad_alloc);
     }

@@ -1,11 +1,11 @@
-"""The CPU is asked for exactly the features that an ISA's kernels are compiled with.
+"""Each ISA's predicate tests for exactly the features that its kernels are compiled with.
 
 usage: check_cpu_features.py CPU_FEATURES_CPP ISA=FLAG,FLAG...
        check_cpu_features.py --self-test
 
-A predicate that asks for less lets kernels run where they are illegal instructions, on processors that
-no machine of the project's is. It may ask by __builtin_cpu_supports() alone, which also looks at whether
-the operating system saves a feature's registers.
+A predicate that tests for fewer lets kernels execute illegal instructions, on processors that the project
+does not have. It may only use __builtin_cpu_supports(), which also tests whether the operating system
+saves a feature's registers.
 """
 import pathlib
 import re
@@ -21,13 +21,13 @@ def flags_of(words):
 
 
 def predicates_of(source):
-    """{isa: what its predicate returns}, of the part for x86-64."""
+    """{isa: the expression that its predicate returns}, for x86-64."""
     part = source.split("#if defined(__x86_64__)")[1].split("#endif")[0]
     return dict(re.findall(r"bool cpu_has_(\w+)\(\) noexcept \{(.*?)\n\}", part, re.DOTALL))
 
 
 def features_of(isa, predicates):
-    """What a predicate asks for, by others too; None when it asks in any other way."""
+    """The features that a predicate tests, directly or by others; None if it tests otherwise."""
     body = predicates[isa]
     features = set(re.findall(SUPPORTS, body))
     for other in re.findall(r"cpu_has_(\w+)\(\)", body):
@@ -39,7 +39,7 @@ def features_of(isa, predicates):
 
 
 def failures(words, source):
-    """A line for each ISA whose predicate is not its flags."""
+    """A line for each ISA whose predicate and flags differ."""
     predicates = predicates_of(source)
     for isa, flags in flags_of(words).items():
         features = features_of(isa, predicates) if isa in predicates else set()
@@ -50,7 +50,7 @@ def failures(words, source):
 
 
 def self_test():
-    """Each kind of mistake is told from what is right."""
+    """Each kind of mistake is detected, and correct code is not."""
     words = ["wide=-mwide,-mfma"]
     right = ('#if defined(__x86_64__)\nbool cpu_has_wide() noexcept {\n  return '
              '__builtin_cpu_supports("wide") != 0 &&\n         __builtin_cpu_supports("fma") != 0;\n}\n#endif')

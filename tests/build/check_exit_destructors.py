@@ -1,7 +1,7 @@
 """No object of the library is destroyed when a thread or the process ends.
 
-Calls may come from destructors of the application's own static and thread_local objects, when those of
-the library would be gone already. Every object with such a destructor registers it by a function whose
+Destructors of the application's static and thread_local objects may call the library, whose own such
+objects would already be destroyed. Every object with such a destructor registers it by a function whose
 name ends in atexit.
 
 usage: check_exit_destructors.py --nm NM LIBRARY
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-# Source, and whether it has an object that is destroyed at an end.
+# Source, and whether it has an object that is destroyed at exit.
 SELF_TESTS = [
     ("constinit thread_local int* kept = nullptr; int f() { static const int n = 3; return n + *kept; }", False),
     ("struct S { ~S(); }; S object;", True),

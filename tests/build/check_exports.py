@@ -1,7 +1,7 @@
-"""The shared library shows what the public headers declare with RAPT_API, and nothing else.
+"""The shared library exports what the public headers declare with RAPT_API, and nothing else.
 
-Any other exported name can be taken for a symbol of the program that loads the library, or of another
-library in it, and becomes a promise that nobody meant to make.
+Any other exported name can clash with a symbol of the program that loads the library, or of another
+library in it, and becomes an unintended part of the ABI.
 
 usage: check_exports.py NM HEADERS LIBRARY
        check_exports.py --self-test
@@ -24,12 +24,12 @@ def declared_names(texts):
 
 
 def scopes_of(symbol):
-    """The names that lead to a demangled symbol of rapt::, outermost first; none for any other."""
+    """The enclosing scopes of a demangled symbol of rapt::, outermost first; none for other symbols."""
     match = RUNTIME_TYPE.match(symbol)
     if match:
         return [match.group(1)]
     before_arguments = symbol.split("(", 1)[0]
-    last = before_arguments.rsplit(" ", 1)[-1]  # a template's return type stands before its name
+    last = before_arguments.rsplit(" ", 1)[-1]  # a template's return type precedes its name
     if not last.startswith("rapt::"):
         return []
     return [re.sub(r"<.*", "", part) for part in last.removeprefix("rapt::").split("::")]
@@ -52,7 +52,7 @@ def faults(texts, symbols):
 
 HEADER = "#define RAPT_API x\nclass RAPT_API Error {};\nRAPT_API const Isa& f(int);  // RAPT_API no()\n"
 ERROR = [f"{kind} for rapt::Error" for kind in ("vtable", "typeinfo", "typeinfo name")]
-# Exported symbols, and a word of the fault that must be reported (None: there is none).
+# Exported symbols, and a word of the expected fault (None: no fault).
 SELF_TESTS = [
     ([*ERROR, "rapt::f(int)", "int rapt::Error::view<1>() const", "rapt::Error::~Error()"], None),
     (ERROR, "not exported: f"),

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""benchmarks/guard.py with workers that only tell times: what is slower, or of other bits, is named."""
+"""benchmarks/guard.py with fake workers reports cells that are slower or have other bits."""
 import os
 import subprocess
 import sys
 import tempfile
 
-# A worker of two cells that obeys as guard_worker does; {0} is its factor of time, {1} its hash.
+# A worker with two cells and guard_worker's commands; {0} is its time factor, {1} its hash.
 WORKER = """#!{python}
 import sys
 for line in sys.stdin:

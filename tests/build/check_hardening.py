@@ -1,6 +1,6 @@
-"""What was built bears the marks of the compiler's and the linker's hardening flags.
+"""The built binaries have the marks of the compiler's and the linker's hardening flags.
 
-A flag that a build file forgets, or that another one takes back, changes no result: only these marks
+A flag that a build file omits, or that another flag disables, changes no result: only these marks
 show it.
 
 usage: check_hardening.py [--fortified] [--cet] --readelf READELF --archive ARCHIVE LINKED...
@@ -17,7 +17,7 @@ def undefined_symbols(symbols_text):
 
 
 def linked_faults(dynamic_text, headers_text, symbols_text, fortified):
-    """Of a shared library or a program, by what readelf says of it."""
+    """Faults of a shared library or a program, from readelf's output."""
     if not re.search(r"BIND_NOW|\(FLAGS_1\).*\bNOW\b", dynamic_text):
         yield "symbols are resolved lazily (-z now)"
     if "GNU_RELRO" not in headers_text:
@@ -30,7 +30,7 @@ def linked_faults(dynamic_text, headers_text, symbols_text, fortified):
 
 
 def archive_faults(notes_text):
-    """Each object must have the mark: one without it takes it from all that are linked with it."""
+    """Each object must have the mark: one without it removes it from the linked binary."""
     for member in notes_text.split("\nFile: ")[1:]:
         if not re.search(r"x86 feature: IBT, SHSTK", member):
             yield f"{member.splitlines()[0]}: indirect branches are not checked (-fcf-protection)"
@@ -38,7 +38,7 @@ def archive_faults(notes_text):
 
 GOOD = ("0x1e (FLAGS) BIND_NOW", "GNU_RELRO", "UND __stack_chk_fail@G\nUND __memcpy_chk@G")
 MEMBER = "\nFile: librapt.a(a.o)\n x86 feature: IBT, SHSTK"
-# Faults that are found, and how many there must be.
+# Found faults, and their expected number.
 SELF_TESTS = [
     (lambda: linked_faults(*GOOD, True), 0),
     (lambda: linked_faults("", *GOOD[1:], True), 1),

@@ -30,7 +30,7 @@ LONG_FUNCTIONS = {
     "tests/attention/test_attention_errors.cpp": "option_mistakes",
     "tests/attention/test_attention_pairs.cpp": "score_features",
     "tests/cache/test_kv_cache.cpp": "the mistakes of a cache",
-    "tests/process/teardown_doors.hpp": "doors",
+    "tests/process/entry_points.hpp": "entry_points",
     "tests/process/test_floating_mode.cpp": "more_calls",
 }
 
@@ -44,18 +44,18 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```[ ]*$", re.MULTILINE | re.DOTALL)
 NAMED_PATH = re.compile(r"(?<![\w./*-])(?:%s)/[\w./*-]*" % "|".join(map(re.escape, TOP)))
 NAMED_FILE = re.compile(r"`(\w[\w.-]*\.(?:[ch]pp|py|sh|toml))`")
-PLACEHOLDER = "NAME"  # stands for a part of a name that the reader chooses
+PLACEHOLDER = "NAME"  # a placeholder in a name
 COMMENT = re.compile(r"(?://|#)(?!include)(.*)$", re.MULTILINE)
 
 
 def without_literals(text):
-    """`text` with the same lines, but without comments and what stands in quotes."""
+    """`text` with the same lines, without comments and string contents."""
     return LITERALS.sub(lambda m: "\n" * m[0].count("\n"), text)
 
 
 def function_lengths(text):
-    """(first line, lines) of each function: of each block that ends with a `}` alone at the margin
-    or, as a member does, two columns from it. clang-format lays them out so."""
+    """(first line, lines) of each function: each block that ends with a `}` alone at the margin
+    or, for members, two columns from it, as clang-format formats them."""
     lines, code = text.split("\n"), without_literals(text).split("\n")
     opened = []
     for at, line in enumerate(code):
@@ -92,7 +92,7 @@ def faults_of_code(file, text):
     includes = INCLUDE.findall(text)
     if not text.startswith("//") and not (includes and include_group(includes[0], file) == 0):
         yield f"{file}: begins with neither its idea in a comment nor its own header"
-    # What is included on a condition, or after code that it needs, has an order of its own.
+    # Conditional includes, and includes after code that they need, have their own order.
     for part in re.split(r"^# *(?:if|el|endif).*$|^namespace .*$", text, flags=re.MULTILINE):
         includes = INCLUDE.findall(part)
         groups = [include_group(include, file) for include in includes]
@@ -141,7 +141,7 @@ def faults_of_subjects(subjects):
 
 
 def recent_subjects(root):
-    """Subjects of the commits since this file came in; none without a repository or its history."""
+    """Subjects of the commits since this file was added; none without a repository or its history."""
     def git(*args):
         done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True)
         return done.stdout.split("\n")[:-1] if done.returncode == 0 else []
@@ -184,7 +184,7 @@ GOOD_TREE = {
                       + '  // { {\n  g("{");\n' * 20 + "}\n",
     "docs/a.md": "# One `two`, three\n\n[a](../src/core/a.hpp) [b](#one-two-three) `a.hpp` src/core/*.cpp\n",
 }
-# File, what is added to it or put in its place, and words of the fault.
+# File, the text added to it or replacing it, and words of the fault.
 BAD_TEXTS = [
     ("src/core/a.cpp", "+" + "\n" * 320, "at most 320"),
     ("src/core/a.cpp", "+int g() {\n" + "  h();\n" * 60 + "}\n", "a.cpp:52: a function of 62 lines"),
@@ -204,7 +204,7 @@ BAD_SUBJECTS = {"a" * 71 + ": b": "74 characters", "house in order": "not of the
 
 
 def self_test():
-    """The good tree has no fault; with one bad text it has the one that is expected."""
+    """The good tree has no fault; each bad text gives the expected one."""
     for file, change, words in [("", "", None), *BAD_TEXTS]:
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)

@@ -1,8 +1,8 @@
 """An installed Rapt can be used: shared, static, by pkg-config, Meson, CMake, and as a subproject.
 
-Installs the build into a scratch folder and builds examples/consumer against what lies there.
+Installs the build into a scratch folder and builds examples/consumer against it.
 
-usage: check_install.py [--cmake] SOURCE_ROOT BUILD_ROOT COMPILER...    --cmake: that one alone
+usage: check_install.py [--cmake] SOURCE_ROOT BUILD_ROOT COMPILER...    --cmake: only CMake
 """
 import os
 import pathlib
@@ -15,12 +15,12 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from absent import skip  # noqa: E402
 
-# The one that built: another version of it would build everything anew before it installs.
+# The meson of this build: another version would rebuild everything before installing.
 NINJA = os.environ.get("NINJA", "ninja")
 
 
 def run(*command, **environment):
-    """The output of a command that must succeed; its whole output is shown when it does not."""
+    """The output of a command that must succeed; shows all of it on failure."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words,
@@ -54,7 +54,7 @@ class Installed:
         return found[0]
 
     def pkg_config(self, *options):
-        """Flags for the compiler; the .pc file finds its own prefix, wherever it was moved."""
+        """Flags for the compiler; the .pc file is relocatable."""
         flags = run("pkg-config", *options, "rapt", PKG_CONFIG_PATH=self.pc_file.parent)
         return flags.split()
 
@@ -81,7 +81,7 @@ def check_headers(installed):
         alone = installed.scratch / "header.cpp"
         alone.write_text(f'#include "rapt/{header.name}"\n', encoding="utf-8")
         warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-        # Not as a system header, where warnings would be silent.
+        # Not as a system header, which would silence warnings.
         run(*installed.compiler, "-std=c++20", "-fsyntax-only", *warnings, *flags, alone)
     print("headers: each compiles on its own")
 
@@ -94,7 +94,7 @@ def check_shared(installed):
 
 
 def check_static(installed):
-    """The archive holds the kernels: nothing but the libraries of rapt.pc is needed."""
+    """The archive contains the kernels: only the libraries in rapt.pc are needed."""
     flags = installed.pkg_config("--static", "--cflags", "--libs")
     archive = installed.only("librapt.a")
     flags = [archive if flag == "-lrapt" else flag for flag in flags]

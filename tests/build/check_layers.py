@@ -1,4 +1,4 @@
-"""A layer includes only what lies below it, and nothing but the vectors and the dispatch asks for an ISA.
+"""A layer includes only layers below it, and only vectors and dispatch depend on the ISA.
 
 usage: check_layers.py SOURCE_ROOT
        check_layers.py --self-test
@@ -10,12 +10,12 @@ import tempfile
 
 ABI = ("kernels/abi/",)
 TILE = ("kernels/abi/", "kernels/vec/", "kernels/tile/")
-# Declares what the translation units of an ISA call in each other.
+# Declares functions that the translation units of an ISA share.
 UNITS = "kernels/functions.hpp"
 CALLS_KERNELS = ("rapt/", "core/", "dispatch/", "parallel/", *ABI)
 
-# Folder -> the quoted includes that its files may have: folders ("x/") or single headers. What is
-# said of a folder holds in those inside it that are not listed themselves.
+# Folder -> the quoted includes that its files may have: folders ("x/") or single headers. An entry
+# applies to subfolders that are not listed themselves.
 ALLOWED = {
     "include/rapt": ("rapt/",),
     "src/core": ("rapt/", "core/"),
@@ -56,8 +56,8 @@ ALLOWED = {
         "weights/", "demo/", "command/"
     ),
 }
-# Package (by how its headers begin) -> the only places that include it. Those of the tools are few as
-# these headers take longer to compile than what uses them.
+# Package (by the beginning of its headers) -> the only places that include it. Few places of the tools
+# do, because these headers take longer to compile than the code that uses them.
 PACKAGE_PLACES = {
     ("tbb/", "oneapi/"): ("src/parallel/parallel.cpp", "tools/measure/", "tools/command/"),
     ("xsimd/",): ("src/kernels/vec/",),
@@ -70,9 +70,9 @@ PACKAGE_PLACES = {
 # Headers of the standard library that have no inline functions to leak from a kernel archive.
 KERNEL_STD_HEADERS = ("cstddef", "cstdint")
 KERNEL_VEC_HEADERS = ("immintrin.h", "arm_neon.h")
-# The only places that may ask for an ISA.
+# The only places that may depend on an ISA.
 KNOWS_ISAS = ("src/kernels/vec", "src/dispatch")
-# Where registers of a family of processors are set, whatever its ISAs.
+# Sets registers of a processor family, independent of its ISAs.
 PROCESSOR_FILES = ("src/core/default_arithmetic.hpp",)
 ISA_MACRO = re.compile(
     r"__(?:AVX|SSE|FMA|F16C|ARM_|aarch64|x86_64|i386)\w*|RAPT_(?:KERNEL_ISA|COMPILED)\w*"
@@ -82,7 +82,7 @@ CONDITION = re.compile(r"^[ \t]*#[ \t]*(?:el)?if\w*(?:.*\\\n)*.*$", re.MULTILINE
 
 
 def faults_of_include(file, folder, quoted, header):
-    """Why `file` may not include `header`; nothing when it may."""
+    """The reason why `file` may not include `header`; nothing if it may."""
     for prefixes, places in PACKAGE_PLACES.items():
         if header.startswith(prefixes):
             if not file.startswith(places):
@@ -126,7 +126,7 @@ def faults_of(root):
         yield f"in src, oneTBB is included by {sorted(set(tbb_users))}, not by src/parallel/parallel.cpp alone"
 
 
-# A tree that keeps the rules, and for each rule one line that breaks it and a word of the fault.
+# A tree that satisfies the rules, and for each rule a line that breaks it and a word of the fault.
 GOOD_TREE = {
     "include/rapt/a.hpp": '#include <span>\n#include "rapt/b.hpp"\n#if defined(__cplusplus)\n#endif\n',
     "src/core/a.hpp": '#include <sys/mman.h>\n#include "rapt/a.hpp"\n#include "core/b.hpp"\n',

@@ -1,4 +1,4 @@
-"""A program in the README is the file that it names below, letter for letter.
+"""A program in the README equals the file that is named after it, character for character.
 
 usage: check_readme.py SOURCE_ROOT
        check_readme.py --self-test
@@ -14,7 +14,7 @@ PROGRAM = re.compile(
 
 
 def faults_of(root):
-    """One sentence for each program that is no file, or another one; and one if there is none."""
+    """One sentence for each program without a file or with another text, or if there is no program."""
     text = (root / "README.md").read_text(encoding="utf-8")
     programs = list(PROGRAM.finditer(text))
     if not programs:

@@ -1,14 +1,14 @@
 """Nothing of one ISA's kernel archive can leak into a program that runs on another ISA.
 
 The linker keeps one copy of a weak function for the whole program. If that copy was compiled for
-AVX-512, the program dies on an AVX2 machine, and no test on an AVX-512 machine sees it. So in every
-archive: weak symbols bear its own ISA in their names, the only strong one is its KernelSet but for
-hidden functions in the namespace of the ISA, which its objects call in each other, nothing runs before
-main, and no instruction is of a wider ISA, though some are of its own.
+AVX-512, the program crashes on an AVX2 machine, and no test on an AVX-512 machine notices. So in every
+archive weak symbols have its ISA in their names; the only strong symbols are its KernelSet and hidden
+functions in the namespace of the ISA, which its objects share; nothing runs before main; and there are
+instructions of its own ISA but of no wider one.
 
 usage: check_symbols.py --nm NM --objdump OBJDUMP [--cpu CPU] [--baseline-avx] ROW... ISA=ARCHIVE...
        check_symbols.py --nm NM --objdump OBJDUMP ROW... --self-test COMPILER...
-ROW: --isa NAME CPU OWN_NAME REQUIRED_CODE FORBIDDEN_CODE, as src/kernels/meson.build has them
+ROW: --isa NAME CPU OWN_NAME REQUIRED_CODE FORBIDDEN_CODE, as in src/kernels/meson.build
 """
 import argparse
 import pathlib
@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 class Row:
-    """An ISA as src/kernels/meson.build lists it; patterns may be empty."""
+    """An ISA of src/kernels/meson.build; patterns may be empty."""
 
     def __init__(self, name, cpu, own, required, forbidden):
         self.name, self.cpu, self.required, self.forbidden = name, cpu, required, forbidden
@@ -63,7 +63,7 @@ def section_faults(section_text):
 
 
 def code_faults(isa, code_text):
-    """The first instruction, if any, that a CPU of this ISA need not have."""
+    """The first instruction, if any, that is not part of this ISA."""
     if not isa.forbidden:
         return
     function = "?"
@@ -91,7 +91,7 @@ def faults_of(isa, archive, arguments):
 
 TABLE = "namespace rapt::kernels::{0} {{ extern const int kKernels[]; const int kKernels[] = {{1}}; }}\n"
 HIDDEN = 'namespace rapt::kernels::{0} {{ [[gnu::visibility("hidden")]] {1} }}\n'
-# ISA, source that breaks one rule, a word of the fault that must be reported (None: there is none).
+# ISA, source that breaks one rule, a word of the expected fault (None: no fault).
 SELF_TESTS = [
     ("scalar", TABLE.format("scalar"), None),
     ("scalar", "", "exports []"),

@@ -1,10 +1,10 @@
-"""A document that walks through a program quotes it, and what it prints, line for line.
+"""A document that walks through a program quotes the program and its output line for line.
 
 usage: check_walk_through.py DOCUMENT PROGRAM SOURCE...
        check_walk_through.py --self-test
 
 Each ```cpp block must be consecutive lines of a SOURCE, which the build compiles and a test runs,
-apart from the indentation of the whole; each ```text block consecutive lines that PROGRAM prints.
+except for the indentation of the block; each ```text block consecutive lines of PROGRAM's output.
 """
 import os
 import pathlib
@@ -18,14 +18,14 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def has_lines(text, block):
-    """Whether the lines of `block` follow one another in `text`, indented as a whole or not."""
+    """Whether `text` contains the lines of `block` consecutively, possibly indented."""
     lines, count = text.splitlines(), len(block.splitlines())
     windows = ("\n".join(lines[i : i + count]) + "\n" for i in range(len(lines) - count + 1))
     return any(textwrap.dedent(window) == block for window in windows)
 
 
 def faults_of(text, sources, printed):
-    """One sentence for each block that is quoted wrongly, and for a kind of which there is none."""
+    """One sentence for each wrong quote, and for each kind of block that is missing."""
     kinds = []
     for block in BLOCK.finditer(text):
         line = text.count("\n", 0, block.start()) + 1

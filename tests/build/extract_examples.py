@@ -1,5 +1,5 @@
-"""The examples of a document and of the headers become a program that runs each; an option without
-one fails.
+"""Turns the examples of a document and of the headers into a program that runs them; an option
+without an example is an error.
 
 usage: extract_examples.py DOCUMENT HEADERS OUTPUT
        extract_examples.py --self-test
@@ -31,7 +31,7 @@ REQUIRED = {
     "CacheQueries": "kv_cache.hpp",
     "MultiHeadAttentionConfig": "multi_head_attention.hpp",
 }
-# What the examples of headers may use.
+# Declarations for the examples of headers.
 HEADER_NAMES = """using namespace rapt;
 float floats[256], results[256];
 const TensorView<float, 4> view(floats, {1, 2, 4, 8});
@@ -98,7 +98,7 @@ int main() {{
 
 
 def fields_of(header, struct):
-    """The names of the data members of a struct, as structs are written in this project."""
+    """The names of the data members of a struct in this project's style."""
     struct_body = re.compile(rf"^struct {struct} \{{\n(.*?)^\}};", re.MULTILINE | re.DOTALL)
     body = re.sub(r"//.*", "", struct_body.search(header).group(1))
     for group, rest in (r"<[^<>]*>", ""), (r"\{[^{}]*\}(?=\s*[;,])", ""), (r"\{[^{}]*\}", ";"):
@@ -109,7 +109,7 @@ def fields_of(header, struct):
 
 
 def faults_of(text, headers):
-    """What the document does not show: one sentence for each field."""
+    """One sentence for each field that the document does not show."""
     code = "\n".join(BLOCK.findall(text))
     for struct, header in REQUIRED.items():
         for field in fields_of(headers[header], struct):
@@ -125,7 +125,7 @@ def examples_of_header(text):
     comment = "\n".join(lines) + "\n"
     for match in BLOCK.finditer(comment):
         yield comment.count("\n", 0, match.start()) + 2, match.group(1)
-    # A call in a sentence may run over the end of a line.
+    # A call in a sentence may continue on the next line.
     for match in CALL.finditer(comment):
         yield comment.count("\n", 0, match.start()) + 1, f"(void)({match.group(1)});\n"
 

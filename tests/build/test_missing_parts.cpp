@@ -1,5 +1,5 @@
-// Parts that do not exist, a state that saw no key and a result whose lse is -inf, are ignored
-// whatever their o or out holds; a NaN reaches the row.
+// States without keys, and results with an lse of -inf, are ignored whatever their o or out holds;
+// a NaN reaches the row.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
@@ -21,7 +21,7 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// States of few and of many rows, whose value_dim is no whole vector.
+/// States of few and of many rows, whose value_dim is not a multiple of the vector.
 Spec spec_of(std::int64_t q_len, std::int64_t kv_len) {
   Spec spec;
   spec.shape = {.batch = 2,
@@ -54,7 +54,8 @@ void fill_row(const TensorView<float, 4>& o, std::int64_t b, std::int64_t h, std
   for (std::int64_t d = 0; d < o.shape[3]; ++d) o(b, h, i, d) = value;
 }
 
-/// A random state and result. One row in `one_in` from `first` on is none, and holds `value`.
+/// A random state and result. One row in `one_in`, starting with `first`, has no keys and holds
+/// `value`.
 Outputs part_of(std::uint64_t seed, std::int64_t one_in, std::int64_t first, float value) {
   Spec spec = spec_of(quick() ? 5 : 13, 40);
   spec.seed = seed;
@@ -82,7 +83,7 @@ Outputs merged(StatesMerge& states, ResultsMerge& results, const Outputs& x, con
   return to;
 }
 
-/// Poisons the rows of the problem's state that saw no key.
+/// Poisons the rows of the problem's state without keys.
 void poison(const Problem& problem, float value) {
   const AttentionState<const float>& state = problem.options.state_in;
   TensorView<float, 4> o(const_cast<float*>(state.o.data), state.o.shape, state.o.strides);
@@ -93,7 +94,7 @@ void poison(const Problem& problem, float value) {
 
 }  // namespace
 
-TEST_CASE("merge: a part that saw no key leaves the other as it is, whatever it holds") {
+TEST_CASE("merge: a state without keys leaves the other one unchanged, whatever its o holds") {
   for (const float value : {kNaN, kInfinity, -kInfinity}) {
     const Outputs x = part_of(1, 3, 0, 0.0f), x_poisoned = part_of(1, 3, 0, value);
     const Outputs y = part_of(2, 2, 1, 0.0f), y_poisoned = part_of(2, 2, 1, value);
@@ -104,7 +105,7 @@ TEST_CASE("merge: a part that saw no key leaves the other as it is, whatever it 
       CHECK(same_bits(merged(merge, merge, x, y_poisoned), want));
       CHECK(same_bits(merged(merge, merge, x_poisoned, y_poisoned), want));
     });
-    // Where the two saw no key, nothing is left.
+    // If neither saw a key, the result is empty.
     for_rows(want.out, [&](std::int64_t b, std::int64_t h, std::int64_t i) {
       if ((i + h + b) % 3 != 0 || (i + h + b) % 2 != 1) return;
       CHECK(want.lse(b, h, i) == -kInfinity);
@@ -116,11 +117,11 @@ TEST_CASE("merge: a part that saw no key leaves the other as it is, whatever it 
   }
 }
 
-TEST_CASE("going on from a state that saw no key changes nothing, whatever its o holds") {
+TEST_CASE("continuing from a state without keys changes nothing, whatever its o holds") {
   std::vector<Spec> specs{spec_of(1, 700),  spec_of(2, 3000), spec_of(quick() ? 20 : 70, 300),
                           spec_of(3, 0),    spec_of(9, 1),    spec_of(7, 300),
                           spec_of(17, 270), spec_of(13, 600)};
-  specs[4].mask = causal(-4);  // rows without a key of their own
+  specs[4].mask = causal(-4);  // rows without keys of their own
   specs[5].mask = causal(-4);
   specs[5].sink = 0.5f;
   specs[6].bool_mask = MaskMeaning::keep;

@@ -1,5 +1,5 @@
-// One stream of tokens for a cache: its queries, keys and values, and the results of attention()
-// over them in one tensor.
+// A stream of tokens for a cache: its queries, keys and values, and the results of attention() over
+// them in one tensor.
 #pragma once
 
 #include "rapt/attention.hpp"
@@ -16,7 +16,7 @@ struct Stream {
   std::uint64_t seed = 1;
 };
 
-/// q [heads, tokens, head_dim] and so on, dense.
+/// q [heads, tokens, head_dim] etc., dense.
 struct StreamTokens {
   explicit StreamTokens(const Stream& stream_)
       : stream(stream_),
@@ -28,7 +28,7 @@ struct StreamTokens {
     return normal_floats(static_cast<std::size_t>(stream.tokens * width), stream.seed * 10 + which);
   }
 
-  /// [count, kv_heads, head_dim], and of values.
+  /// [count, kv_heads, head_dim]; values likewise.
   TensorView<const float, 3> keys(std::int64_t first, std::int64_t count) const {
     return TensorView<const float, 3>(k.data(), {stream.kv_heads, stream.tokens, stream.head_dim})
         .sliced(1, first, count)
@@ -50,7 +50,7 @@ struct StreamTokens {
   std::vector<float> q, k, v;
 };
 
-/// out [heads, tokens, value_dim] and lse [heads, tokens], with a value that no result has.
+/// out [heads, tokens, value_dim] and lse [heads, tokens], filled with a value that no result has.
 struct StreamOutputs {
   explicit StreamOutputs(const Stream& stream_)
       : stream(stream_),
@@ -75,7 +75,7 @@ struct StreamOutputs {
   std::vector<float> out, lse;
 };
 
-/// All tokens at once, keys and values in one tensor.
+/// All tokens in one call, keys and values in one tensor.
 inline StreamOutputs in_one_tensor(AttentionFunction& function, const StreamTokens& tokens,
                                    AttentionOptions options) {
   const Stream& s = tokens.stream;
@@ -88,7 +88,7 @@ inline StreamOutputs in_one_tensor(AttentionFunction& function, const StreamToke
   return outputs;
 }
 
-/// Small pages, of which short sequences have several.
+/// Small pages, so that short sequences have several.
 inline KvCacheConfig config_of(const Stream& stream) {
   return {.kv_heads = stream.kv_heads,
           .head_dim = stream.head_dim,
@@ -96,7 +96,7 @@ inline KvCacheConfig config_of(const Stream& stream) {
           .page_tokens = 64};
 }
 
-/// Attention of the `count` tokens from `first` on, which are the last of the sequence.
+/// Attention of the last `count` tokens of the sequence, which start at `first`.
 inline void attend_last(const KvCache& cache, std::int64_t sequence, const StreamTokens& tokens,
                         std::int64_t first, std::int64_t count, AttentionOptions options,
                         StreamOutputs& outputs) {

@@ -1,5 +1,5 @@
-// The promise of a cache, with the options that a model has: decoded token by token, in chunks or
-// whole, a stream has the bits of one tensor and of the scalar statement.
+// The promise of a cache with a model's options: decoded token by token, in chunks or whole, a
+// stream has the bits of one tensor and of the scalar statement.
 #include "measure/cache_bits.hpp"
 #include "rapt/isa.hpp"
 #include "reference/scalar.hpp"
@@ -13,7 +13,7 @@
 
 namespace rapt::test {
 
-TEST_CASE("token by token, chunks and whole prefill through a cache have one tensor's bits") {
+TEST_CASE("decoding, chunks and whole prefill through a cache have the bits of one tensor") {
   tools::CacheStream stream;  // 2048 tokens, 32/8 heads, RoPE, a window, a soft cap
   if (quick()) stream.tokens = 300;
   const tools::CacheBits result = tools::compare_cache_bits(stream, available_isas());

@@ -1,5 +1,5 @@
-// Forks that grow in one call take the pages that they would take one after the other, give the
-// same bits, and lose nothing if the call is rolled back.
+// Forks that grow in one call need no more pages than one after the other, have the same bits, and
+// lose nothing if the call is rolled back.
 #include "cache/cache_problem.hpp"
 #include "rapt/error.hpp"
 #include "rapt/multi_head_attention.hpp"
@@ -14,11 +14,11 @@
 namespace rapt::test {
 namespace {
 
-/// Forks of one sequence, some of them rolled back, and how many tokens each is given.
+/// Forks of one sequence, some of them rolled back, and the number of new tokens of each.
 struct Forks {
-  std::int64_t length;                        ///< of the sequence that is forked
-  std::vector<std::int64_t> lengths, counts;  ///< of each fork, and its new tokens
-  bool parent_stays = false;                  ///< and shares the pages
+  std::int64_t length;                        ///< of the forked sequence
+  std::vector<std::int64_t> lengths, counts;  ///< of each fork: its length and its new tokens
+  bool parent_stays = false;                  ///< the parent remains and shares the pages
   std::int64_t window = kNoWindow;
 };
 
@@ -28,7 +28,7 @@ const StreamTokens& stream() {
 }
 
 /// Appends to all forks in one call, or one after the other, within a budget. Returns the results
-/// of a query of each, or nothing where the cache is full.
+/// of one query per fork, or nothing if the cache is full.
 std::optional<StreamOutputs> grow(const Forks& forks, std::int64_t max_pages, bool in_one_call) {
   KvCacheConfig config = config_of(stream().stream);
   config.page_tokens = 32;
@@ -68,8 +68,8 @@ std::optional<StreamOutputs> grow(const Forks& forks, std::int64_t max_pages, bo
   return outputs;
 }
 
-/// The least budget within which the forks can grow.
-std::int64_t least_pages(const Forks& forks, bool in_one_call) {
+/// The smallest budget in which the forks can grow.
+std::int64_t min_pages(const Forks& forks, bool in_one_call) {
   std::int64_t pages = 1;
   while (pages < 40 && !grow(forks, pages, in_one_call)) ++pages;
   return pages;
@@ -77,7 +77,7 @@ std::int64_t least_pages(const Forks& forks, bool in_one_call) {
 
 }  // namespace
 
-TEST_CASE("forks that share a page which is not full grow in one call within the same budget") {
+TEST_CASE("forks that share a partial page grow in one call within the budget of separate calls") {
   const std::vector<Forks> cases{
       {40, {40, 40}, {1, 1}},
       {40, {40, 40, 40}, {1, 1, 1}},
@@ -85,20 +85,20 @@ TEST_CASE("forks that share a page which is not full grow in one call within the
       {40, {40, 40}, {1, 0}},
       {40, {40, 36, 33}, {1, 40, 3}},
       {40, {33, 36, 40}, {30, 2, 1}},
-      {40, {40, 10, 40, 5}, {1, 2, 3, 4}},  // two pages, each of two forks
+      {40, {40, 10, 40, 5}, {1, 2, 3, 4}},  // two pages, each shared by two forks
       {64, {64, 64}, {1, 1}},
       {70, {70, 64, 65}, {100, 1, 1}},
   };
   for (const Forks& forks : cases) {
     CAPTURE(forks.length);
     CAPTURE(forks.lengths.size());
-    const std::int64_t pages = least_pages(forks, false);
-    CHECK(least_pages(forks, true) == pages);
+    const std::int64_t pages = min_pages(forks, false);
+    CHECK(min_pages(forks, true) == pages);
     CHECK(grow(forks, pages, true) == grow(forks, pages, false));
   }
 }
 
-TEST_CASE("forks whose window leaves shared pages behind need no more pages in one call") {
+TEST_CASE("forks whose window frees shared pages need no more pages in one call") {
   const std::vector<Forks> cases{
       {96, {96, 96}, {1, 1}, false, 20},
       {96, {96, 96, 96}, {1, 1, 1}, false, 20},
@@ -107,13 +107,13 @@ TEST_CASE("forks whose window leaves shared pages behind need no more pages in o
   };
   for (const Forks& forks : cases) {
     CAPTURE(forks.length);
-    const std::int64_t pages = least_pages(forks, false);
-    CHECK(least_pages(forks, true) <= pages);
+    const std::int64_t pages = min_pages(forks, false);
+    CHECK(min_pages(forks, true) <= pages);
     if (!forks.parent_stays) CHECK(grow(forks, pages, true) == grow(forks, pages, false));
   }
 }
 
-TEST_CASE("forks of one page keep their tokens where a layer's call is taken back") {
+TEST_CASE("forks of one page keep their tokens when a layer's call is rolled back") {
   const std::vector<float> numbers = normal_floats(64 * 16, 9);
   const Linear projection(TensorView<const float, 2>(numbers.data(), {16, 16}));
   const MultiHeadAttention layer({.model_dim = 16, .num_heads = 2},

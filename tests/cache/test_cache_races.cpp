@@ -1,5 +1,5 @@
-// One cache and many threads, each with sequences of its own: a program by itself, without tasks of
-// oneTBB, so that ThreadSanitizer sees every step from one thread to another.
+// One cache and many threads, each with its own sequences: a separate program without tasks of
+// oneTBB, so that ThreadSanitizer sees all synchronisation between threads.
 #include "rapt/kv_cache.hpp"
 #include "support/test_level.hpp"
 
@@ -22,14 +22,14 @@ TensorView<const float, 3> tokens(const std::vector<float>& floats, std::int64_t
 
 }  // namespace
 
-TEST_CASE("sequences that threads fork, grow, roll back and remove leave no page behind") {
+TEST_CASE("sequences that threads fork, grow, roll back and remove leak no page") {
   const std::vector<float> floats(kTokens * kDim, 1.0f);
   KvCache cache({.kv_heads = 1, .head_dim = kDim, .page_tokens = 32, .max_pages = 200});
   const std::int64_t parent = cache.add();
   cache.append(parent, tokens(floats, 40), tokens(floats, 40));
   std::atomic<int> wrong{0};
   constexpr int kThreads = 6;
-  std::latch start(kThreads);  // none has ended before the last has begun
+  std::latch start(kThreads);  // no thread ends before the last one has started
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {

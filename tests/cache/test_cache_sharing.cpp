@@ -1,5 +1,4 @@
-// Pages that sequences share: a sequence that appends to a shared page gets a copy, at any token of
-// the page.
+// Shared pages: a sequence that appends to a shared page gets a copy, at any token of the page.
 #include "cache/cache_problem.hpp"
 #include "support/sentence_of.hpp"
 
@@ -9,7 +8,8 @@
 
 namespace rapt::test {
 
-TEST_CASE("a fork at any place of a page and its parent leave each other's keys and values alone") {
+TEST_CASE(
+    "a fork at any token of a page and its parent never change each other's keys and values") {
   const StreamTokens tokens({.tokens = 200, .seed = 3}), others({.tokens = 200, .seed = 4});
   const AttentionOptions options{.mask = causal()};
   for (const std::int64_t length : {1, 2, 63, 64, 65, 66, 127, 128, 129}) {
@@ -41,7 +41,7 @@ TEST_CASE("a fork at any place of a page and its parent leave each other's keys 
   }
 }
 
-TEST_CASE("what a roll-back leaves of a fork's pages is still shared") {
+TEST_CASE("the pages that a fork keeps after a roll-back are still shared") {
   const StreamTokens tokens({.tokens = 200, .seed = 3}), others({.tokens = 200, .seed = 4});
   const AttentionOptions options{.mask = causal()};
   KvCache cache(config_of(tokens.stream));
@@ -57,7 +57,7 @@ TEST_CASE("what a roll-back leaves of a fork's pages is still shared") {
   CHECK(got == want);
 }
 
-TEST_CASE("a fork of a sequence with a window has only the pages that are held, and goes on") {
+TEST_CASE("a fork of a sequence with a window has only the pages that are held, and can grow") {
   const StreamTokens tokens({.tokens = 400, .seed = 5});
   KvCacheConfig config = config_of(tokens.stream);
   config.window = 100;
@@ -81,7 +81,7 @@ TEST_CASE("a fork of a sequence with a window has only the pages that are held, 
   CHECK(cache.usage().pages_used == 0);
 }
 
-TEST_CASE("pages behind a window that a fork still has make no room in a budget") {
+TEST_CASE("pages before a window that a fork still holds free no budget") {
   const StreamTokens tokens({.tokens = 300, .seed = 6});
   KvCacheConfig config = config_of(tokens.stream);
   config.window = 64;

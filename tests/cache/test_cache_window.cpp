@@ -1,4 +1,4 @@
-// Keys that a cache's window has freed, exact to one key: calls and roll-backs that need one are
+// Keys freed by a cache's window, exact to one key: calls and roll-backs that need a freed key are
 // errors, those that need only the next one are not.
 #include "cache/cache_problem.hpp"
 #include "support/sentence_of.hpp"
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kWindow = 100;
 
-/// A cache whose one sequence has got `length` tokens one by one.
+/// A cache whose one sequence got `length` tokens one by one.
 struct WindowedCache {
   explicit WindowedCache(const StreamTokens& tokens, std::int64_t length) : cache(config(tokens)) {
     sequence = cache.add();
@@ -43,7 +43,7 @@ TEST_CASE("a query may see the first key that a window holds, and not the one be
     CAPTURE(length);
     REQUIRE(first > 0);
     for (const std::int64_t q_len : {1, 5}) {
-      const std::int64_t query = length - q_len;  // the first one, which sees most to the left
+      const std::int64_t query = length - q_len;  // the first one, which sees furthest left
       const AttentionOptions fits{.mask = causal().windowed(query - first, 0)};
       StreamOutputs got(tokens.stream);
       attend_last(held.cache, held.sequence, tokens, query, q_len, fits, got);
@@ -64,7 +64,7 @@ TEST_CASE("a query may see the first key that a window holds, and not the one be
   }
 }
 
-TEST_CASE("a roll-back may reach as far as its window is held, and no token further") {
+TEST_CASE("a roll-back may reach the first held token of its window, and not the one before it") {
   const StreamTokens tokens({.tokens = 400});
   const AttentionOptions options{.mask = causal().windowed(kWindow, 0)};
   const StreamOutputs want = in_one_tensor(attention, tokens, options);

@@ -1,5 +1,5 @@
 // Attention over a KvCache has the bits of attention over the same keys in one tensor, however the
-// keys came into the cache.
+// keys were appended.
 #include "attention/problem.hpp"
 #include "cache/cache_problem.hpp"
 #include "reference/scalar.hpp"
@@ -32,7 +32,7 @@ StreamOutputs cached(const StreamTokens& tokens, const KvCacheConfig& config, st
 
 }  // namespace
 
-TEST_CASE("pages of every size, dimensions of every kind and windows give the statement's bits") {
+TEST_CASE("pages of every size, all dimensions and windows have the scalar statement's bits") {
   std::vector<std::int64_t> page_sizes{32, 256};
   if (!quick()) page_sizes = {32, 64, 128, 256};
   const std::vector<Stream> streams{
@@ -60,7 +60,7 @@ TEST_CASE("pages of every size, dimensions of every kind and windows give the st
   }
 }
 
-TEST_CASE("long caches are shared out by their keys, and stay in the order of the blocks") {
+TEST_CASE("long caches are split by keys, and blocks are folded in order") {
   const StreamTokens tokens(
       {.heads = 4, .kv_heads = 1, .tokens = 5000, .head_dim = 32, .value_dim = 32});
   AttentionOptions options{.sinks = {}};
@@ -86,7 +86,7 @@ TEST_CASE("long caches are shared out by their keys, and stay in the order of th
   });
 }
 
-TEST_CASE("a forked sequence equals one of its own, and its parent is not touched") {
+TEST_CASE("a forked sequence equals an independent one, and its parent does not change") {
   const Stream shape{.tokens = 330, .seed = 4};
   const StreamTokens first(shape);
   StreamTokens second(shape);  // the same 200 tokens, then others
@@ -132,7 +132,7 @@ TEST_CASE("a forked sequence equals one of its own, and its parent is not touche
   });
 }
 
-TEST_CASE("a sequence that was rolled back is as if the tokens had never been, NaN or not") {
+TEST_CASE("a rolled back sequence is as if the tokens had never been appended, even with NaN") {
   const StreamTokens tokens({.tokens = 300, .seed = 6});
   StreamTokens poison({.tokens = 300, .seed = 7});
   std::fill(poison.k.begin(), poison.k.end(), kNaN);
@@ -150,14 +150,14 @@ TEST_CASE("a sequence that was rolled back is as if the tokens had never been, N
       cache.append(sequence, poison.keys(0, 300 - length), poison.values_of(0, 300 - length));
       cache.truncate(sequence, length);
       CHECK(cache.usage().pages_used == used);
-      // NaN now is in the page's tail and in the pages that come next.
+      // NaN is now in the page's tail and in the next pages.
       feed(cache, sequence, tokens, length, 300, 17, options, got);
       CHECK(got == want);
     }
   });
 }
 
-TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, give the same bits") {
+TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, have the same bits") {
   constexpr std::int64_t kCount = 4;
   const std::int64_t lengths[kCount] = {300, 1, 77, 520}, q_lens[kCount] = {300, 1, 0, 3};
   std::vector<StreamTokens> streams;
@@ -171,7 +171,7 @@ TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, give th
     KvCache cache(config_of(streams[0].stream));
     std::vector<std::int64_t> numbers;
     for (std::int64_t s = 0; s < kCount; ++s) numbers.push_back(cache.add());
-    // One token of each in turn: their pages interleave.
+    // One token of each in turn, so that their pages interleave.
     for (std::int64_t t = 0; t < 520; ++t) {
       for (std::size_t s = 0; s < kCount; ++s) {
         if (t >= lengths[s]) continue;
@@ -208,7 +208,7 @@ TEST_CASE("pages in any order, and a sequence alone or in a mixed batch, give th
   });
 }
 
-TEST_CASE("sums of weights over a cache are those of one tensor, 0 behind a sequence's length") {
+TEST_CASE("weight sums over a cache are those of one tensor, and 0 after a sequence's end") {
   const StreamTokens tokens({.tokens = 600, .seed = 9});
   const std::int64_t lengths[] = {600, 290}, rows[] = {0, 5, 45};
   for (const std::int64_t heads : {4, 2}) {
@@ -247,7 +247,7 @@ TEST_CASE("sums of weights over a cache are those of one tensor, 0 behind a sequ
   }
 }
 
-TEST_CASE("a NaN in a cached value makes exactly the rows NaN that see it") {
+TEST_CASE("a NaN in a cached value makes exactly those rows NaN that see it") {
   StreamTokens tokens({.tokens = 300, .seed = 8});
   tokens.v[static_cast<std::size_t>(270 * 35 + 3)] = kNaN;  // of kv head 0
   const AttentionOptions options{.mask = causal()};
@@ -255,7 +255,7 @@ TEST_CASE("a NaN in a cached value makes exactly the rows NaN that see it") {
   on_every_isa([&] { CHECK(cached(tokens, config_of(tokens.stream), 90, options) == want); });
 }
 
-TEST_CASE("one sequence by its number gives the bits of a call of one sequence") {
+TEST_CASE("a sequence named by its number has the bits of a call with one sequence") {
   const StreamTokens tokens(Stream{.tokens = 300, .seed = 51});
   const Stream& s = tokens.stream;
   KvCache cache(config_of(s));

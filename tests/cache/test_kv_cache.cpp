@@ -1,4 +1,4 @@
-// The cache's own rules: budget, window, sharing, and that a call which fails changes nothing.
+// The cache's own rules: budget, window, sharing, and that a failed call changes nothing.
 #include "cache/cache_problem.hpp"
 #include "rapt/error.hpp"
 #include "reference/scalar.hpp"
@@ -15,7 +15,7 @@
 namespace rapt::test {
 namespace {
 
-/// Checks that the call throws Error{code} whose sentence has all the words.
+/// Checks that the call throws Error{code} with a sentence that has all the words.
 void check_words(const std::function<void()>& call, ErrorCode code,
                  const std::vector<std::string>& words) {
   const std::string sentence = sentence_of(call, code);
@@ -29,7 +29,7 @@ bool same_usage(const KvCacheUsage& x, const KvCacheUsage& y) {
 
 }  // namespace
 
-TEST_CASE("a configuration that cannot be is an error that names the field") {
+TEST_CASE("an invalid configuration gives an error that names the field") {
   struct Mistake {
     KvCacheConfig config;
     std::vector<std::string> words;
@@ -50,7 +50,7 @@ TEST_CASE("a configuration that cannot be is an error that names the field") {
   }
 }
 
-TEST_CASE("a budget that is used up is an error that leaves everything as it was") {
+TEST_CASE("an exhausted budget is an error that changes nothing") {
   const StreamTokens tokens({.tokens = 300});
   KvCacheConfig config = config_of(tokens.stream);
   config.max_pages = 3;
@@ -76,7 +76,7 @@ TEST_CASE("a budget that is used up is an error that leaves everything as it was
   attend_last(cache, a, tokens, 0, 100, options, got);
   CHECK(got == want);
 
-  // A fork needs a page of its own only when it appends to a page that is not full.
+  // A fork needs its own page only when it appends to a partial page.
   const std::int64_t c = cache.fork(a);
   cache.append(b, tokens.keys(0, 64), tokens.values_of(0, 64));
   check_words([&] { cache.append(c, tokens.keys(0, 1), tokens.values_of(0, 1)); },
@@ -93,7 +93,7 @@ TEST_CASE("a budget that is used up is an error that leaves everything as it was
   CHECK(cache.usage().sequences == 0);
 }
 
-TEST_CASE("a window frees the pages behind it and so lives within a budget forever") {
+TEST_CASE("a window frees the pages before it, so that decoding stays within a budget") {
   const StreamTokens tokens({.tokens = 3000});
   KvCacheConfig config = config_of(tokens.stream);
   config.window = 100;
@@ -183,7 +183,7 @@ TEST_CASE("wrong sequences, shapes and counts are errors that change nothing") {
   }
 }
 
-TEST_CASE("sequences may be written and read by a thread each") {
+TEST_CASE("sequences may be written and read by different threads at once") {
   const StreamTokens tokens({.tokens = 200});
   const AttentionOptions options{.mask = causal()};
   const StreamOutputs want = in_one_tensor(attention, tokens, options);

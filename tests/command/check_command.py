@@ -1,4 +1,4 @@
-"""What every command of `rapt` does: help, an unknown RAPT_ISA, a report that cannot be written.
+"""Common to every command of `rapt`: help, an unknown RAPT_ISA, a report that cannot be written.
 
 usage: check_command.py RAPT
 """
@@ -49,7 +49,7 @@ class Command(CommandCase):
             self.assertTrue(svg.startswith("<svg") and svg.endswith("</svg>\n"), redirection)
         self.assertIn("Bad file descriptor", shell(">&-").stderr)
 
-    def test_a_reader_that_leaves_ends_the_command_without_a_word(self):
+    def test_a_reader_that_leaves_ends_the_command_silently(self):
         for ignored, status, words in ((False, -signal.SIGPIPE, ""), (True, 1, "Broken pipe")):
             near, far = os.pipe()
             os.close(near)
@@ -69,7 +69,7 @@ class Command(CommandCase):
             self.assertGreater(len(flags), 0)
             self.assertNotIn(" in [", result.stdout)
 
-    def test_a_number_that_is_none_or_out_of_range_exits_with_2_and_names_its_flag(self):
+    def test_an_invalid_number_exits_with_2_and_names_its_flag(self):
         wrong = ("nan", "-nan", "inf", "-inf", "-1", "99999999999999999999", "-99999999999999999999",
                  "1e400", "-1e400", "0x10", "0x1p3", "0b1", "", " ", "5 ", " 5", "1,000", "1_000",
                  "5x", "+5", "5.5.5", "--", "٣", "9" * 5000)
@@ -88,7 +88,7 @@ class Command(CommandCase):
                               "--soft-cap", f"{text}.0e0")["results"][0]["shape"]
             self.assertEqual((shape["q_len"], shape["soft_cap"]), (10, 10))
 
-    def test_the_version_is_that_of_info(self):
+    def test_the_version_equals_that_of_info(self):
         self.assertEqual(rapt("--version").stdout.strip(), rapt_json("info")["version"])
 
 

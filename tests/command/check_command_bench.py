@@ -1,4 +1,4 @@
-"""`rapt bench`: its figures against counts by hand, --explain, its wrong uses.
+"""`rapt bench`: its figures against manual counts, --explain, wrong uses.
 
 usage: check_command_bench.py RAPT
 """
@@ -35,7 +35,7 @@ class Bench(CommandCase):
                 done = result["gflops"] * result["median_ms"] * 1e6
                 self.assertAlmostEqual(done / flops[kind], 1)
 
-    def test_bench_counts_what_the_options_leave(self):
+    def test_bench_counts_only_visible_keys(self):
         sizes = ["--heads", 2, "--q-len", 40, "--kv-len", 50, "--head-dim", 8, "--repeat", 1]
         options = {"causal": True, "window_left": 12, "soft_cap": 30, "alibi": True, "bias": True,
                    "mask": True}
@@ -52,7 +52,7 @@ class Bench(CommandCase):
             hashes.add(rapt_json("bench", "attention", *sizes, *flag)["results"][0]["hash"])
         self.assertEqual(len(hashes), 8)
 
-    def test_a_bias_and_a_mask_are_read_once_where_they_are_seen(self):
+    def test_a_bias_and_a_mask_are_read_once_for_visible_keys(self):
         def count(kind, *flags):
             result = rapt_json("bench", kind, *sizes[kind], *flags, "--repeat", 1)["results"][0]
             return result["gbs"] * result["median_ms"] * 1e6
@@ -70,7 +70,7 @@ class Bench(CommandCase):
 
     def test_a_bias_and_a_mask_are_the_same_over_a_cache(self):
         for kind in (["decode", "--heads", 4],
-                     ["attention", "--heads", 1, "--q-len", 40]):  # outputs of one head lie alike
+                     ["attention", "--heads", 1, "--q-len", 40]):  # with one head both layouts of outputs are equal
             sizes = [*kind, "--batch", 3, "--kv-heads", 1, "--kv-len", 300, "--repeat", 1]
             for flag in "--bias", "--mask":
                 hashes = {rapt_json("bench", *sizes, flag, "--cache", cache)["results"][0]["hash"]
@@ -94,7 +94,7 @@ class Bench(CommandCase):
                 self.assertAlmostEqual(result["gbs"] * result["median_ms"] * 1e6 /
                                        (4 * 2 * 8 * keys * 64), 1)
 
-    def test_explain_says_what_runs_and_what_limits_it(self):
+    def test_explain_names_the_kernel_and_the_limit(self):
         for args, items in ((["--preset", "T1"], 4), (["mha", "--tokens", 200, "--batch", 2], 32),
                             (["decode", "--kv-len", 3000, "--threads", 2], 8)):
             args = ["bench", *args, "--repeat", 1, "--explain"]

@@ -1,4 +1,4 @@
-"""`rapt check`: what it says of cases that pass, fail and cannot run, and of folders without any.
+"""`rapt check`: its report on cases that pass, fail and cannot run, and on folders without cases.
 
 usage: check_command_check.py RAPT
 """
@@ -26,7 +26,7 @@ class Check(CommandCase):
         (folder / "case.json").write_text(json.dumps(facts))
         return folder
 
-    def test_a_case_that_passes_is_counted_and_one_that_cannot_run_says_what_it_needs(self):
+    def test_passed_cases_are_counted_and_skipped_ones_name_missing_options(self):
         self.save("right", 7)
         self.save("other", 7, operator="Softmax")
         result = rapt("check", self.folder, "--isa", "all")
@@ -34,7 +34,7 @@ class Check(CommandCase):
         self.assertEqual(result.stdout.splitlines(), ["skip other: needs operator Softmax",
                                                       "1 passed, 0 failed, 1 skipped"])
 
-    def test_a_case_that_fails_says_where_on_every_isa_and_exits_with_1(self):
+    def test_a_failing_case_is_located_on_every_isa_and_exits_with_1(self):
         folders = [self.save("right", 7), self.save("wrong", 8)]
         result = rapt("check", *folders, "--isa", "all")
         self.assertEqual((result.returncode, result.stderr), (1, ""))

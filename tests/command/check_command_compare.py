@@ -1,4 +1,4 @@
-"""`rapt compare`: its last lines, which tell of the bits, and its wrong uses.
+"""`rapt compare`: its last lines, on equal bits, and wrong uses.
 
 usage: check_command_compare.py RAPT
 """

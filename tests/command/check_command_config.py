@@ -1,4 +1,4 @@
-"""`rapt run --weights`: what config.json decides of a layer, and what is named as not used.
+"""`rapt run --weights`: the effect of config.json on a layer, and the report of unused fields.
 
 usage: check_command_config.py RAPT
 """
@@ -95,7 +95,7 @@ class Config(CommandCase):
                 self.assertEqual(result["qkv_order"], order)
                 self.assertIn("config.json", result["qkv_order_source"])
 
-    def test_an_order_that_nothing_says_is_asked_for_and_the_flag_wins(self):
+    def test_an_unknown_order_is_an_error_and_the_flag_overrides(self):
         layer = drawn_layer()
         for names in (NEOX, BLOOM, PERSIMMON, INTERN, C_ATTN, QKV_PROJ):
             for fields in (None, {}, {"model_type": "bert"}, {"model_type": ""}):
@@ -119,7 +119,7 @@ class Config(CommandCase):
         args = self.save([fused(layer, "q_k_v", 4), layer[3]], QKV_PROJ) + ["--heads", 4]
         self.refused(1, args, "no other order is supported")
 
-    def test_one_key_value_head_has_one_order_only(self):
+    def test_one_key_value_head_has_only_one_order(self):
         layer = drawn_layer(kv_rows=2)
         self.gives(self.save([fused(layer, "q_k_v", 1), layer[3]], BLOOM) + ["--heads", 4], layer)
 
@@ -146,7 +146,7 @@ class Config(CommandCase):
             self.refused(2, args, "--heads")
             self.gives(args + ["--heads", 4], layer)
 
-    def test_the_part_of_config_json_is_that_of_the_prefix(self):
+    def test_the_prefix_selects_the_part_of_config_json(self):
         layer = drawn_layer()
         parts = {"text_config": {"n_head": 1}, "vision_config": {"n_head": 4},
                  "decoder_attention_heads": 2, "attn_logit_softcapping": 1.0}
@@ -155,7 +155,7 @@ class Config(CommandCase):
                                         ("decoder.", 2, 1.0)):
             self.gives(self.save(layer, SEPARATE, prefix), layer, heads=heads, soft_cap=soft_cap)
 
-    def test_a_config_json_that_is_none_is_an_error(self):
+    def test_an_invalid_config_json_is_an_error(self):
         args = self.save(drawn_layer(), SEPARATE) + ["--heads", 4]
         for text in ("", "{", "[1]", "null", "4", "\0", "[" * 100000, '{"a":' * 100000,
                      '{"n_head": 1e400}', json.dumps({"a": "x" * 2**22})):
@@ -234,7 +234,7 @@ class Config(CommandCase):
         result = self.gives(args, layer, sinks=sinks)
         self.assertEqual(result["not_used"], ["sliding_window 2: it needs --causal"])
 
-    def test_qk_norm_is_used_where_it_is_one_of_each_head(self):
+    def test_qk_norm_is_used_if_it_is_per_head(self):
         layer, weight = drawn_layer(), [[0.5, 1.5], [-1.0, 2.0]]
         plus_one = [[w + 1 for w in part] for part in weight]
         norms = {f"h.3.self_attn.{n}_norm.weight": w for n, w in zip("qk", weight)}
@@ -257,7 +257,7 @@ class Config(CommandCase):
             self.assertEqual(result["unread_tensors"], sorted(tensors))
             self.assertIn(" self_attn.q_norm.weight", rapt(*args).stdout)
 
-    def test_what_the_run_leaves_out_is_named(self):
+    def test_unsupported_settings_are_named(self):
         layer = drawn_layer()
         others = {f"h.3.mlp.{i:02}": [0.0] for i in range(30)}
         args = self.save(layer, SEPARATE, **{"h.2.a": [0.0], "h.3.b": [0.0],

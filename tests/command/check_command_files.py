@@ -1,5 +1,5 @@
-"""What `rapt run` does to the files that it writes: devices, pipes and links stay what they are, and a
-file is the old one or the new one, whole.
+"""The output files of `rapt run`: devices, pipes and links are preserved, and a file is either the
+complete old one or the complete new one.
 
 usage: check_command_files.py RAPT
 """
@@ -20,14 +20,14 @@ UMASK = 0o027
 
 
 def obey_permissions():
-    """Root may write everything: until it has given up the capability for that."""
+    """Drops root's capability to write everything."""
     PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
     if os.geteuid() == 0:
         ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 
 
 class Written:
-    """What holds for every flag that names a file to write."""
+    """Common to every flag that names an output file."""
     FLAG = ""
 
     def setUp(self):
@@ -41,7 +41,7 @@ class Written:
         return ["run", "--repeat", "1", self.FLAG, str(path)]
 
     def check(self, content):
-        """Fails unless it is a whole file's."""
+        """Fails unless the file is complete."""
         raise NotImplementedError
 
     def run_with(self, path, **options):
@@ -57,7 +57,7 @@ class Written:
         return {path.name for path in self.out.iterdir()}
 
     def device(self, path, minor):
-        """One like /dev/null (3) or /dev/full (7): the real ones are not for trying."""
+        """A device like /dev/null (3) or /dev/full (7), to spare the real ones."""
         try:
             os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
             with open(path, "wb"):
@@ -86,7 +86,7 @@ class Written:
         reader.join(60)
         self.check(content[0])
 
-    def test_a_pipe_whose_reader_left_is_a_sentence(self):
+    def test_a_pipe_without_a_reader_gives_an_error_sentence(self):
         near, far = os.pipe()
         (self.out / "pipe").symlink_to(f"/proc/self/fd/{far}")
         os.close(near)
@@ -111,7 +111,7 @@ class Written:
         self.assertEqual({path.name for path in (self.out / "far").iterdir()},
                          {"old", "one", "created", "alone"})
 
-    def test_neighbours_are_left_alone(self):
+    def test_other_files_are_unchanged(self):
         neighbours = {"out.part", "out~", ".out", "out.tmp"}
         for name in neighbours:
             (self.out / name).write_text(name)
@@ -122,7 +122,7 @@ class Written:
         self.assertEqual(self.names(), {"out", *neighbours})
         self.assertEqual({(self.out / name).read_text() for name in neighbours}, neighbours)
 
-    def test_a_name_may_be_as_long_as_the_system_takes_it(self):
+    def test_a_name_may_be_as_long_as_the_system_allows(self):
         for _ in "new", "old":
             self.write(self.out / ("n" * 255))
         self.check((self.out / ("n" * 255)).read_bytes())
@@ -171,14 +171,14 @@ class Written:
             self.check((self.out / "old").read_bytes())
         self.assertEqual(self.names(), {"old"})
 
-    def test_what_cannot_be_written_is_named(self):
+    def test_unwritable_files_are_named(self):
         self.refused(2, self.args(""), self.FLAG)
         self.refused(2, [*self.args("")[:-2], f"{self.FLAG}="], self.FLAG)
         for name in "", "none/file", "file/":
             self.refused(1, self.args(f"{self.out}/{name}"), f"{name}: cannot be opened for writing")
         self.assertEqual(self.names(), set())
 
-    def test_an_output_is_no_file_that_the_report_goes_to(self):
+    def test_an_output_must_not_be_the_file_of_the_report(self):
         for number, stream in (1, "stdout"), (2, "stderr"):
             (self.out / "link").symlink_to(f"/proc/self/fd/{number}")
             for path in self.out / "report", self.out / "link":
@@ -190,7 +190,7 @@ class Written:
             (self.out / "link").unlink()
         self.assertEqual(self.names(), {"report"})
 
-    def test_a_pipe_may_take_the_report_and_an_output(self):
+    def test_a_pipe_may_receive_the_report_and_an_output(self):
         (self.out / "link").symlink_to("/proc/self/fd/1")
         result = subprocess.run(COMMAND + self.args(self.out / "link"), capture_output=True,
                                 check=True)
@@ -224,7 +224,7 @@ class Output(Written, CommandCase):
     def check(self, content):
         self.assertEqual((content[:6], len(content)), (b"\x93NUMPY", 128 + 4 * 300 * 8))
 
-    def test_an_output_is_no_input(self):
+    def test_an_output_must_not_be_an_input(self):
         (self.inputs / "config.json").write_text('{"num_attention_heads": 2}')
         (self.out / "link").symlink_to("../inputs/x.npy")
         os.link(self.inputs / "layer", self.out / "other_name")

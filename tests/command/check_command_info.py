@@ -16,7 +16,7 @@ class Info(CommandCase):
         self.assertGreater(info["peak"]["fma_gflops"], 0)
         self.assertIn("FMA peak", rapt("info").stdout)
 
-    def test_it_tells_the_cpu_quota_and_no_more_threads_than_it_allows(self):
+    def test_it_shows_the_cpu_quota_and_limits_threads_to_it(self):
         machine = rapt_json("info")["machine"]
         quota = machine["cpu_quota"] or machine["cores"]
         self.assertEqual(machine["threads"], max(1, min(machine["cores"], math.ceil(quota))))

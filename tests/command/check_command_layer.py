@@ -1,4 +1,4 @@
-"""`rapt run --weights`: layers of every naming of the weights, and what does not fit.
+"""`rapt run --weights`: layers with every naming of the weights, and mismatches.
 
 usage: check_command_layer.py RAPT
 """
@@ -73,7 +73,7 @@ class Layer(CommandCase):
         self.save("phi", odd, names)
         self.refused(1, args, "15 rows")
 
-    def test_int8_weights_are_read_with_a_scale_that_is_known_and_never_without(self):
+    def test_int8_weights_need_a_known_scale(self):
         x, y = self.folder / "x.npy", self.folder / "y.npy"
         write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=5).values)
         names, biases = self.NAMES["llama"], [Matrix(1, 8, [0.0] * 8) for _ in range(4)]
@@ -81,7 +81,7 @@ class Layer(CommandCase):
         by_row, one = [0.25 + r for r in range(8)], [0.5]
 
         def write(**beside):
-            """`beside`: what stands beside each weight, by the end of its name."""
+            """`beside`: tensors stored next to each weight, by the suffix of their name."""
             tensors = {f"{name}.weight": int8([8, 8], values) for name, values in zip(names, ints)}
             for name in names:
                 tensors.update({f"{name}.{end}": value for end, value in beside.items()})
@@ -136,7 +136,7 @@ class Layer(CommandCase):
         odd = Stored("I32", [2], b"\1" * 8)
         write_safetensors(path, {**tensors, "self_attn.sinks": odd})
         self.refused(1, args, '"self_attn.sinks": I32 elements')
-        # 4-bit weights lie packed as bytes in one column.
+        # 4-bit weights are packed as bytes in one column.
         write_safetensors(path, {**tensors, "self_attn.q_proj.weight": Stored("U8", [32, 1],
                                                                              b"\1" * 32)})
         self.refused(1, args, "self_attn.q_proj.weight: its elements are U8")
@@ -161,7 +161,7 @@ class Layer(CommandCase):
         self.close(result["first"], want.values[:8])
         self.assertIn("4 heads of 2, 1 key/value", rapt(*args).stdout)
 
-    def test_what_does_not_fit_is_named_and_writes_nothing(self):
+    def test_mismatches_are_named_and_nothing_is_written(self):
         x, y = self.folder / "x.npy", self.folder / "y.npy"
         write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=1).values)
         write_npy(self.folder / "wide.npy", [5, 9], Matrix.drawn(5, 9, seed=1).values)

@@ -1,4 +1,4 @@
-"""`rapt run` with a text: the article's steps and values, its reports and pictures, its wrong uses.
+"""`rapt run` with a text: the article's steps and values, reports and pictures, wrong uses.
 
 usage: check_command_run.py RAPT
 """
@@ -52,7 +52,7 @@ class Run(CommandCase):
             self.assertIn(word, words)
         self.assertEqual([p.name for p in self.folder.iterdir()], ["map.svg"])
 
-    def test_long_texts_run_and_say_what_is_not_shown(self):
+    def test_long_texts_run_and_report_what_is_not_shown(self):
         # Instrumented kernels take minutes for 10,000 x 10,000 scores.
         count = 2000 if os.environ.get("RAPT_TEST_LEVEL") == "quick" else 10000
         words = " ".join(f"w{i}" for i in range(count))
@@ -86,7 +86,7 @@ class Run(CommandCase):
                 try:
                     while part := os.read(master, 65536):
                         text += part
-                except OSError:  # how a terminal says that its other side is closed
+                except OSError:  # how a terminal reports that its other end is closed
                     pass
                 self.assertEqual(p.wait(), 0)
             os.close(master)

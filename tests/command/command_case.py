@@ -1,4 +1,4 @@
-"""What the tests of the command `rapt` share: calling it as a user does, and how it refuses."""
+"""Shared by the tests of the command `rapt`: calling it as a user does, and its refusals."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class CommandCase(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def refused(self, status, args, word, longest=10000, **environment):
-        """The command says why in one sentence that has `word`, and prints nothing else."""
+        """The command fails with one sentence that has `word`, and prints nothing else."""
         with self.subTest(args=[str(a)[:60] for a in args]):
             result = rapt(*args, **environment)
             self.assertEqual(result.returncode, status, result.stderr)

@@ -1,4 +1,4 @@
-"""What `rapt run` must compute, in plain Python doubles, and the two file formats that it reads."""
+"""The expected results of `rapt run`, in Python doubles, and the two file formats that it reads."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class Random:
 
 
 class Matrix:
-    """Rows of floats, row after row."""
+    """A matrix of floats, row-major."""
 
     def __init__(self, rows, columns, values):
         self.rows, self.columns, self.values = rows, columns, list(values)
@@ -160,7 +160,7 @@ def read_npy(path):
 
 
 class Stored:
-    """A tensor as its bytes, of any type."""
+    """The bytes of a tensor of any type."""
 
     def __init__(self, dtype, shape, data):
         self.dtype, self.shape, self.data = dtype, shape, data

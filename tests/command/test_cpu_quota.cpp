@@ -1,4 +1,4 @@
-// CPU quotas of control groups, read from trees of the test's own.
+// CPU quotas of control groups, read from directory trees of the test.
 #include "measure/cpu_quota.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -14,7 +14,7 @@ namespace {
 using rapt::tools::cpu_quota;
 using rapt::tools::threads_within;
 
-/// A folder with what the system would tell in /proc and where control groups are mounted.
+/// A directory with the files of /proc and of mounted control groups.
 class FakeRoot {
  public:
   FakeRoot(const std::string& groups, const std::string& mounts) {
@@ -83,7 +83,7 @@ TEST_CASE("CPU quotas of version 1 are those of the hierarchy with the controlle
   CHECK(without.quota() == 0);
 }
 
-TEST_CASE("both versions of control groups side by side are read") {
+TEST_CASE("both versions of control groups are read when mounted together") {
   FakeRoot root("2:cpu:/a\n0::/b\n", version1() + version2("/", "/sys/fs/cgroup/unified"));
   root.write("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "300000");
   root.write("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000");
@@ -92,7 +92,7 @@ TEST_CASE("both versions of control groups side by side are read") {
   CHECK(root.quota() == 2);
 }
 
-TEST_CASE("a mount that shows a part of the control groups is read from there") {
+TEST_CASE("a mount of a subtree of the control groups is read relative to it") {
   FakeRoot root("0::/docker/abc/own\n", version2("/docker/abc"));
   root.write("sys/fs/cgroup/own/cpu.max", "400000 100000");
   CHECK(root.quota() == 4);
@@ -119,7 +119,7 @@ TEST_CASE("a mount that shows a part of the control groups is read from there") 
   CHECK(blank.quota() == 2);
 }
 
-TEST_CASE("control groups that say nothing sensible leave every core") {
+TEST_CASE("control groups with invalid values leave every core") {
   CHECK_FALSE(cpu_quota("/nonexistent"));
   for (const std::string text :
        {"", "max", "100000", "0 100000", "-5 100000", "100000 0", "nan 1", "x y", "5 -1"}) {
@@ -136,7 +136,7 @@ TEST_CASE("control groups that say nothing sensible leave every core") {
   }
 }
 
-TEST_CASE("a part of a processor's time is for a thread of its own") {
+TEST_CASE("a fraction of a core's quota counts as a thread") {
   struct Case {
     double quota;
     int cores, threads;

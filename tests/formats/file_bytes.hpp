@@ -1,4 +1,4 @@
-// Files of both formats built byte by byte, and what a test asks of the errors about them.
+// Files of both formats built byte by byte, and helpers for errors about them.
 #pragma once
 
 #include "rapt/error.hpp"
@@ -50,7 +50,7 @@ inline std::vector<std::byte> exact_copy(std::string_view bytes) {
   return copy;
 }
 
-/// The rapt::Error that `call` throws, if it throws one.
+/// The rapt::Error that `call` throws, if any.
 template <class Call>
 std::optional<Error> error_of(Call&& call) {
   try {
@@ -61,14 +61,14 @@ std::optional<Error> error_of(Call&& call) {
   return std::nullopt;
 }
 
-/// Reads every byte of a tensor by every way that its type allows; returns how many elements were
+/// Reads every byte of a tensor in every way that its type allows; returns the number of elements
 /// read.
 inline std::size_t read_whole(const FileTensor& tensor) {
   unsigned sum = 0;
   for (std::size_t i = 0; i < tensor.nbytes; ++i) {
     sum += std::to_integer<unsigned>(tensor.data[i]);
   }
-  // Keeps the loop alive: the value is nothing, the reads are the test.
+  // Keeps the loop: the reads are the test, the value is unused.
   volatile unsigned sink = sum;
   static_cast<void>(sink);
   switch (tensor.dtype) {

@@ -1,4 +1,4 @@
-// What must hold for every file that a reader accepts, written apart from the readers.
+// Rules that every accepted file must satisfy, written independently of the readers.
 #pragma once
 
 #include "rapt/weights_file.hpp"
@@ -10,8 +10,8 @@
 
 namespace rapt::test {
 
-/// Whether the tensor's bytes are those that its type and shape need. In 128 bits: the readers'
-/// products may overflow, and this must notice. A zero does not excuse the other extents.
+/// Whether the tensor's bytes are those that its type and shape need, in 128 bits: the readers'
+/// products may overflow, which must be noticed. An extent of 0 does not exempt the others.
 inline bool size_fits(const FileTensor& tensor) {
   __extension__ using Wide = unsigned __int128;
   if (tensor.shape.size() > 64) return false;
@@ -24,12 +24,12 @@ inline bool size_fits(const FileTensor& tensor) {
     if (product >> 63 != 0) return false;
   }
   if (empty) product = 0;
-  // Of the other types only the most that one element takes is known here: 64 bits.
+  // For the other types only the largest element size is known here: 64 bits.
   if (tensor.dtype == DType::other) return tensor.nbytes <= product * 8;
   return product * dtype_size(tensor.dtype) == tensor.nbytes;
 }
 
-/// Whether `tensors` follow one another from some offset past the header to the end of
+/// Whether `tensors` follow one another without gaps from some offset past the header to the end of
 /// `file`.
 inline bool cover_the_data(std::span<const FileTensor> tensors, std::span<const std::byte> file,
                            std::size_t data_begin) {
@@ -42,7 +42,7 @@ inline bool cover_the_data(std::span<const FileTensor> tensors, std::span<const 
   return at == file.data() + file.size();
 }
 
-/// Whether an accepted .safetensors file keeps the format's rules.
+/// Whether an accepted .safetensors file satisfies the format's rules.
 inline bool keeps_rules(std::span<const FileTensor> tensors, std::span<const std::byte> file) {
   std::size_t header = 0;
   for (std::size_t i = 8; i-- > 0;) header = header << 8 | std::to_integer<std::size_t>(file[i]);
@@ -53,7 +53,7 @@ inline bool keeps_rules(std::span<const FileTensor> tensors, std::span<const std
   return cover_the_data(tensors, file, 8 + header);
 }
 
-/// Whether an accepted .npy file keeps the format's rules.
+/// Whether an accepted .npy file satisfies the format's rules.
 inline bool keeps_rules(const FileTensor& tensor, std::span<const std::byte> file) {
   const bool long_header = std::to_integer<int>(file[6]) > 1;
   std::size_t header = 0;

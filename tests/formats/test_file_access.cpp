@@ -77,7 +77,7 @@ TEST_CASE("an npy file that cannot be written is an error with the path and the 
   }
 }
 
-TEST_CASE("write_npy refuses shapes and data that no file can hold before it touches the file") {
+TEST_CASE("write_npy refuses shapes and data that no file can hold before it opens the file") {
   const TemporaryDirectory directory;
   const std::string path = directory.path("a.npy");
   const float one = 1.0f;
@@ -105,7 +105,7 @@ TEST_CASE("a tensor of more than 2^32 bytes is mapped whole") {
       "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 536870913), }         ";
   const std::string path = directory.write("a.npy", npy_bytes(dict, ""));
   const auto header = static_cast<std::int64_t>(std::filesystem::file_size(path));
-  // Almost all of the file is a hole that no disk has to hold.
+  // Almost all of the file is a hole, which takes no disk space.
   REQUIRE(::truncate(path.c_str(), static_cast<off_t>(header + kBytes - 4)) == 0);
   std::ofstream(path, std::ios::binary | std::ios::app) << bytes_of<float>({5.0f});
   const NpyFile file(path);

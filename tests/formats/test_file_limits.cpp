@@ -1,5 +1,5 @@
-// The limits that weights_file.hpp states: what reaches one loads, what passes one is an error that
-// names the limit and the byte.
+// The limits in weights_file.hpp: a file at a limit loads, one past it is an error that names the
+// limit and the byte.
 #include "formats/file_bytes.hpp"
 #include "formats/npy.hpp"
 #include "formats/safetensors.hpp"
@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::size_t kMaxEntries = 262144;
 
-/// A file without data whose header is `head`, `count` entries with the numbers from 0 in their
-/// names, and `tail`; and where the last entry begins.
+/// A file without data whose header is `head`, `count` entries with ascending numbers in their
+/// names, and `tail`; and the position of the last entry.
 std::pair<std::string, std::size_t> numbered(const std::string& head, std::size_t count,
                                              const std::string& value, const std::string& tail) {
   std::string header = head;
@@ -86,7 +86,7 @@ TEST_CASE("every tensor of a safetensors file is found by its name, whatever the
   constexpr std::size_t kTensors = 1000;
   std::string header = "{";
   for (std::size_t i = 0; i < kTensors; ++i) {
-    // 389 and 1000 have no common factor: names, header and data are in three orders.
+    // 389 and 1000 are coprime: names, header and data are in three different orders.
     const std::string at = std::to_string(i * 389 % kTensors);
     const std::string end = std::to_string(i * 389 % kTensors + 1);
     if (i > 0) header += ',';

@@ -1,5 +1,5 @@
-// Files made to be costly: each opens or is an error, in a process that never holds more than 512
-// MiB.
+// Files built to be expensive: each opens or is an error, in a process that never uses more than
+// 512 MiB.
 #include "formats/file_bytes.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -15,13 +15,12 @@ namespace {
 
 enum class End { opened, malformed };
 
-/// The most memory in bytes that a process of its own has held when it has opened `path`. It must
-/// come to `end`.
+/// The peak memory in bytes of a child process that opens `path`. It must exit with `end`.
 std::int64_t memory_to_open(const std::string& path, End end) {
   const ::pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    // Nothing of doctest may run here: it would report twice.
+    // No doctest code may run here: it would report twice.
     int status = 1;
     try {
       const SafetensorsFile file(path);
@@ -56,18 +55,18 @@ std::string empty_tensor(const std::string& name, const std::string& shape) {
   return "\"" + name + R"(":{"dtype":"U8","shape":)" + shape + R"(,"data_offsets":[0,0]})";
 }
 
-/// The header is given away: the process that opens the file starts with the memory of this one.
+/// Takes the header by value to free it: the child process starts with the memory of this one.
 void check_memory(std::string header, End end) {
-  constexpr std::int64_t kMost = std::int64_t{512} << 20;
+  constexpr std::int64_t kMax = std::int64_t{512} << 20;
   const std::string begins = header.substr(0, 60);
   CAPTURE(begins);
   const TemporaryDirectory directory;
   const std::string path = directory.write("costly", safetensors_bytes(header, ""));
   header = std::string();
-  CHECK(memory_to_open(path, end) <= kMost);
+  CHECK(memory_to_open(path, end) <= kMax);
 }
 
-/// The longest header that is read, and the longest that the format knows.
+/// The longest header that is read, and the longest that the format can express.
 constexpr std::size_t kLongest = 40'000'000, kFormat = 100'000'000;
 
 TEST_CASE("a safetensors header of very many short entries takes no more than 512 MiB") {

@@ -1,5 +1,6 @@
-// Damaged files: cut at every byte, or with random bytes changed; and the corpus of the fuzzers.
-// Each loads or is an rapt::Error, and what loads keeps the format's rules and can be read whole.
+// Damaged files, cut at every byte or with random bytes changed, and the corpus of the fuzzers:
+// each file loads or is an rapt::Error; a file that loads satisfies the format's rules and can be
+// read completely.
 #include "core/random.hpp"
 #include "formats/file_bytes.hpp"
 #include "formats/file_rules.hpp"
@@ -30,8 +31,8 @@ std::string valid_npy(int major) {
                    std::string(24, '\x3f'), major);
 }
 
-/// Reads the file from memory of exactly its size. Returns whether it loads; anything but an Error
-/// of a malformed file leaves through here and fails the test.
+/// Reads the file from memory of exactly its size. Returns whether it loads; any exception other
+/// than a malformed-file Error propagates and fails the test.
 bool loads_safetensors(const std::string& bytes) {
   const std::vector<std::byte> copy = exact_copy(bytes);
   std::vector<FileTensor> tensors;
@@ -60,8 +61,7 @@ bool loads_npy(const std::string& bytes) {
   return !error;
 }
 
-/// One to four changes: any byte, one bit, a byte that means something to the format, a cut or a
-/// copy.
+/// One to four changes: any byte, one bit, a byte with a meaning in the format, a cut or a copy.
 std::string mutated(std::string bytes, Random& random) {
   constexpr std::string_view kMeaningful = "{}[]()\"':,0123456789 \\-.eE<>|fFbBiuUTN\n";
   const std::int64_t changes = 1 + random.below(4);
@@ -89,8 +89,7 @@ std::string mutated(std::string bytes, Random& random) {
   return bytes;
 }
 
-/// Mutates `valid` again and again from one seed; both outcomes must occur, or the test tests
-/// nothing.
+/// Mutates `valid` repeatedly from one seed; both outcomes must occur, otherwise the test is void.
 template <class Loads>
 void check_mutations(const std::string& valid, std::uint64_t seed, Loads&& loads) {
   Random random(seed);
@@ -147,7 +146,7 @@ TEST_CASE("a randomly damaged npy file loads or is an error") {
   check_mutations(valid_npy(1), 2, loads_npy);
 }
 
-TEST_CASE("of the corpus of the fuzzers the files named valid load, and no others") {
+TEST_CASE("the fuzzers' corpus files named valid load, and no others") {
   const auto check = [](const std::string& format, auto&& loads) {
     int files = 0;
     for (const auto& file :

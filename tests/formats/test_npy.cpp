@@ -1,4 +1,4 @@
-// .npy: what is written comes back, every type is widened, every malformed file is an error.
+// .npy: written tensors are read back, every type is widened, every malformed file is an error.
 #include "formats/file_bytes.hpp"
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
@@ -25,7 +25,8 @@ struct Malformed {
   std::string fragment;  ///< part of the sentence
 };
 
-/// A file of four f32 whose header is `text`; the error is at the last place of `at` in the header.
+/// A file of four f32 whose header is `text`; the error is at the last occurrence of `at` in the
+/// header.
 Malformed with_dict(const std::string& text, const std::string& at, const std::string& fragment) {
   return {npy_bytes(text, std::string(16, '\1')), 10 + (text + "\n").rfind(at), fragment};
 }
@@ -189,7 +190,7 @@ TEST_CASE("an npy header that ends where data may begin is written without a lin
     std::size_t count = 1;
     for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
     CHECK(read_file(directory.path("a.npy")).size() == line + 4 * count);
-    *std::find(shape.begin(), shape.end(), 1) = 10;  // a byte more
+    *std::find(shape.begin(), shape.end(), 1) = 10;  // one byte more
   }
 }
 
@@ -252,7 +253,7 @@ TEST_CASE("every npy type is converted to float with one rounding") {
         std::vector<float>{16777216.0f, 16777220.0f});
 }
 
-TEST_CASE("a boolean of npy is no float, with a scale or without") {
+TEST_CASE("an npy boolean is refused as a float, with a scale or without") {
   const TemporaryDirectory directory;
   const std::string data = {'\0', '\1', '\2', '\xff'};
   const NpyFile file(directory.write("a.npy", npy_bytes(dict("|b1", "(2, 2)"), data)));

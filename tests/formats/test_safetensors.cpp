@@ -1,4 +1,4 @@
-// .safetensors: every type comes back, every malformed file is an error that says where.
+// .safetensors: every type is read, every malformed file is an error with its position.
 #include "formats/file_bytes.hpp"
 #include "rapt/rapt.hpp"
 #include "support/sentence_of.hpp"
@@ -22,11 +22,11 @@ std::string entry(const std::string& name, const std::string& dtype, const std::
 /// A file whose header is malformed, or disagrees with the 16 data bytes after it.
 struct Malformed {
   std::string header;
-  std::string at;        ///< the error's byte offset is the last place of this in the header
+  std::string at;        ///< the error's byte offset is the last occurrence of this in the header
   std::string fragment;  ///< part of the sentence
 };
 
-/// `"a"` with everything valid but the given field.
+/// `"a"` with everything valid except for the given field.
 Malformed with_shape(const std::string& shape, const std::string& at, const std::string& fragment) {
   return {"{" + entry("a", "F32", shape, 0, 16) + "}", at, fragment};
 }
@@ -244,7 +244,7 @@ TEST_CASE("safetensors tensors of every float type are widened exactly, in the o
   CHECK(file.at("f8").dtype == DType::other);
 }
 
-TEST_CASE("integers, booleans and small floats of a file are no floats: the sentence says what") {
+TEST_CASE("integers, booleans and small floats are refused as floats, naming the type") {
   const TemporaryDirectory directory;
   for (const char* const type : {"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL",
                                  "C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4"}) {

@@ -1,5 +1,5 @@
-// Writing a file: the old one stays until the new one is whole, and what is no file stays what it
-// is.
+// Writing a file: the old file remains until the new one is complete, and devices and pipes are
+// kept.
 #include "rapt/weights_file.hpp"
 #include "support/sentence_of.hpp"
 #include "support/temporary_directory.hpp"
@@ -36,7 +36,7 @@ std::size_t files_in(const std::string& folder) {
       std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
 
-/// Writes in a process whose files may have 4096 bytes: the system stops it there, halfway.
+/// Writes in a process with a file size limit of 4096 bytes: the system stops it halfway.
 void write_and_be_stopped(const std::string& path) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -83,13 +83,13 @@ TEST_CASE("an npy file that cannot be written whole leaves the old one and no ot
   CHECK(files_in(directory.path("")) == 1);
 }
 
-TEST_CASE("an npy file takes the place of the old one with its permissions, behind links too") {
+TEST_CASE("an npy file replaces the old one and keeps its permissions, through links too") {
   const TemporaryDirectory directory;
   const std::string old = directory.write("old.npy", "old");
   REQUIRE(::chmod(old.c_str(), 0604) == 0);
   fs::create_symlink("old.npy", directory.path("link"));
   fs::create_symlink(directory.path("new.npy"), directory.path("dangling"));
-  // Who has the old file open reads it to its end.
+  // A reader that has the old file open can read it to its end.
   const int open = ::open(old.c_str(), O_RDONLY);
   write(directory.path("link"));
   char text[4] = {};
@@ -111,7 +111,7 @@ TEST_CASE("a pipe gets an npy file and stays a pipe") {
   const TemporaryDirectory directory;
   const std::string fifo = directory.path("fifo");
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
-  // A reader must be there, or opening would wait for one; 20 kB fit without being read.
+  // A pipe needs a reader, or opening it would wait; 20 kB fit without being read.
   const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK);
   REQUIRE(reader >= 0);
   write(fifo);
@@ -122,7 +122,7 @@ TEST_CASE("a pipe gets an npy file and stays a pipe") {
   CHECK(files_in(directory.path("")) == 1);
 }
 
-TEST_CASE("an open file that /proc names is written where it is") {
+TEST_CASE("an open file named through /proc is written in place") {
   const TemporaryDirectory directory;
   const std::string path = directory.write("old.npy", std::string(2 * kBytes, 'x'));
   const int file = ::open(path.c_str(), O_RDWR);

@@ -9,8 +9,8 @@
 namespace rapt::test {
 namespace {
 
-/// The largest difference of neighbours, if they can be subtracted.
-std::int64_t most_rows(std::span<const std::int64_t> offsets) {
+/// The largest difference of neighbouring elements, if no difference overflows.
+std::int64_t max_rows(std::span<const std::int64_t> offsets) {
   std::int64_t most = 0;
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
     std::int64_t rows = 0;
@@ -37,7 +37,7 @@ void call_attention(Draws& d) {
 void call_ragged(Draws& d) {
   const Sizes s(d);
   const RaggedRows rows{d.offsets(s.batch, s.q_len), d.offsets(s.batch, s.kv_len)};
-  const std::int64_t keys = std::min<std::int64_t>(most_rows(rows.kv), 300);
+  const std::int64_t keys = std::min<std::int64_t>(max_rows(rows.kv), 300);
   AttentionOptions options = draw_options(
       d, {1, s.batch, s.heads, s.kv_heads, s.q_len, keys, s.kv_len, s.head_dim, s.value_dim});
   if (d.one_in(8)) options.kv_lens = d.numbers(s.batch, [&] { return d.number(0); });

@@ -12,7 +12,7 @@
 namespace rapt::test {
 namespace {
 
-/// A cache with sequences, some of them forked, some empty, and what a call over it needs.
+/// A cache with sequences, some of them forked or empty, and the arguments of a call over it.
 struct CacheCall {
   CacheCall(Draws& d, const KvCacheConfig& config, std::int64_t count) : cache(config) {
     for (std::int64_t s = 0; s < count; ++s) {
@@ -70,7 +70,7 @@ void call_over_cache(Draws& d, bool crossed) {
   }
 }
 
-/// A configuration and its weights, mostly of one another's sizes.
+/// A configuration and its weights, usually of matching sizes.
 struct LayerSizes {
   explicit LayerSizes(Draws& d)
       : kv_heads(1 + d.below(2)),

@@ -1,4 +1,4 @@
-// One call of a public function with drawn arguments, whichever it is.
+// A call of a random public function with random arguments.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace rapt::test {
 
-/// What a call came to. `fault` is empty when it succeeded or threw an Error with a code that
-/// belongs to the function and a sentence.
+/// The outcome of a call. `fault` is empty if it succeeded or threw an Error with a sentence and a
+/// code that the function may use.
 struct CallEnd {
   const char* function;
   bool succeeded;

@@ -8,7 +8,7 @@
 namespace rapt::test {
 namespace {
 
-/// Floats with some that are not finite; ids and positions with some that are none; bools.
+/// Floats, some not finite; ids and positions, some invalid; bools.
 template <class T>
 std::vector<T> make_memory() {
   Random random(1);
@@ -17,7 +17,7 @@ std::vector<T> make_memory() {
     if constexpr (std::is_same_v<T, float>) {
       x = random.below(5000) == 0 ? INFINITY : random.below(5000) == 0 ? NAN : random.normal();
     } else {
-      x = static_cast<T>(random.below(600) == 0 ? kLeastInt : random.below(3));
+      x = static_cast<T>(random.below(600) == 0 ? kMinInt : random.below(3));
     }
   }
   return memory;
@@ -56,22 +56,10 @@ Draws::Draws(std::uint64_t seed) : random_(seed) {
 
 std::int64_t Draws::extreme() {
   constexpr std::int64_t kOne = 1;
-  constexpr std::array kNumbers{std::int64_t{0},
-                                kOne,
-                                -kOne,
-                                kOne << 31,
-                                (kOne << 32) + 1,
-                                kOne << 40,
-                                (kOne << 40) + 1,
-                                kOne << 44,
-                                kOne << 62,
-                                (kOne << 62) + 1,
-                                kMostInt,
-                                kMostInt - 1,
-                                kLeastInt,
-                                kLeastInt + 1,
-                                -(kOne << 40),
-                                -(kOne << 62)};
+  constexpr std::array kNumbers{
+      std::int64_t{0},  kOne,        -kOne,         kOne << 31,       (kOne << 32) + 1, kOne << 40,
+      (kOne << 40) + 1, kOne << 44,  kOne << 62,    (kOne << 62) + 1, kMaxInt,          kMaxInt - 1,
+      kMinInt,          kMinInt + 1, -(kOne << 40), -(kOne << 62)};
   const auto n = static_cast<std::size_t>(below(static_cast<std::int64_t>(kNumbers.size()) + 6));
   return n < kNumbers.size() ? kNumbers[n] : below(40) - 8;
 }

@@ -1,5 +1,5 @@
-// Random descriptors: numbers and views that are mostly right and sometimes at the ends of their
-// types. A view that a function may accept is within memory that exists.
+// Random descriptors: numbers and views that are mostly valid and sometimes at the limits of their
+// types. A view that a function may accept covers existing memory only.
 #pragma once
 
 #include "core/random.hpp"
@@ -16,22 +16,22 @@
 
 namespace rapt::test {
 
-inline constexpr std::int64_t kMostInt = std::numeric_limits<std::int64_t>::max();
-inline constexpr std::int64_t kLeastInt = std::numeric_limits<std::int64_t>::min();
+inline constexpr std::int64_t kMaxInt = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t kMinInt = std::numeric_limits<std::int64_t>::min();
 
-/// Draws of one call. Whatever is drawn is wrong with a probability that is the call's own.
+/// Draws for one call. Each drawn value is wrong with a probability fixed per call.
 class Draws {
  public:
   explicit Draws(std::uint64_t seed);
 
   bool one_in(std::int64_t n) { return random_.below(n) == 0; }
   std::int64_t below(std::int64_t bound) { return random_.below(bound); }
-  /// Whether this one is to be wrong.
+  /// Whether this value is to be wrong.
   bool wrong() { return random_.below(1000) < wrong_per_mille_; }
 
-  /// Ends of the type, borders of other types, 0, 1, -1, small numbers.
+  /// Limits of the type, limits of other types, 0, 1, -1, small numbers.
   std::int64_t extreme();
-  /// As extreme(), without counts that are valid and take hours to compute over.
+  /// As extreme(), without counts that are valid but take hours to compute.
   std::int64_t extreme_count();
   float extreme_float();
 
@@ -47,14 +47,14 @@ class Draws {
   }
 
   /// A tensor of these extents, in any layout, in memory of its element type: inputs anywhere,
-  /// outputs mostly at places of their own.
+  /// outputs usually in separate places.
   template <class T, std::size_t N>
   TensorView<T, static_cast<int>(N)> view(const std::array<std::int64_t, N>& extents);
 
   /// `length` elements of memory.
   template <class T>
   std::span<const T> span(std::int64_t length);
-  /// `length` numbers of the caller's.
+  /// `length` numbers in the caller's memory.
   template <class Next>
   std::span<const std::int64_t> numbers(std::int64_t length, Next next);
   /// Ascending offsets of n sequences into `rows` rows.
@@ -69,7 +69,7 @@ class Draws {
   std::vector<std::vector<std::int64_t>> numbers_;
 };
 
-/// Where the views of a shape can be: bytes before and after their address, and whether it has
+/// The range of memory that a view covers: bytes before and after its address, and whether it has
 /// elements.
 struct Reach {
   bool elements = true;
@@ -96,8 +96,8 @@ TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>
   const Reach reach = reach_of(view.shape, view.strides);
   if (!reach.elements) return view;
   const double bytes = sizeof(T);
-  // What reaches beyond all memory must be refused; so must a tensor without memory, and that is
-  // what becomes of others that this program has no memory or no time for.
+  // Tensors beyond the address space must be refused, as must tensors without memory; the latter
+  // replace others for which this program has no memory or time.
   const bool beyond = reach.last * bytes >= 0x1p60 || reach.first * bytes < -0x1p60;
   const bool inside = reach.first + static_cast<double>(place) >= 0 &&
                       reach.last + static_cast<double>(place) < static_cast<double>(kMemory);

@@ -1,11 +1,11 @@
-// A call of each public function with drawn arguments; what it throws is the caller's to judge.
+// A call of each public function with random arguments; the caller judges exceptions.
 #pragma once
 
 #include "fuzz/descriptor_draws.hpp"
 
 namespace rapt::test {
 
-/// Thrown for a result that no right call gives.
+/// Thrown for a result that no correct call gives.
 struct WrongResult {
   const char* sentence;
 };

@@ -31,7 +31,7 @@ Extents4 mask_extents(Draws& d, const Scores& s) {
 
 void keep_scores(const ScoreTile&) {}
 
-/// Options before the softmax; `places`: whether the call takes the places of queries.
+/// Options before the softmax; `places`: whether the call uses the mask's query positions.
 void draw_inputs(Draws& d, const Scores& s, bool places, AttentionOptions& o) {
   o.mask = draw_mask(d, s.sequences, places);
   if (d.one_in(5)) {

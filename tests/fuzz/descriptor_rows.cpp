@@ -1,4 +1,4 @@
-// Functions of rows, tables, names and files.
+// Row functions, tables, names and files.
 #include "fuzz/descriptor_functions.hpp"
 #include "fuzz/descriptor_options.hpp"
 #include "rapt/rapt.hpp"
@@ -99,7 +99,7 @@ void call_names(Draws& d) {
   parse_isa(d.one_in(2) ? "" : "sse9");
 }
 
-/// There is no such folder: what is not refused before it cannot be written or read.
+/// A directory that does not exist: a path that is not refused earlier cannot be written or read.
 void call_files(Draws& d) {
   std::vector<std::int64_t> shape;
   for (std::int64_t rank = d.below(70); rank > 0; --rank) shape.push_back(d.number(1));

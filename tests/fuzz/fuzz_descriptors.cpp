@@ -19,11 +19,11 @@
 
 namespace {
 
-/// No call may need more at a time, so that extents which no machine has memory for fail here, too.
-constexpr std::size_t kMostBytes = std::size_t{256} << 20;
+/// Limit on a single allocation, so that extents which no machine has memory for fail here too.
+constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
 
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
-  if (size > kMostBytes) return nullptr;
+  if (size > kMaxBytes) return nullptr;
   if (size == 0) size = 1;
   return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
 }
@@ -34,7 +34,7 @@ void* allocate_or_throw(std::size_t size, std::size_t alignment) {
   return memory;
 }
 
-// Not inline: GCC warns where it sees memory from new go to free().
+// Not inline: GCC warns if it sees memory from new passed to free().
 __attribute__((noinline)) void release(void* memory) noexcept { std::free(memory); }
 
 }  // namespace
@@ -60,7 +60,7 @@ struct Tally {
   std::uint64_t calls = 0, successes = 0;
 };
 
-/// Enough of both, or the draws have lost their point.
+/// Both outcomes must be frequent, otherwise the draws are void.
 bool is_mixed(const char* function, const Tally& tally) {
   std::printf("%-32s %9llu calls, %9llu succeeded\n", function,
               static_cast<unsigned long long>(tally.calls),

@@ -22,7 +22,7 @@
 namespace rapt::test {
 namespace {
 
-/// The storages of two outputs by name, to say where they differ.
+/// The storages of two outputs by name, to report where they differ.
 struct Part {
   const char* name;
   const std::vector<float>& got;
@@ -54,7 +54,7 @@ std::string first_difference(const Outputs& got, const Outputs& want) {
 
 class Fuzzer {
  public:
-  /// Whether every ISA gives the statement's bits; prints what differs.
+  /// Whether every ISA gives the scalar statement's bits; prints the differences.
   bool passes(std::uint64_t seed) {
     const Problem problem = fuzz_problem(seed);
     bool same = compare(seed, problem, "padded", run(reference::attention, problem),

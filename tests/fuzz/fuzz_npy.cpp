@@ -1,5 +1,5 @@
-// libFuzzer target: any bytes are a .npy file that loads, keeps the format's rules and can be read
-// whole, or an rapt::Error.
+// libFuzzer target: any bytes are a .npy file that loads, satisfies the format's rules and can be
+// read completely, or an rapt::Error.
 #include "formats/file_bytes.hpp"
 #include "formats/file_rules.hpp"
 #include "formats/npy.hpp"

@@ -37,7 +37,7 @@ std::int64_t any_keys(Random& random) {
   }
 }
 
-/// Halves sizes until the multiply-adds are few; keys last, since blocks of them are what matters.
+/// Halves sizes until the multiply-adds are few; keys last, since key blocks matter most.
 void shrink(Shape& s, std::int64_t budget) {
   const auto work = [&s] {
     return s.batch * s.heads * (s.q_len + 1) * (s.kv_len + 1) * (s.head_dim + s.value_dim + 8);
@@ -62,12 +62,13 @@ Shape any_shape(Random& random) {
   s.kv_len = any_keys(random);
   s.head_dim = std::max<std::int64_t>(any_size(random), 1);
   s.value_dim = any_size(random);
-  // Some are large enough to be shared out over threads (kInlineWork).
+  // Some are large enough to run on several threads (kInlineWork).
   shrink(s, std::int64_t{1} << (one_in(random, 100) ? 22 : one_in(random, 10) ? 21 : 15));
   return s;
 }
 
-/// A decode-sized problem with more keys than a block batch, in dims that the decode path reads in
+/// A decode-sized problem with more keys than a block batch, in dims for which K and V are read in
+/// place.
 /// place.
 Shape long_shape(Random& random) {
   const auto any_dim = [&] { return one_in(random, 6) ? 1 + random.below(16) : 16; };
@@ -149,8 +150,8 @@ Spec any_spec(Random& random, const Shape& shape) {
   return spec;
 }
 
-/// A problem whose forks can be a cascade: few queries, more than a key block, and none of the
-/// options that a cascade leaves to others.
+/// A problem whose forks can form a cascade: few queries, more than a key block, and no option that
+/// rules out cascades.
 void make_forkable(Spec& spec, Random& random) {
   spec.shape = {.batch = 1,
                 .heads = 2 * (1 + random.below(2)),
@@ -170,9 +171,10 @@ void make_forkable(Spec& spec, Random& random) {
   spec.weight_sums = WeightSums::none;
 }
 
-/// From one strange number in all tensors to one in ten; or all of one tensor tiny or huge.
+/// From one special number in all tensors to one in ten elements; or all of one tensor tiny or
+/// huge.
 void spoil(Problem& problem, Random& random) {
-  static constexpr float kStrange[] = {std::numeric_limits<float>::quiet_NaN(),
+  static constexpr float kSpecial[] = {std::numeric_limits<float>::quiet_NaN(),
                                        std::bit_cast<float>(0xffc12345u),
                                        kInfinity,
                                        -kInfinity,
@@ -195,7 +197,7 @@ void spoil(Problem& problem, Random& random) {
     const std::int64_t count = one_in(random, 3) ? size / 10 : 1 + random.below(3);
     for (std::int64_t n = 0; n < count; ++n) {
       (*storage)[static_cast<std::size_t>(random.below(size))] =
-          kStrange[random.below(std::ssize(kStrange))];
+          kSpecial[random.below(std::ssize(kSpecial))];
     }
   }
 }

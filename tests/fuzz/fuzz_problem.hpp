@@ -1,5 +1,5 @@
 // A random attention problem from a seed: any shape, layout and combination of options, and numbers
-// at the ends of f32.
+// at the limits of f32.
 #pragma once
 
 #include "support/problems.hpp"
@@ -13,8 +13,8 @@ namespace rapt::test {
 /// keys.
 Problem fuzz_problem(std::uint64_t seed);
 
-/// The same kind of problem with nothing but ordinary numbers: normal ones, and the lowest float
-/// and -inf where a bias hides keys.
+/// A problem of the same kind with ordinary numbers only: normal ones, and the lowest float and
+/// -inf for keys that a bias hides.
 Problem ordinary_problem(std::uint64_t seed);
 
 }  // namespace rapt::test

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tests/corpus: small files of both formats, one for each thing that a reader may meet.
+"""Writes tests/corpus: small files of both formats, one for each case that a reader must handle.
 
 Usage: make_corpus.py FOLDER            writes FOLDER/npy and FOLDER/safetensors
-       make_corpus.py --check FOLDER    fails unless FOLDER holds just these files
+       make_corpus.py --check FOLDER    fails unless FOLDER has exactly these files
 Files whose names begin with "valid" load; all others are malformed. The fuzzers start from them.
 """
 import pathlib

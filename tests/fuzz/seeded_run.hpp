@@ -9,7 +9,7 @@
 
 namespace rapt::test {
 
-/// Whether all of `text` is a number, which is then in `number`.
+/// Whether all of `text` is a number, stored in `number`.
 inline bool read_number(std::string_view text, std::uint64_t& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return error == std::errc() && end == text.data() + text.size();
@@ -22,7 +22,7 @@ inline void print_failures(std::uint64_t first, std::uint64_t count, std::uint64
               static_cast<unsigned long long>(failed));
 }
 
-/// The exit status of `run`, 2 for a wrong command line and 1 for what it throws.
+/// The exit status of `run`; 2 for a wrong command line and 1 for an exception.
 inline int seeded_run(const char* program, int argc, char** argv,
                       int (*run)(std::uint64_t first, std::uint64_t count)) {
   std::uint64_t first = 0, count = 0;

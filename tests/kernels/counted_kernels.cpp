@@ -28,7 +28,7 @@ constexpr const KernelSet* kReal = nullptr;
   constexpr const KernelSet* kReal<Isa::isa> = &kernels::isa::kKernels;
 RAPT_COMPILED_ISAS(RAPT_REAL)
 
-/// Counts the call and makes it.
+/// Counts the call, then forwards it.
 template <Isa kIsa, std::size_t kIndex, auto kMember>
 struct Counted;
 template <Isa kIsa, std::size_t kIndex, class Result, class... Args,
@@ -86,7 +86,7 @@ KernelCounts& kernel_counts(Isa isa) {
 
 namespace rapt::dispatch {
 
-// This definition wins over that of the library's archive, whose object is then not linked.
+// This definition replaces that of the library's archive, whose object is then not linked.
 std::span<const IsaRow> isa_table() noexcept {
 #define RAPT_COUNTED(isa) {Isa::isa, test::counted_set<Isa::isa>(), cpu_has_##isa},
   static const std::vector<IsaRow> table{RAPT_COMPILED_ISAS(RAPT_COUNTED)};

@@ -1,4 +1,4 @@
-// Kernels that count their calls: a table of ISAs for the test build, in place of isa_table.cpp.
+// Kernels that count their calls: a table of ISAs for this test, in place of isa_table.cpp.
 #pragma once
 
 #include "rapt/isa.hpp"
@@ -11,7 +11,7 @@
 
 namespace rapt::test {
 
-/// The kernels that drivers call.
+/// The kernels that the library calls.
 inline constexpr std::array<std::string_view, 15> kKernelNames{
     "stream_rows", "attend_scratch", "attend",        "fold",           "sum_weights_scratch",
     "sum_weights", "merge_states",   "merge_results", "linear_scratch", "linear",

@@ -1,4 +1,4 @@
-// What tests of kernels alone share: every kernel set that runs here, and indices.
+// Shared by tests of single kernels: every kernel set that runs here, and indices.
 #pragma once
 
 #include "dispatch/dispatch.hpp"

@@ -1,6 +1,6 @@
-// A table of ISAs with one row, in place of the library's: the scalar kernels, compiled once more
-// with the row `scalar_other` of kernels/tile/tuning.hpp. The tests of rapt_tests that compare bits
-// run on them, so that what holds of the library's tiles is seen to hold of any.
+// A table of ISAs with one row, in place of the library's: the scalar kernels, compiled again with
+// the row `scalar_other` of kernels/tile/tuning.hpp. The bit-comparison tests of rapt_tests run on
+// them, to show that results hold for any tile sizes.
 #include "dispatch/isa_table.hpp"
 #include "kernels/abi/kernel_set.hpp"
 #include "rapt/isa.hpp"
@@ -15,7 +15,7 @@ extern const KernelSet kKernels;
 
 namespace rapt::dispatch {
 
-// This definition wins over that of the library's archive, whose object is then not linked.
+// This definition replaces that of the library's archive, whose object is then not linked.
 std::span<const IsaRow> isa_table() noexcept {
   static constexpr IsaRow kTable[] = {
       {Isa::scalar, &kernels::scalar::kKernels, []() noexcept { return true; }}};
@@ -25,7 +25,7 @@ std::span<const IsaRow> isa_table() noexcept {
 }  // namespace rapt::dispatch
 
 TEST_SUITE("other tiles") {
-  TEST_CASE("the kernels of this program are the scalar ones with tiles of their own") {
+  TEST_CASE("the kernels of this program are scalar ones with different tiles") {
     REQUIRE(rapt::available_isas().size() == 1);
     const rapt::kernels::KernelSet& kernels = *rapt::dispatch::isa_table().front().kernels;
     CHECK(kernels.lanes == 1);

@@ -1,5 +1,5 @@
-// Prints the active ISA, or the error's sentence with exit status 1: a process whose first use of
-// the library reads the RAPT_ISA that it was given. `--list` prints the available ISAs instead.
+// Prints the active ISA, or the error's sentence with exit status 1, so that a fresh process reads
+// RAPT_ISA. `--list` prints the available ISAs instead.
 #include "rapt/error.hpp"
 #include "rapt/isa.hpp"
 

@@ -1,5 +1,5 @@
-// The decode path: few rows against many keys, with batches of eight blocks, rows of V in strips
-// and chunks, keys in groups or streams. Each border of these against the scalar statement.
+// The decode path, compared with the scalar statement at each of its borders: batches of eight key
+// blocks, rows of V in strips and chunks, keys in groups or streams.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
@@ -35,7 +35,7 @@ std::vector<std::int64_t> row_counts() {
 
 }  // namespace
 
-TEST_CASE("few rows: runs of blocks end anywhere") {
+TEST_CASE("decoding: block batches end at any key") {
   for (const std::int64_t rows : row_counts()) {
     for (const std::int64_t kv_len : {2048, 2049, 2304, 4097}) {
       if (quick() && kv_len == 2304) continue;
@@ -44,7 +44,7 @@ TEST_CASE("few rows: runs of blocks end anywhere") {
   }
 }
 
-TEST_CASE("few rows: every number of vectors in a row of values") {
+TEST_CASE("decoding: every number of vectors in a row of values") {
   for (const std::int64_t rows : row_counts()) {
     for (std::int64_t value_dim = 8; value_dim <= (quick() ? 136 : 288); value_dim += 8) {
       check_every_isa(decoding(rows, 1, 521, 16, value_dim));
@@ -52,7 +52,7 @@ TEST_CASE("few rows: every number of vectors in a row of values") {
   }
 }
 
-TEST_CASE("few rows: long rows over several blocks") {
+TEST_CASE("decoding: long rows over several blocks") {
   for (const std::int64_t rows : row_counts()) {
     for (const std::int64_t dim : {192, 256, 512}) {
       check_every_isa(decoding(rows, 1, 611, dim, dim));
@@ -61,7 +61,7 @@ TEST_CASE("few rows: long rows over several blocks") {
   }
 }
 
-TEST_CASE("few rows: rows that lie apart, more than a run of blocks") {
+TEST_CASE("decoding: rows with gaps, over several block batches") {
   for (const Layout layout : {Layout::bshd, Layout::packed, Layout::padded}) {
     for (const std::int64_t rows : row_counts()) {
       for (const std::int64_t dim : {64, 128}) {
@@ -73,9 +73,10 @@ TEST_CASE("few rows: rows that lie apart, more than a run of blocks") {
   }
 }
 
-TEST_CASE("few rows: windows whose first block is partial") {
+TEST_CASE("decoding: windows whose first block is partial") {
   constexpr std::int64_t kKeys = 2700;
-  // The window's first key, in its block: at and next to a group of keys, at the block's last ones.
+  // The window's first key within its block: at and next to a group of keys, and at the block's
+  // last keys.
   for (const std::int64_t first : {16, 40, 250, 256, 300}) {
     for (const std::int64_t value_dim : {64, 80, 128, 256}) {
       for (const std::int64_t rows : row_counts()) {
@@ -88,7 +89,7 @@ TEST_CASE("few rows: windows whose first block is partial") {
   }
 }
 
-TEST_CASE("few rows: keys that are normalised and rotated, more than a run of blocks") {
+TEST_CASE("decoding: normalised and rotated keys, over several block batches") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 2400, 64, 64);
     spec.qk_norm = 1e-6f;
@@ -97,7 +98,7 @@ TEST_CASE("few rows: keys that are normalised and rotated, more than a run of bl
   }
 }
 
-TEST_CASE("few rows: outputs beside out, more than a run of blocks") {
+TEST_CASE("decoding: optional outputs, over several block batches") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 2310, 64, 80);
     spec.weights = true;
@@ -108,7 +109,7 @@ TEST_CASE("few rows: outputs beside out, more than a run of blocks") {
   }
 }
 
-TEST_CASE("few rows: states of more than a run of blocks in an item") {
+TEST_CASE("decoding: saved states, over several block batches in an item") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 256 * 40 + 17, 64, 64);
     spec.sink = 0.5f;
@@ -119,7 +120,7 @@ TEST_CASE("few rows: states of more than a run of blocks in an item") {
   }
 }
 
-TEST_CASE("few rows: the stride of a single key may be anything") {
+TEST_CASE("decoding: the stride of a single key is not used") {
   Spec spec = decoding(2, 1, 1, 64, 512);
   Problem problem(spec);
   const Outputs want = run(reference::attention, problem);

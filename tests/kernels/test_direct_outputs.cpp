@@ -1,5 +1,5 @@
-// Items that produce only out and lse write them straight from the registers: row tiles that start
-// and end at different blocks, over dims that are whole column tiles on every ISA.
+// Items that produce only out and lse write them directly from registers: row tiles that start and
+// end at different blocks, over dims that are whole column tiles on every ISA.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
@@ -16,10 +16,10 @@
 namespace rapt::test {
 namespace {
 
-/// Blocks enough for rows to begin and end at different ones.
+/// Enough blocks for rows to start and end in different ones.
 std::int64_t tokens() { return quick() ? 530 : 900; }
 
-/// `heads` on one kv head, all tokens against all, with lse.
+/// `heads` on one kv head, every token attending to all, with lse.
 Spec many_rows(std::int64_t heads, std::int64_t value_dim) {
   Spec spec;
   spec.shape = {.heads = heads,
@@ -31,14 +31,14 @@ Spec many_rows(std::int64_t heads, std::int64_t value_dim) {
   return spec;
 }
 
-/// Masks whose rows begin and end at other blocks than their neighbours.
-std::vector<Mask> slanted_masks() {
+/// Masks under which neighbouring rows start and end in different blocks.
+std::vector<Mask> masks_with_changing_rows() {
   return {causal(0), causal(0).windowed(300, 0), Mask{}.windowed(40, 40),
           Mask{.query_offset = 200}.windowed(60, 0)};
 }
 
-/// The bits of the scalar statement on every ISA, in one thread and in three, where items begin
-/// inside a query.
+/// Compares with the scalar statement on every ISA, on one thread and on three, where items start
+/// between the heads of a query.
 void check_threads(const Problem& problem) {
   const Outputs want = run(reference::attention, problem);
   on_every_isa({1, 3}, [&] {
@@ -52,7 +52,7 @@ TEST_CASE("direct outputs: causal rows and windows") {
   for (const std::int64_t heads : {1, 3, 5}) {
     for (const std::int64_t value_dim : {32, 96}) {
       if (quick() && (heads != 3 || value_dim != 32)) continue;
-      for (const Mask& mask : slanted_masks()) {
+      for (const Mask& mask : masks_with_changing_rows()) {
         Spec spec = many_rows(heads, value_dim);
         spec.mask = mask;
         check_threads(Problem(spec));
@@ -81,7 +81,7 @@ TEST_CASE("direct outputs: prefixes, lengths and score options") {
   }
 }
 
-TEST_CASE("direct outputs: what is not finite, at the first, a middle and the last key") {
+TEST_CASE("direct outputs: NaN and infinity at the first, a middle and the last key") {
   for (const float poison :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const std::int64_t key : {std::int64_t{0}, std::int64_t{300}, tokens() - 1}) {
@@ -96,7 +96,7 @@ TEST_CASE("direct outputs: what is not finite, at the first, a middle and the la
   }
 }
 
-TEST_CASE("values of many rows, as near and as far apart as they may lie") {
+TEST_CASE("values of many rows with the smallest and largest strides") {
   Spec spec;
   spec.shape = {.q_len = 130, .kv_len = 300, .head_dim = 16, .value_dim = 32};
   const Problem dense(spec);

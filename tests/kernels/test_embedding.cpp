@@ -1,4 +1,4 @@
-// Embedding: rows by id, in any layout, and every id outside the table named.
+// Embedding: rows by id, in any layout, and errors for ids outside the table.
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
@@ -30,7 +30,7 @@ struct Lookup {
   }
 };
 
-/// The sentence of the error after a change to the arguments; nothing may have been written.
+/// The sentence of the error after a change of the arguments; checks that nothing was written.
 std::string spoilt(const std::function<void(Lookup&)>& change) {
   Lookup l;
   change(l);
@@ -41,7 +41,7 @@ std::string spoilt(const std::function<void(Lookup&)>& change) {
   return sentence;
 }
 
-TEST_CASE("each id selects its row, as often as it occurs") {
+TEST_CASE("each id selects its row, also repeatedly") {
   Lookup l;
   l.ids = {9, 0, 3, 3, 9};
   embedding_lookup(l.table, l.ids, l.y);
@@ -50,9 +50,9 @@ TEST_CASE("each id selects its row, as often as it occurs") {
   }
 }
 
-TEST_CASE("rows may lie apart in the table and in the result") {
+TEST_CASE("rows of the table and of the result may have gaps") {
   Lookup l;
-  // Every second row of the table backwards, the first 7 columns; results 9 floats apart.
+  // Every second row of the table in reverse order, its first 7 columns; results 9 floats apart.
   l.table = {l.memory.data() + 9 * 16, {5, 7}, {-32, 1}};
   l.y = {l.result.data(), {3, 7}, {9, 1}};
   l.ids = {0, 4, 1};
@@ -66,7 +66,7 @@ TEST_CASE("rows may lie apart in the table and in the result") {
   CHECK(same_bits(l.result, expected));
 }
 
-TEST_CASE("no ids and no features are valid, and bits are copied as they are") {
+TEST_CASE("empty ids and zero features are valid, and rows are copied bit for bit") {
   embedding_lookup({nullptr, {0, 16}}, {}, {nullptr, {0, 16}});
   Lookup l;
   embedding_lookup({l.memory.data(), {10, 0}}, l.ids, {l.result.data(), {5, 0}});
@@ -77,7 +77,7 @@ TEST_CASE("no ids and no features are valid, and bits are copied as they are") {
   CHECK(same_bits({l.result.begin(), l.result.begin() + 16}, row));
 }
 
-TEST_CASE("an id outside the table is named with its position, and nothing is written") {
+TEST_CASE("an id outside the table gives an error with its position, and nothing is written") {
   CHECK(spoilt([](Lookup& l) { l.ids[3] = 10; }) == "ids[3]: 10 is outside the table's 10 rows");
   CHECK(spoilt([](Lookup& l) { l.ids[4] = -1; }) == "ids[4]: -1 is outside the table's 10 rows");
   CHECK(spoilt([](Lookup& l) { l.table.shape[0] = 0; }) ==

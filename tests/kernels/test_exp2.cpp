@@ -49,7 +49,8 @@ std::int64_t count_outside(const std::vector<float>& x, const std::vector<float>
   return outside;
 }
 
-/// Zeros, ends, ties of the rounding to an integer, neighbours of every integer, and no numbers.
+/// Zeros, range limits, ties of the rounding to an integer, neighbours of every integer, infinities
+/// and NaN.
 std::vector<float> special_arguments() {
   std::vector<float> x{0.0f,
                        -0.0f,

@@ -1,4 +1,4 @@
-// Which kernels run: forcing takes effect, and no wrong name or ISA changes anything.
+// The choice of kernels: forcing takes effect, and a wrong name or ISA changes nothing.
 #include "dispatch/dispatch.hpp"
 #include "dispatch/isa_table.hpp"
 #include "kernels/isa_list.hpp"
@@ -21,8 +21,8 @@ using rapt::Isa;
 #define RAPT_ENUMERATOR(isa) Isa::isa,
 constexpr Isa kAllIsas[] = {RAPT_KNOWN_ISAS(RAPT_ENUMERATOR)};
 
-// An enumerator that the list of ISAs lacks is an error here; one that the enumeration lacks,
-// above.
+// An enumerator missing from the list of ISAs is an error here; one missing from the enumeration is
+// an error above.
 #pragma GCC diagnostic error "-Wswitch"
 #define RAPT_LISTED(isa) case Isa::isa:
 constexpr bool is_listed(Isa isa) {
@@ -34,7 +34,7 @@ constexpr bool is_listed(Isa isa) {
 }
 static_assert(is_listed(Isa::scalar));
 
-// Leaves the process on its default ISA, however a test ends.
+// Restores the process's default ISA, however a test ends.
 struct IsaGuard {
   IsaGuard() = default;
   IsaGuard(const IsaGuard&) = delete;
@@ -42,7 +42,7 @@ struct IsaGuard {
   ~IsaGuard() { rapt::reset_isa(); }
 };
 
-// The sentence of the Error{unsupported_isa} that `call` throws; empty when it throws none.
+// The sentence of the Error{unsupported_isa} that `call` throws; empty if it throws none.
 template <class Call>
 std::string unsupported_sentence(const Call& call) {
   try {
@@ -60,7 +60,7 @@ bool contains(const std::string& text, std::string_view part) {
 
 }  // namespace
 
-TEST_CASE("forcing an ISA takes effect: the active kernels are that ISA's own") {
+TEST_CASE("forcing an ISA takes effect: the active kernels are those of that ISA") {
   const IsaGuard guard;
   for (const Isa isa : rapt::available_isas()) {
     CAPTURE(rapt::isa_name(isa));
@@ -94,7 +94,7 @@ TEST_CASE("every compiled ISA has its own kernels, named like it, with every fun
   }
 }
 
-TEST_CASE("the available ISAs are those compiled ones that run here, in the same order") {
+TEST_CASE("the available ISAs are the compiled ones that run here, in the same order") {
   const auto compiled = rapt::compiled_isas();
   const std::vector<Isa> available = rapt::available_isas();
   REQUIRE(!available.empty());
@@ -140,7 +140,7 @@ TEST_CASE("forcing an ISA that is not available is an error and leaves the activ
   }
 }
 
-TEST_CASE("taking back a forced ISA brings the default back") {
+TEST_CASE("resetting a forced ISA restores the default") {
   rapt::reset_isa();
   const Isa initial = rapt::active_isa();
   for (const Isa isa : rapt::available_isas()) {
@@ -150,7 +150,7 @@ TEST_CASE("taking back a forced ISA brings the default back") {
   }
 }
 
-TEST_CASE("threads that force and use ISAs at once always see an available one") {
+TEST_CASE("threads that force and use ISAs concurrently always see an available one") {
   const IsaGuard guard;
   const std::vector<Isa> isas = rapt::available_isas();
   std::vector<std::thread> threads;

@@ -1,5 +1,4 @@
-// Which kernels ran: every function of the API reaches kernels of the requested ISA and of no
-// other.
+// Every function of the API runs on the kernels of the requested ISA and of no other.
 #include "kernels/counted_kernels.hpp"
 #include "layer/cached_layer_problem.hpp"
 #include "rapt/rapt.hpp"
@@ -22,7 +21,7 @@ namespace {
 constexpr std::int64_t kTokens = 40, kHeads = 4, kDim = 16;
 
 /// A call, and the kernels that it must reach.
-struct Door {
+struct EntryPoint {
   std::string name;
   std::vector<std::string_view> kernels;
   std::function<void()> call;
@@ -93,7 +92,7 @@ void attend_through_layer() {
                 {y.data(), {kTokens, problem.output_features()}});
 }
 
-std::vector<Door> doors() {
+std::vector<EntryPoint> entry_points() {
   return {
       {"attention", {"attend", "attend_scratch", "stream_rows"}, [] { attend_spec([](Spec&) {}); }},
       {"attention, one row whose keys are shared",
@@ -122,19 +121,19 @@ void reset_counts() {
   }
 }
 
-/// Makes the call; every kernel of the door ran on `isa`, and nothing on any other ISA.
-void check_ran_on(Isa isa, const Door& door) {
+/// Makes the call and checks that its kernels ran on `isa`, and none on another ISA.
+void check_ran_on(Isa isa, const EntryPoint& entry_point) {
   CAPTURE(isa_name(isa));
-  CAPTURE(door.name);
+  CAPTURE(entry_point.name);
   reset_counts();
-  door.call();
+  entry_point.call();
   for (const Isa other : compiled_isas()) {
     for (std::size_t k = 0; k < kKernelNames.size(); ++k) {
       const std::string_view kernel = kKernelNames[k];
       CAPTURE(isa_name(other));
       CAPTURE(kernel);
       if (other != isa) CHECK(kernel_counts(other)[k] == 0);
-      if (other == isa && std::ranges::count(door.kernels, kernel) > 0) {
+      if (other == isa && std::ranges::count(entry_point.kernels, kernel) > 0) {
         CHECK(kernel_counts(isa)[k] > 0);
       }
     }
@@ -143,34 +142,35 @@ void check_ran_on(Isa isa, const Door& door) {
 
 }  // namespace
 
-TEST_CASE("every call runs on the kernels of the ISA that was forced, and of no other") {
+TEST_CASE("every call runs only on the kernels of the forced ISA") {
   for (const Isa isa : available_isas()) {
     const ForcedIsa forced(isa);
-    for (const Door& door : doors()) check_ran_on(isa, door);
+    for (const EntryPoint& entry_point : entry_points()) check_ran_on(isa, entry_point);
   }
 }
 
-TEST_CASE("every call runs on the ISA of RAPT_ISA, and without it on the best one") {
+TEST_CASE("every call runs on the ISA in RAPT_ISA, or on the best one without it") {
   const char* const before = std::getenv("RAPT_ISA");
   const std::string kept = before != nullptr ? before : "";
   for (const Isa isa : available_isas()) {
     setenv("RAPT_ISA", std::string(isa_name(isa)).c_str(), 1);
     reset_isa();
-    check_ran_on(isa, doors().front());
+    check_ran_on(isa, entry_points().front());
   }
   unsetenv("RAPT_ISA");
   reset_isa();
-  check_ran_on(available_isas().front(), doors().front());
+  check_ran_on(available_isas().front(), entry_points().front());
   if (before != nullptr) setenv("RAPT_ISA", kept.c_str(), 1);
   reset_isa();
 }
 
-TEST_CASE("the calls above reach every kernel that a driver calls") {
+TEST_CASE("these calls reach every kernel that the library calls") {
   for (const std::string_view kernel : kKernelNames) {
     CAPTURE(kernel);
-    const std::vector<Door> all = doors();
-    CHECK(std::ranges::any_of(
-        all, [&](const Door& door) { return std::ranges::count(door.kernels, kernel) > 0; }));
+    const std::vector<EntryPoint> all = entry_points();
+    CHECK(std::ranges::any_of(all, [&](const EntryPoint& entry_point) {
+      return std::ranges::count(entry_point.kernels, kernel) > 0;
+    }));
   }
 }
 

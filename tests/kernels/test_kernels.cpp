@@ -1,4 +1,4 @@
-// Each piece of the attention kernel on its own, on every ISA, against the plain loop that it
+// Each part of the attention kernels alone, on every ISA, against the plain loop that it
 // implements.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/kernel_sets.hpp"
@@ -30,7 +30,7 @@ std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-/// The offset of element (r, k) of a row tile, and the length of a row tile of some depth.
+/// The offset of element (r, k) of a row tile, and the size of a row tile.
 std::size_t in_tile(const KernelSet& kernels, std::int64_t r, std::int64_t k) {
   return index((k / kLanes * kernels.tiles.rows + r) * kLanes + k % kLanes);
 }
@@ -38,7 +38,7 @@ std::size_t tile_floats(const KernelSet& kernels, std::int64_t depth) {
   return index(round_up(depth, kLanes) * kernels.tiles.rows);
 }
 
-/// {1, L - 1, L, L + 1, 2 L + 3} of the kernel's own tile, without what is below 1.
+/// {1, L - 1, L, L + 1, 2 L + 3} of the kernel's own tile, without values below 1.
 std::vector<std::int64_t> around(std::int64_t tile) {
   std::vector<std::int64_t> sizes{1, tile - 1, tile, tile + 1, 2 * tile + 3};
   std::erase_if(sizes, [](std::int64_t size) { return size < 1; });
@@ -83,7 +83,7 @@ void check_scores(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
   CHECK_MESSAGE(wrong == 0, "rows ", rows, " keys ", keys, " head_dim ", head_dim);
 }
 
-/// The block softmax as its text says it, over the scores [begin, end) of `keys`.
+/// The block softmax as specified, over the scores [begin, end) of `keys`.
 std::vector<float> plain_softmax(const std::vector<float>& s, std::int64_t begin, std::int64_t end,
                                  std::int64_t keys, float& m, float& l) {
   m = -kInfinity;
@@ -215,7 +215,7 @@ TEST_CASE("the block softmax sums its weights in sixteen lanes on every ISA") {
   });
 }
 
-TEST_CASE("the block softmax skips scores of -inf, and a block of nothing else is empty") {
+TEST_CASE("the block softmax skips scores of -inf, and a block with only such scores is empty") {
   std::vector<float> scores = normal_floats(index(kKeyBlock), 10);
   for (std::int64_t j = 0; j < kKeyBlock; ++j) {
     if (j % 3 != 1) scores[index(j)] = -kInfinity;

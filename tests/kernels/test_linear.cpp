@@ -108,16 +108,16 @@ TEST_CASE("a row of a linear layer does not depend on how many rows are multipli
   }
 }
 
-TEST_CASE("a linear layer takes any strides, writes no padding, and passes NaN to its own row") {
+TEST_CASE("a linear layer accepts any strides, writes no padding, and keeps NaN within its row") {
   const LinearProblem problem(5, 21, 35);
   std::vector<float> x_padded(5 * 30, kNaN);
   for (std::int64_t i = 0; i < 5; ++i) {
     for (std::int64_t d = 0; d < 21; ++d)
       x_padded[index(i * 30 + d)] = problem.x[index(i * 21 + d)];
   }
-  x_padded[3 * 30 + 4] = std::bit_cast<float>(0xffc12345u);  // comes out as the one canonical NaN
+  x_padded[3 * 30 + 4] = std::bit_cast<float>(0xffc12345u);  // becomes the canonical NaN
   const TensorView<const float, 2> x(x_padded.data(), {5, 21}, {30, 1});
-  // The same weights by columns.
+  // The same weights, stored by columns.
   std::vector<float> transposed(problem.weight.size());
   for (std::int64_t e = 0; e < 35; ++e) {
     for (std::int64_t d = 0; d < 21; ++d) {
@@ -138,7 +138,7 @@ TEST_CASE("a linear layer takes any strides, writes no padding, and passes NaN t
   }
 }
 
-TEST_CASE("weights per head are the same matrix with heads and elements as rows") {
+TEST_CASE("weights per head equal a matrix with heads and elements as rows") {
   constexpr std::int64_t kHeads = 3, kIn = 17, kElements = 11;
   const std::vector<float> w = normal_floats(kHeads * kIn * kElements, 5);
   const TensorView<const float, 3> per_head(w.data(), {kHeads, kIn, kElements});
@@ -154,7 +154,7 @@ TEST_CASE("weights per head are the same matrix with heads and elements as rows"
   CHECK(same_bits(problem.forward(layer), problem.reference(problem.bias)));
 }
 
-TEST_CASE("a linear layer keeps its bound against float64, cancelling sums included") {
+TEST_CASE("a linear layer keeps its bound against float64, also when sums cancel") {
   for (const std::int64_t in : {1, 100, 512, 513, 2000}) {
     LinearProblem problem(6, in, 33);
     for (std::int64_t i = 0; i < problem.rows * in; i += 2) problem.x[index(i)] *= 1000.0f;
@@ -210,7 +210,7 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
   CHECK(same_bits(shared, shared_before));
 }
 
-TEST_CASE("no rows are valid for a linear layer, and a default one knows no features") {
+TEST_CASE("a linear layer accepts zero rows, and a default one has no features") {
   const LinearProblem p(1, 8, 5);
   const Linear layer(p.weight_view());
   layer.forward({nullptr, {0, 8}}, {nullptr, {0, 5}});

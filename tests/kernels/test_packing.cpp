@@ -1,4 +1,4 @@
-// Packing for memory that is kept, on every ISA, against the plain statement of its layout.
+// Packing for long-term storage, on every ISA, against plain loops over its layout.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/kernel_sets.hpp"
 #include "support/problems.hpp"
@@ -14,7 +14,7 @@ namespace {
 using kernels::KernelSet;
 using kernels::kPanel;
 
-/// What a float is before anything is written over it.
+/// The initial value of floats that must not be written.
 constexpr float kUntouched = 77.0f;
 
 std::int64_t panels_of(std::int64_t columns) { return (columns + kPanel - 1) / kPanel; }
@@ -50,7 +50,7 @@ void check_keys(const KernelSet& kernels, std::int64_t first, std::int64_t keys,
 }
 
 void check_values(const KernelSet& kernels, std::int64_t values, std::int64_t value_dim) {
-  // A page of more rows than are written, two of them before these.
+  // A page with more rows than are written, two of them before these.
   const std::int64_t stride = value_dim + 3, page = values + 5, first = 2;
   const std::vector<float> v = normal_floats(index(values * stride), 2);
   std::vector<float> got(index(panels_of(value_dim) * page * kPanel), kUntouched), want = got;
@@ -69,7 +69,7 @@ void check_values(const KernelSet& kernels, std::int64_t values, std::int64_t va
   CHECK_MESSAGE(same_bits(got, want), "values ", values, " value_dim ", value_dim);
 }
 
-/// How the weights of a matrix lie: whose elements are neighbours, and what is between the others.
+/// The layout of a matrix of weights: its innermost dimension, and the gaps in the others.
 enum class Neighbours { depth, columns, none };
 
 void check_weight(const KernelSet& kernels, std::int64_t head_columns, std::int64_t columns,
@@ -108,7 +108,7 @@ void check_weight(const KernelSet& kernels, std::int64_t head_columns, std::int6
 
 }  // namespace
 
-TEST_CASE("keys are written into their columns of the panels, and nothing beside them is") {
+TEST_CASE("keys are written into their columns of the panels, and nothing else is written") {
   on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t keys : sizes_of(kernels)) {
       for (const std::int64_t first : {0, 1, kernels.lanes, kPanel - 1, kPanel}) {
@@ -120,7 +120,7 @@ TEST_CASE("keys are written into their columns of the panels, and nothing beside
   });
 }
 
-TEST_CASE("values are written into their rows of the panels, filled up with zeros") {
+TEST_CASE("values are written into their rows of the panels, padded with zeros") {
   on_every_kernel_set([](const KernelSet& kernels) {
     for (const std::int64_t values : {1, 2, 33}) {
       for (const std::int64_t value_dim : sizes_of(kernels)) {
@@ -130,7 +130,7 @@ TEST_CASE("values are written into their rows of the panels, filled up with zero
   });
 }
 
-TEST_CASE("weights are packed into panels from any layout, and columns that do not exist are 0") {
+TEST_CASE("weights are packed into panels from any layout, and missing columns are 0") {
   on_every_kernel_set([](const KernelSet& kernels) {
     for (const auto neighbours : {Neighbours::depth, Neighbours::columns, Neighbours::none}) {
       for (const std::int64_t columns : sizes_of(kernels)) {

@@ -1,4 +1,4 @@
-// rms_norm() on every ISA against its plain statement and against float64, and QK-norm as a call
+// rms_norm() on every ISA against plain loops and against float64, and QK-norm against a call
 // before attention().
 #include "rapt/rms_norm.hpp"
 #include "reference/rows.hpp"
@@ -41,12 +41,12 @@ struct Rows {
 
 }  // namespace
 
-TEST_CASE("rms_norm has the bits of its plain statement on every ISA, for every width") {
+TEST_CASE("rms_norm has the bits of plain loops on every ISA, for every width") {
   for (const std::int64_t width :
        {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 80, 127, 128, 300, 1024}) {
     CAPTURE(width);
     Rows rows(width);
-    rows.x[static_cast<std::size_t>(width / 2)] = kNaN;  // all of row 0
+    rows.x[static_cast<std::size_t>(width / 2)] = kNaN;  // makes all of row 0 NaN
     rows.x[static_cast<std::size_t>(width + 5)] = -0.0f;
     const std::vector<float> weight = normal_floats(static_cast<std::size_t>(width), 8);
     for (const bool weighted : {false, true}) {
@@ -74,7 +74,7 @@ TEST_CASE("rms_norm has the bits of its plain statement on every ISA, for every 
   }
 }
 
-TEST_CASE("rms_norm keeps its bound against float64, tiny and huge rows included") {
+TEST_CASE("rms_norm keeps its bound against float64, also for tiny and huge rows") {
   for (const std::int64_t width : {1, 5, 64, 128, 1000}) {
     for (const float factor : {1e-12f, 1e-3f, 1.0f, 1e15f}) {
       Rows rows(width);
@@ -93,7 +93,7 @@ TEST_CASE("rms_norm keeps its bound against float64, tiny and huge rows included
   }
 }
 
-TEST_CASE("a row of zeros stays zeros, and one whose squares overflow becomes zeros") {
+TEST_CASE("a row of zeros stays zeros, and a row whose squares overflow becomes zeros") {
   for (const Isa isa : available_isas()) {
     const ForcedIsa forced(isa);
     std::vector<float> x{0, 0, 0, 1e30f, 1e30f, 1e30f};
@@ -103,7 +103,7 @@ TEST_CASE("a row of zeros stays zeros, and one whose squares overflow becomes ze
   }
 }
 
-TEST_CASE("QK-norm has the bits of normalising, then rotating q and k before") {
+TEST_CASE("QK-norm has the bits of normalising and then rotating q and k before the call") {
   Spec spec;
   spec.shape = {.batch = 2, .heads = 4, .kv_heads = 2, .q_len = 30, .kv_len = 300, .head_dim = 40};
   spec.mask = causal(270);

@@ -1,5 +1,5 @@
-// The rotation on its own and inside attention(): the bits of the plain statement on every ISA, and
-// what positions, tables and styles mean.
+// RoPE alone and inside attention(): the bits of plain loops on every ISA, and the meaning of
+// positions, tables and styles.
 #include "rapt/kv_cache.hpp"
 #include "rapt/rope.hpp"
 #include "reference/rows.hpp"
@@ -37,7 +37,7 @@ struct Rows {
   TensorView<float, 4>::Index shape, strides;
 };
 
-/// What apply_rope() should write, in the padded buffer.
+/// The expected output of apply_rope(), in the padded buffer.
 std::vector<float> plainly_rotated(const Rows& rows, const RopeView& table,
                                    const std::vector<std::int64_t>& positions) {
   std::vector<float> y(rows.x.size(), kUntouched);
@@ -46,9 +46,9 @@ std::vector<float> plainly_rotated(const Rows& rows, const RopeView& table,
     const std::int64_t at = row * (head_dim + 3);
     const std::int64_t b = row / tokens / heads;
     const std::int64_t position = positions[static_cast<std::size_t>(b * tokens + row % tokens)];
-    const std::vector<float> turned =
+    const std::vector<float> rotated =
         reference::rotated({rows.x.data() + at, rows.x.data() + at + head_dim}, table, position);
-    std::copy(turned.begin(), turned.end(), y.begin() + at);
+    std::copy(rotated.begin(), rotated.end(), y.begin() + at);
   }
   return y;
 }
@@ -98,10 +98,10 @@ TEST_CASE("apply_rope in place has the bits of apply_rope into another buffer") 
   }
 }
 
-TEST_CASE("positions of one sequence hold for all of a batch, up to the table's last row") {
+TEST_CASE("positions of one sequence apply to a whole batch, up to the table's last row") {
   const RopeTable table(Rope::half, {.rotary_dims = 8, .positions = 5});
   Rows rows(2, 2, 3, 10);
-  // Those of a second sequence exist and belong to no call.
+  // Positions of a second sequence exist but belong to no call.
   const std::vector<std::int64_t> positions{2, 3, 4, 0, 0, 0}, of_both{2, 3, 4, 2, 3, 4};
   const std::vector<float> want = plainly_rotated(rows, table, of_both);
   std::vector<float> first(rows.x.size(), kUntouched), each(first);
@@ -122,7 +122,7 @@ TEST_CASE("positions of one sequence hold for all of a batch, up to the table's 
   CHECK(same_bits(run(attention, one), run(attention, both)));
 }
 
-TEST_CASE("rotating on the way has the bits of rotating q and k before") {
+TEST_CASE("RoPE inside attention has the bits of rotating q and k before the call") {
   for (const Rope style : {Rope::half, Rope::interleaved}) {
     Spec spec;
     spec.shape = {.batch = 2, .heads = 4, .kv_heads = 2, .q_len = 30, .kv_len = 300};
@@ -147,7 +147,7 @@ TEST_CASE("rotating on the way has the bits of rotating q and k before") {
   }
 }
 
-TEST_CASE("keys that were rotated and then cached give the bits of keys rotated on the way") {
+TEST_CASE("keys cached after rotation have the bits of keys rotated inside attention") {
   Spec spec;
   spec.shape = {.heads = 4, .kv_heads = 2, .q_len = 30, .kv_len = 300};
   spec.mask = causal(270);
@@ -177,7 +177,7 @@ TEST_CASE("keys that were rotated and then cached give the bits of keys rotated 
   }
 }
 
-TEST_CASE("a turn keeps lengths, and scores depend on the distance of positions alone") {
+TEST_CASE("a rotation keeps lengths, and scores depend only on the distance of positions") {
   const RopeTable table(Rope::interleaved, {.rotary_dims = 64, .positions = 3000});
   const std::vector<float> q = normal_floats(64, 1);
   const std::vector<float> k = normal_floats(64, 2);
@@ -189,7 +189,7 @@ TEST_CASE("a turn keeps lengths, and scores depend on the distance of positions 
     return sum;
   };
   for (const std::int64_t shift : {1, 500, 2000}) {
-    // Each of four table entries is off by at most 2^-25 and its magnitude is at most 1.
+    // Each of the four table entries is off by at most 2^-25, and its magnitude is at most 1.
     double magnitude = 0.0;
     for (std::size_t d = 0; d < 64; ++d) {
       magnitude += (std::abs(q[d]) + std::abs(q[d ^ 1])) * (std::abs(k[d]) + std::abs(k[d ^ 1]));
@@ -237,7 +237,7 @@ TEST_CASE("wrong arguments of apply_rope are errors that name them, and nothing 
   check("cos and sin are not both given", [&] { apply_rope(x, to, bad); });
 }
 
-TEST_CASE("wrong rope options of attention are errors that name them") {
+TEST_CASE("invalid rope options of attention are errors that name them") {
   const auto check = [](const char* part, const std::function<void(Problem&)>& spoil) {
     Spec spec;
     spec.shape = {.batch = 2, .q_len = 3, .kv_len = 5};
@@ -249,7 +249,7 @@ TEST_CASE("wrong rope options of attention are errors that name them") {
   };
   check("query position -2 of sequence 0", [](Problem& p) { p.options.mask = causal(-2); });
   check("query position 2000 of sequence 0", [](Problem& p) { p.options.mask = causal(2000); });
-  // The last of three.
+  // The last of the three queries.
   check("query position 1008 of sequence 0", [](Problem& p) { p.options.mask = causal(1006); });
   check("key position 4", [](Problem& p) {
     p.options.rope.table.cos.shape[0] = 4;

@@ -99,7 +99,7 @@ std::vector<RopeConfig> configurations() {
   };
 }
 
-/// gpt-oss's scaling: YaRN with the ends of its ramp as they are.
+/// gpt-oss's scaling: YaRN without truncation of the ramp.
 RopeConfig not_truncated(std::int64_t positions) {
   return {.rotary_dims = 64,
           .positions = positions,
@@ -114,7 +114,7 @@ RopeConfig not_truncated(std::int64_t positions) {
 
 }  // namespace
 
-TEST_CASE("a table of angles is within half a ULP of 1 of long double, with every scaling") {
+TEST_CASE("a RoPE table is within half a ULP of 1 of long double, with every scaling") {
   std::vector<RopeConfig> all = configurations();
   all.push_back(not_truncated(all.front().positions));
   // Few pairs and long texts: the ramp ends past the last pair.
@@ -137,7 +137,7 @@ TEST_CASE("a table of angles is within half a ULP of 1 of long double, with ever
       }
     }
     CHECK(worst <= 1);
-    CHECK(worst > 0.5L);  // The bound is no wider than it must be.
+    CHECK(worst > 0.5L);  // the bound is not wider than necessary
   }
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("YaRN without truncation has the frequencies of the published code") {
   };
   const std::vector<Pair> pairs{
       {0, 1.0},
-      {8, 0.050813274815461475},  // the ramp begins at 8.09
+      {8, 0.050813274815461475},  // the ramp starts at 8.09
       {9, 0.03170569618466377},
       {10, 0.019335001126540362},
       {12, 0.006794959489732219},
@@ -182,7 +182,7 @@ TEST_CASE("YaRN without truncation has the frequencies of the published code") {
   }
 }
 
-TEST_CASE("angles far from 0 are reduced as exactly as near ones") {
+TEST_CASE("large angles are reduced as exactly as small ones") {
   for (const double angle : {0.0, 0.5, 1.5707963267948966, 3.0, 1e3, 65535.0, 1048575.0, 1e9}) {
     for (const double sign : {1.0, -1.0}) {
       const auto [cos, sin] = core::exact_cos_sin(sign * angle);
@@ -200,7 +200,7 @@ TEST_CASE("angles far from 0 are reduced as exactly as near ones") {
   }
 }
 
-TEST_CASE("a table of angles has the same bits on every machine") {
+TEST_CASE("a RoPE table has the same bits on every machine") {
   std::uint64_t hash = 0;
   for (RopeConfig config : configurations()) {
     config.positions = 5;
@@ -212,7 +212,7 @@ TEST_CASE("a table of angles has the same bits on every machine") {
   CHECK(hash == 0x4fa3d6d46e85d836u);
 }
 
-TEST_CASE("a view outlives a move of its table, and its table where a copy lives on") {
+TEST_CASE("a view stays valid when its table is moved, or destroyed while a copy exists") {
   auto first =
       std::make_unique<RopeTable>(Rope::interleaved, RopeConfig{.rotary_dims = 4, .positions = 3});
   const RopeView view = first->view();
@@ -224,7 +224,7 @@ TEST_CASE("a view outlives a move of its table, and its table where a copy lives
   CHECK(moved.view().style == Rope::interleaved);
 }
 
-TEST_CASE("a wrong configuration of angles is an error that names the field and its value") {
+TEST_CASE("an invalid RoPE configuration is an error that names the field and its value") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const auto check = [](const char* part, const std::function<void(RopeConfig&)>& spoil) {

@@ -40,7 +40,7 @@ std::int64_t published_bucket(std::int64_t relative_position, bool bidirectional
 
 }  // namespace
 
-TEST_CASE("the buckets of T5 are those of its published code") {
+TEST_CASE("T5's buckets are those of its published code") {
   for (const T5Buckets& config : {T5Buckets{}, T5Buckets{.bidirectional = false},
                                   T5Buckets{.buckets = 64, .max_distance = 500},
                                   T5Buckets{.buckets = 10, .max_distance = 11}}) {
@@ -51,7 +51,7 @@ TEST_CASE("the buckets of T5 are those of its published code") {
                                                               config.buckets, config.max_distance));
     }
   }
-  // Borders that are whole numbers: 8 * 2^(1/2 * 2) and 8 * 2^(1/2 * 6).
+  // Integer borders: 8 * 2^(1/2 * 2) and 8 * 2^(1/2 * 6).
   CHECK(t5_bucket(-15, {}) == 9);
   CHECK(t5_bucket(-16, {}) == 10);
   CHECK(t5_bucket(63, {}) == 29);
@@ -60,8 +60,8 @@ TEST_CASE("the buckets of T5 are those of its published code") {
   CHECK(t5_bucket(std::numeric_limits<std::int64_t>::max(), {}) == 31);
 }
 
-TEST_CASE("a border of T5's buckets that is a whole number is met exactly") {
-  // Distances exact * 2^i of a largest one of exact * 2^doublings; of each its place in integers.
+TEST_CASE("an integer border between T5's buckets is exact") {
+  // Distances exact * 2^i up to exact * 2^doublings; the expected bucket is computed in integers.
   for (std::int64_t exact = 1; exact < 40; ++exact) {
     for (int doublings = 1; doublings < 12; ++doublings) {
       const T5Buckets config{
@@ -74,7 +74,7 @@ TEST_CASE("a border of T5's buckets that is a whole number is met exactly") {
   }
 }
 
-TEST_CASE("T5's bias by distance gives the bits of the whole matrix") {
+TEST_CASE("T5's bias by distance has the bits of the whole matrix") {
   constexpr std::int64_t kHeads = 3, kQLen = 37, kKvLen = 290, kDim = 16;
   const std::vector<float> table = normal_floats(32 * kHeads, 5);
   std::vector<float> by_distance(kHeads * (kQLen + kKvLen - 1));
@@ -108,7 +108,7 @@ TEST_CASE("T5's bias by distance gives the bits of the whole matrix") {
   }
 }
 
-TEST_CASE("a T5 bias that cannot be is an error that names the argument, and nothing is written") {
+TEST_CASE("an invalid T5 bias gives an error that names the argument, and nothing is written") {
   std::vector<float> table(64, 1.0f), by_distance(20, -7.0f);
   const TensorView<const float, 2> good_table(table.data(), {32, 2});
   const TensorView<float, 2> good_out(by_distance.data(), {2, 10});

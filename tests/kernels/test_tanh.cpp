@@ -1,5 +1,5 @@
-// tanh: its error over all magnitudes, and the same bits from every ISA, which shows it only
-// through the soft cap of attention().
+// tanh: its error over all magnitudes, and the same bits from every ISA, observed through the soft
+// cap of attention().
 #include "kernels/abi/arithmetic.hpp"
 #include "reference/scalar.hpp"
 #include "support/bounds.hpp"
@@ -22,7 +22,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 
-/// Numbers from 2^-126 to 2^127, every `stride`-th, with both signs in turn.
+/// Numbers from 2^-126 to 2^127, every `stride`-th, with alternating signs.
 std::vector<float> magnitudes(std::uint32_t stride) {
   std::vector<float> x;
   for (std::uint64_t next = bits(0x1p-126f); next < bits(kInfinity); next += stride) {
@@ -34,7 +34,7 @@ std::vector<float> magnitudes(std::uint32_t stride) {
 
 }  // namespace
 
-TEST_CASE("tanh is within 3 ULP over all magnitudes and odd") {
+TEST_CASE("tanh is within 3 ULP over all magnitudes, and odd") {
   std::int64_t outside = 0;
   std::int64_t uneven = 0;
   for (const float x : magnitudes(quick() ? 9973 : 97)) {
@@ -47,7 +47,7 @@ TEST_CASE("tanh is within 3 ULP over all magnitudes and odd") {
   CHECK(uneven == 0);
 }
 
-TEST_CASE("tanh is within 3 ULP of every float around the border of its two forms") {
+TEST_CASE("tanh is within 3 ULP for every float around the border of its two forms") {
   std::int64_t outside = 0;
   float x = kernels::kTanhSmall - 0x1p-9f;
   for (; x < kernels::kTanhSmall + 0x1p-9f; x = std::nextafter(x, 1.0f)) {
@@ -67,7 +67,7 @@ TEST_CASE("tanh of 0 is 0, of an infinity 1 with its sign, of NaN NaN") {
 }
 
 TEST_CASE("a soft cap has the bits of the scalar statement for scores of all magnitudes") {
-  // Query i sees key i alone, so that lse[i] is its capped score.
+  // Query i sees only key i, so lse[i] is its capped score.
   constexpr std::int64_t kKeys = 600;
   const std::vector<float> x = magnitudes(quick() ? 999'983 : 49'999);
   for (const float cap : {1.0f, 0.37f, 50.0f}) {

@@ -1,5 +1,5 @@
-// A call of a layer over a cache that fits, to be spoilt one argument at a time; and what a failed
-// call must leave as it was.
+// A valid call of a layer over a cache, for tests to make invalid one argument at a time; and the
+// state that a failed call must preserve.
 #pragma once
 
 #include "layer/cached_layer_problem.hpp"
@@ -18,7 +18,7 @@
 
 namespace rapt::test {
 
-/// What can be seen of a cache from outside.
+/// The observable state of a cache.
 struct CacheSnapshot {
   CacheSnapshot(const KvCache& cache, const std::vector<std::int64_t>& sequences)
       : usage(cache.usage()) {
@@ -36,7 +36,7 @@ struct CacheSnapshot {
   std::vector<std::int64_t> lengths, first_tokens;
 };
 
-/// Five rows of one empty sequence and one of another, 40 features each.
+/// Five rows of an empty sequence and one of another, 40 features each.
 struct CachedLayerCall {
   explicit CachedLayerCall(LayerProblem problem_) : problem(std::move(problem_)) {}
 
@@ -51,7 +51,7 @@ struct CachedLayerCall {
     problem.config.rope = *problem.rope;
     layer = problem.layer();
   }
-  /// Of the first sequence; a test may put anything in place of the second.
+  /// The state of the first sequence; a test may replace the second one.
   CacheSnapshot snapshot() const { return {cache, {sequences[0]}}; }
 
   /// The error of a call that may write y and must change nothing else; "" if it succeeds.

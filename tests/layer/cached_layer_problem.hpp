@@ -1,4 +1,4 @@
-// A layer as models have it and a stream of tokens that it takes through a cache in chunks.
+// A layer with a model's options and a stream of tokens that passes through a cache in chunks.
 #pragma once
 
 #include "layer/layer_problem.hpp"
@@ -17,7 +17,7 @@ inline LayerProblem cached_problem(std::uint64_t seed, LayerSwitches switches = 
   return p;
 }
 
-/// The same layer, its projections from one matrix.
+/// The same layer with its projections in one matrix.
 inline MultiHeadAttention fused_layer(const LayerProblem& p, FusedRows order) {
   const Fused fused = fuse(p, order);
   MultiHeadAttentionWeights weights = MultiHeadAttentionWeights::from_fused(
@@ -35,7 +35,7 @@ inline KvCacheConfig cache_of(const MultiHeadAttentionConfig& c) {
           .page_tokens = 64};
 }
 
-/// Tokens [tokens, model_dim] and what the layer makes of them.
+/// Tokens [tokens, model_dim] and the layer's results.
 struct LayerStream {
   LayerStream(const LayerProblem& p, std::int64_t tokens_, std::uint64_t seed)
       : in(p.config.model_dim),
@@ -55,7 +55,7 @@ struct LayerStream {
   std::vector<float> x, y;
 };
 
-/// Takes the tokens [first, last) through the cache in chunks.
+/// Passes the tokens [first, last) through the cache in chunks.
 inline void feed(const MultiHeadAttention& layer, KvCache& cache, std::int64_t sequence,
                  LayerStream& stream, std::int64_t first, std::int64_t last, std::int64_t chunk,
                  const AttentionOptions& options) {

@@ -1,10 +1,10 @@
-// How far a multi-head attention layer computed in f32 is from the exact one, as a formula.
+// The error of a multi-head attention layer in f32 against the exact one, as a formula.
 //
-// The worst case, every rounding at its largest and all of one sign, exceeds real errors of this
-// layer ten-thousandfold and would let most bugs pass. So this is the statistical bound: roundings
-// are independent with mean 0 and deviation at most u (Higham and Mary, "A new approach to
-// probabilistic rounding error analysis", 2019), so they add up in quadrature. It knows nothing of
-// the order of the sums and so holds for any f32 implementation.
+// The worst case, all roundings at their largest and of one sign, exceeds real errors of this layer
+// ten-thousandfold and would hide most bugs. So this is the statistical bound: roundings are
+// independent with mean 0 and deviation at most u (Higham and Mary, "A new approach to
+// probabilistic rounding error analysis", 2019), so they add up in quadrature. It does not depend
+// on the order of sums and so holds for any f32 implementation.
 #pragma once
 
 #include "layer/layer_problem.hpp"
@@ -18,8 +18,8 @@
 
 namespace rapt::test {
 
-/// Standard deviations between the exact result and the bound: by chance one value in 10^15 is
-/// further off.
+/// Standard deviations between the exact result and the bound: one value in 10^15 exceeds it by
+/// chance.
 inline constexpr double kDeviations = 8.0;
 
 /// A matrix in float64, and the standard deviation of the f32 error of each element. [rows,
@@ -37,7 +37,8 @@ struct Estimate {
 
 inline double square(double x) { return x * x; }
 
-/// One sum of `roundings` rounded terms: the partial sums are of the size of sqrt(squares), each is
+/// A sum of `roundings` rounded terms: the partial sums have the size of sqrt(squares), and each is
+/// rounded once.
 /// rounded once.
 inline double sum_variance(double roundings, double squares) {
   return roundings * square(kUnitRoundoff) * squares;
@@ -47,7 +48,7 @@ inline Estimate exact_input(const std::vector<float>& x, std::int64_t columns) {
   return {static_cast<std::size_t>(columns), {x.begin(), x.end()}, std::vector<double>(x.size())};
 }
 
-/// y = x W^T + b: the errors of x pass through W, and in + 1 roundings come on top.
+/// y = x W^T + b: the errors of x pass through W, plus in + 1 roundings.
 inline Estimate project(const Projection& p, const Estimate& x) {
   const auto in = static_cast<std::size_t>(p.in);
   Estimate y{static_cast<std::size_t>(p.out), {}, {}};

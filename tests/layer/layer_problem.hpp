@@ -1,5 +1,5 @@
-// A multi-head attention layer with seeded weights, and the same layer composed by hand from the
-// scalar statement: what the tests of the layer compare bit for bit.
+// A multi-head attention layer with seeded weights, and the same layer composed from the scalar
+// statement: the tests of the layer compare them bit for bit.
 #pragma once
 
 #include "rapt/rapt.hpp"
@@ -35,7 +35,7 @@ inline Projection make_projection(std::uint64_t seed, std::int64_t in, std::int6
   return p;
 }
 
-/// A layer with every size given, and its weights.
+/// A layer with all sizes explicit, and its weights.
 struct LayerProblem {
   MultiHeadAttentionConfig config;
   Projection query, key, value, output;         // output.out == 0: none

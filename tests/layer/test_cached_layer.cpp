@@ -1,4 +1,5 @@
-// The layer over a cache has the bits of the layer over whole sequences, however the tokens come.
+// The layer over a cache has the bits of the layer over whole sequences, however tokens are divided
+// among calls.
 #include "layer/cached_layer_problem.hpp"
 #include "layer/layer_bounds.hpp"
 #include "rapt/rapt.hpp"
@@ -28,7 +29,7 @@ std::vector<float> through_cache(const MultiHeadAttention& layer, const KvCacheC
   return stream.y;
 }
 
-TEST_CASE("token by token, chunks and whole prefill of the layer are one forward()'s bits") {
+TEST_CASE("decoding, chunks and whole prefill of the layer have the bits of one forward()") {
   for (const bool has_output : {true, false}) {
     CAPTURE(has_output);
     const LayerProblem p = cached_problem(1, {.bias = true, .output = has_output});
@@ -47,7 +48,7 @@ TEST_CASE("token by token, chunks and whole prefill of the layer are one forward
   }
 }
 
-TEST_CASE("the layer over a cache is within its bound of float64, with norm and RoPE") {
+TEST_CASE("the layer over a cache keeps its bound against float64, with norm and RoPE") {
   const LayerProblem p = cached_problem(17);
   LayerStream stream(p, quick() ? 60 : 290, 18);
   const Estimate exact = estimate_layer(p, stream.x, true);
@@ -64,7 +65,7 @@ TEST_CASE("the layer over a cache is within its bound of float64, with norm and 
   CHECK(most <= kDeviations);
 }
 
-TEST_CASE("a window frees pages behind the layer's tokens, and the bits stay") {
+TEST_CASE("a window frees pages before the layer's tokens, and changes no bit") {
   const LayerProblem p = cached_problem(3);
   const LayerStream stream(p, 330, 4);
   const AttentionOptions options{.mask = causal().windowed(70, 0)};
@@ -72,7 +73,7 @@ TEST_CASE("a window frees pages behind the layer's tokens, and the bits stay") {
   KvCacheConfig config = cache_of(p.config);
   config.page_tokens = 32;
   config.window = 70;
-  config.max_pages = 4 + 1;  // of 70 + 1 keys at most 4 pages, and one before any is given back
+  config.max_pages = 4 + 1;  // at most 4 pages for 70 + 1 keys, plus one before any page is freed
   on_every_isa([&] {
     KvCache cache(config);
     const std::int64_t sequence = cache.add();
@@ -84,7 +85,7 @@ TEST_CASE("a window frees pages behind the layer's tokens, and the bits stay") {
   });
 }
 
-TEST_CASE("a layer without norm and RoPE, with one kv head, goes through the cache too") {
+TEST_CASE("a layer without norm and RoPE, with one kv head, works over a cache") {
   const LayerProblem p = make_layer(5, config_of(24, 3, 1, 7, 9), {.bias = false});
   const LayerStream stream(p, 70, 6);
   const AttentionOptions options{.mask = causal()};
@@ -130,7 +131,7 @@ TEST_CASE("prefill, chunks and decode rows in one call have the bits that each h
   });
 }
 
-TEST_CASE("rows with gaps are read and written where they lie") {
+TEST_CASE("rows with gaps are read and written correctly") {
   const LayerProblem p = cached_problem(9);
   const LayerStream stream(p, 20, 10);
   const AttentionOptions options{.mask = causal()};
@@ -148,7 +149,7 @@ TEST_CASE("rows with gaps are read and written where they lie") {
   CHECK(same_bits(y, wanted));
 }
 
-TEST_CASE("forked and rolled back sequences go on as if the layer had never left them") {
+TEST_CASE("forked and rolled back sequences have the bits of uninterrupted ones") {
   const LayerProblem p = cached_problem(11);
   const MultiHeadAttention layer = p.layer();
   const AttentionOptions options{.mask = causal()};
@@ -169,7 +170,7 @@ TEST_CASE("forked and rolled back sequences go on as if the layer had never left
   CHECK(same_bits(other.y, want_other));
 }
 
-TEST_CASE("sequences may go through one layer and one cache by a thread each") {
+TEST_CASE("threads may use one layer and one cache for different sequences at once") {
   const LayerProblem p = cached_problem(19);
   const MultiHeadAttention layer = p.layer();
   const AttentionOptions options{.mask = causal()};
@@ -195,7 +196,7 @@ TEST_CASE("sequences may go through one layer and one cache by a thread each") {
   CHECK(cache.usage().pages_used == 0);
 }
 
-TEST_CASE("no sequences and no rows are valid, and change nothing") {
+TEST_CASE("calls without sequences or rows are valid and change nothing") {
   const LayerProblem p = cached_problem(15);
   KvCache cache(cache_of(p.config));
   const std::int64_t none[] = {0}, no_rows[] = {0, 0};

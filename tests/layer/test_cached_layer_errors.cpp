@@ -1,4 +1,4 @@
-// Calls of the layer over a cache that are errors or fail midway: the cache is then unchanged.
+// Calls of the layer over a cache that are errors or fail midway leave the cache unchanged.
 #include "layer/cached_layer_call.hpp"
 #include "layer/cached_layer_problem.hpp"
 #include "rapt/rapt.hpp"
@@ -32,7 +32,7 @@ std::string spoilt(const std::function<void(Call&)>& change) {
   return call.error();
 }
 
-TEST_CASE("a cache of other sizes than the layer's is refused with both") {
+TEST_CASE("a cache with other sizes than the layer's is refused with both sizes") {
   const auto with_cache = [](const KvCacheConfig& config) {
     return spoilt([&](Call& c) { c.use_cache(config); });
   };
@@ -71,7 +71,7 @@ TEST_CASE("rows, sequences and outputs that do not fit are refused") {
         }).find("context: the layer's kv_model_dim 8") == 0);
 }
 
-TEST_CASE("options that say again or otherwise what the cache or the layer knows are refused") {
+TEST_CASE("options that repeat or contradict the cache or the layer are refused") {
   const std::vector<std::int64_t> positions{0, 1, 2, 3, 4, 0};
   const TensorView<const std::int64_t, 2> view(positions.data(), {1, 6});
   CHECK(spoilt([](Call& c) { c.options.qk_norm = QkNorm{}; }) ==
@@ -83,7 +83,7 @@ TEST_CASE("options that say again or otherwise what the cache or the layer knows
   CHECK(spoilt([&](Call& c) { c.options.rope.k_positions = view; }) ==
         "rope: positions cannot be given with a cache, which knows them");
   CHECK(spoilt([](Call& c) { c.options.rope.rotate_keys = false; }).find("rope: rotate_keys") == 0);
-  // Seen by attention() only, when the tokens are already in the cache.
+  // Found only by attention(), when the tokens are already in the cache.
   CHECK(spoilt([](Call& c) { c.options.mask = causal(3); }) ==
         "mask: query_offset 3 cannot be given with a cache, which knows the positions");
   CHECK(spoilt([](Call& c) { c.options.kv_lens = c.rows; }).find("kv_lens: 3") == 0);
@@ -93,13 +93,13 @@ TEST_CASE("options that say again or otherwise what the cache or the layer knows
         }).find("lse: q_len 5") == 0);
 }
 
-TEST_CASE("positions beyond the table of the layer are refused by sequence") {
+TEST_CASE("positions beyond the layer's table are refused with their sequence") {
   CHECK(spoilt([](Call& c) { c.use_four_positions(); }) ==
         "x: 5 rows behind the 0 tokens of sequence 0 would pass the 4 positions of the layer's "
         "RoPE");
 }
 
-TEST_CASE("a full cache is an error that leaves all sequences as they were") {
+TEST_CASE("a full cache is an error that changes no sequence") {
   Call c;
   KvCacheConfig config = cache_of(c.problem.config);
   config.max_pages = 2;
@@ -115,7 +115,7 @@ TEST_CASE("a full cache is an error that leaves all sequences as they were") {
   CHECK(c.error() == "");
 }
 
-/// Throws on its n-th tile, whichever thread has it.
+/// Throws on its n-th tile, on whichever thread.
 struct Thrower {
   std::atomic<int> left;
   void operator()(const ScoreTile&) {
@@ -123,7 +123,7 @@ struct Thrower {
   }
 };
 
-TEST_CASE("a callback that throws leaves a cache with forks and windows as it was, to the page") {
+TEST_CASE("a callback that throws leaves every page of a cache with forks and windows unchanged") {
   const LayerProblem p = cached_problem(25);
   const MultiHeadAttention layer = p.layer();
   KvCacheConfig config = cache_of(p.config);
@@ -169,7 +169,7 @@ TEST_CASE("a callback that throws leaves a cache with forks and windows as it wa
   }
 }
 
-TEST_CASE("a layer is refused inside a score callback, and its cache is as it was") {
+TEST_CASE("a layer call inside a score callback is refused, and its cache does not change") {
   Call outer, inner;
   std::string sentence;
   const auto callback = [&](const ScoreTile&) { sentence = inner.error(); };

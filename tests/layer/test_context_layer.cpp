@@ -19,7 +19,7 @@
 namespace rapt::test {
 namespace {
 
-/// 8 heads on 2 kv heads over states of 24 features; QK-norm and RoPE as asked.
+/// 8 heads on 2 kv heads over states of 24 features; optionally QK-norm and RoPE.
 LayerProblem context_problem(std::uint64_t seed, bool norm_and_rope, LayerSwitches switches = {}) {
   MultiHeadAttentionConfig config = config_of(40, 8, 2, 16, 20);
   config.kv_model_dim = 24;
@@ -39,7 +39,7 @@ struct ContextCall {
 
   std::int64_t all_rows() const { return rows.back() + 2; }
 
-  /// Appends every context in two parts, the sequences of each side by side.
+  /// Appends every context in two parts, each part for all sequences in one call.
   std::vector<std::int64_t> fill(const MultiHeadAttention& layer, KvCache& cache) const {
     std::vector<std::int64_t> sequences;
     for (std::size_t s = 0; s < lengths.size(); ++s) sequences.push_back(cache.add());
@@ -126,7 +126,7 @@ TEST_CASE("queries over contexts in a cache have the bits of the layer without o
   }
 }
 
-TEST_CASE("beams over one context, by its number or by forks, have the bits of one call") {
+TEST_CASE("beams over one context, by repeated number or by forks, have the bits of one call") {
   const LayerProblem p = context_problem(85, true);
   const MultiHeadAttention layer = p.layer();
   const std::int64_t in = p.config.model_dim, out = p.output_features();
@@ -184,7 +184,7 @@ std::string forward_spoilt(const std::function<void(Call&)>& change) {
   return call.forward_error();
 }
 
-TEST_CASE("contexts that do not fit are refused, and the cache is as it was") {
+TEST_CASE("contexts that do not fit are refused, and the cache does not change") {
   CHECK(append_spoilt([](Call&) {}) == "");
   CHECK(append_spoilt([](Call& c) { c.context.shape[1] = 23; }) ==
         "context: features 23 does not match the layer's kv_model_dim 24");
@@ -203,7 +203,7 @@ TEST_CASE("contexts that do not fit are refused, and the cache is as it was") {
         "layer's RoPE");
 }
 
-TEST_CASE("a cache too full for a context stays as it was") {
+TEST_CASE("a cache too full for a context does not change") {
   Call c;
   KvCacheConfig config = cache_of(c.problem.config);
   config.max_pages = 1;

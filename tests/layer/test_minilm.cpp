@@ -1,6 +1,5 @@
-// A trained encoder: the six attention blocks of all-MiniLM-L6-v2 on a real sentence, against what
-// PyTorch computed (scripts/make_minilm_expected.py), the bits of every ISA, thread count and
-// batch.
+// A trained encoder: the six attention blocks of all-MiniLM-L6-v2 on a real sentence, against
+// PyTorch's results (scripts/make_minilm_expected.py), on every ISA, thread count and batch.
 #include "layer/layer_bounds.hpp"
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
@@ -78,7 +77,7 @@ MiniLm load() {
   return model;
 }
 
-/// The model, read once; where it was not fetched, nothing, and the test case counts as skipped.
+/// The model, read once; if it was not fetched, nothing, and the test case counts as skipped.
 const MiniLm* minilm() {
   static const std::optional<MiniLm> model =
       std::filesystem::exists(model_path()) ? std::optional(load()) : std::nullopt;
@@ -129,7 +128,7 @@ TEST_CASE("a trained encoder's attention has the same bits on every ISA and thre
   }
 }
 
-TEST_CASE("a trained encoder gives two padded sentences the bits that each has alone") {
+TEST_CASE("in a trained encoder two padded sentences have the bits that each has alone") {
   const MiniLm* const model = minilm();
   if (model == nullptr) return;
   // The second sentence: the first words of the first one, then padding that holds NaN.

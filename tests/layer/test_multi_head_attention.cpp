@@ -1,5 +1,5 @@
-// The layer against the same thing composed by hand from the scalar statement, bit for bit; and
-// against itself in other batches, layouts and thread counts.
+// The layer against the same layer composed from the scalar statement, bit for bit; and against
+// itself in other batches, layouts and thread counts.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
@@ -40,7 +40,7 @@ std::vector<Case> cases() {
   };
 }
 
-/// The layer as every ISA computes it.
+/// The layer's results on every ISA.
 void check_every_isa(const LayerProblem& p, const std::vector<float>& x,
                      const std::vector<float>& context, std::int64_t batch,
                      const AttentionOptions& options = {}) {
@@ -52,7 +52,7 @@ void check_every_isa(const LayerProblem& p, const std::vector<float>& x,
   }
 }
 
-TEST_CASE("a layer has the bits of its parts composed by hand, on every ISA") {
+TEST_CASE("a layer has the bits of its parts called one by one, on every ISA") {
   for (const Case& c : cases()) {
     CAPTURE(c.name);
     const LayerProblem p = make_layer(11, c.config, c.switches);
@@ -104,7 +104,7 @@ TEST_CASE("lse and weights of the layer are those of its attention") {
   CHECK(same_bits(weights, expected_weights));
 }
 
-TEST_CASE("the scale of a call wins over that of the configuration, which wins over the default") {
+TEST_CASE("a call's scale overrides the configuration's, which overrides the default") {
   LayerProblem p = make_layer(51, config_of(16, 2, 2, 8, 8));
   const std::vector<float> x = tokens_of(52, 6 * 16);
   AttentionOptions half{};
@@ -119,7 +119,7 @@ TEST_CASE("the scale of a call wins over that of the configuration, which wins o
   CHECK(same_bits(run_self(p, x, 1, half), by_call));
 }
 
-TEST_CASE("weights per head are the same layer as one matrix of all heads") {
+TEST_CASE("weights per head give the same layer as one matrix of all heads") {
   const MultiHeadAttentionConfig c = config_of(16, 4, 4, 4, 4);
   const LayerProblem p = make_layer(61, c);
   // [heads, in, e] with the numbers of the [heads * e, in] matrix.
@@ -140,7 +140,8 @@ TEST_CASE("weights per head are the same layer as one matrix of all heads") {
   CHECK(same_bits(y, run_self(p, x, 1)));
 }
 
-TEST_CASE("sizes of zero are valid: no tokens write nothing, no keys leave the output's bias") {
+TEST_CASE(
+    "sizes of zero are valid: without tokens nothing is written, without keys y is the bias") {
   const LayerProblem p = make_layer(121, config_of(16, 4, 2, 4, 4));
   const MultiHeadAttention layer = p.layer();
   const std::vector<float> x = tokens_of(122, 2 * 3 * 16);

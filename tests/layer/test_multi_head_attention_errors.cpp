@@ -1,5 +1,4 @@
-// Every argument that the layer refuses: the sentence names it and its values, and y stays as it
-// was.
+// Every argument that the layer refuses: the sentence names it and its values, and y is unchanged.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
@@ -24,7 +23,7 @@ const MultiHeadAttentionConfig kConfig{.model_dim = 24,
                                        .kv_model_dim = 24,
                                        .output_dim = 12};
 
-/// The error of a layer whose configuration was changed.
+/// The error of a layer with a changed configuration.
 std::string refused(const std::function<void(MultiHeadAttentionConfig&)>& change,
                     LayerSwitches switches = {}) {
   const LayerProblem p = make_layer(1, kConfig, switches);
@@ -58,7 +57,7 @@ TEST_CASE("fields left at 0 take their defaults") {
   CHECK_FALSE(c.softmax_scale.has_value());
 }
 
-TEST_CASE("without an output projection the output has the features of the joined heads") {
+TEST_CASE("without an output projection the output has the features of the concatenated heads") {
   LayerProblem p = make_layer(3, kConfig, {.output = false});
   p.config.output_dim = 0;
   CHECK(p.layer().config().output_dim == 4 * 7);
@@ -67,7 +66,7 @@ TEST_CASE("without an output projection the output has the features of the joine
       "config.output_dim: without an output projection 24 does not match num_heads * value_dim 28");
 }
 
-TEST_CASE("a configuration that cannot be is refused in a sentence with its values") {
+TEST_CASE("an invalid configuration is refused with its values") {
   CHECK(refused([](Config&) {}) == "");
   CHECK(refused([](Config& c) { c.model_dim = 0; }) == "config.model_dim: 0 is below 1");
   CHECK(refused([](Config& c) { c.num_heads = -4; }) == "config.num_heads: -4 is below 1");
@@ -111,7 +110,7 @@ TEST_CASE("a projection that disagrees with the configuration is refused") {
         }) == "weights.key: the projection is empty");
 }
 
-/// A call of forward() with tensors that fit, to be spoilt one at a time.
+/// A valid call of forward(), for tests to make invalid one tensor at a time.
 struct Call {
   LayerProblem problem = make_layer(5, kConfig);
   MultiHeadAttention layer = problem.layer();
@@ -121,7 +120,7 @@ struct Call {
   TensorView<float, 3> y{memory.data() + 2048, {2, 3, 12}};
   AttentionOptions options{};
 
-  /// The error, after which nothing may have been written; "" when there is none.
+  /// The error; checks that nothing was written. "" if there is none.
   std::string error() {
     const std::vector<float> before = memory;
     const std::string sentence = sentence_of([&] { layer.forward(x, context, y, options); });
@@ -167,9 +166,9 @@ TEST_CASE("tensors that no memory can hold are refused") {
         "y: the stride -35 of dimension 0 makes elements share memory");
 }
 
-TEST_CASE("keys that no workspace can hold are out of memory, and y stays as it was") {
+TEST_CASE("keys too large for any workspace are out of memory, and y does not change") {
   Call c;
-  // One token, seen 2^60 times.
+  // One token, broadcast 2^60 times.
   c.context = {c.memory.data() + 1024, {2, std::int64_t{1} << 60, 24}, {0, 0, 1}};
   const std::vector<float> before = c.memory;
   const auto forward = [&] { c.layer.forward(c.x, c.context, c.y); };
@@ -194,7 +193,7 @@ TEST_CASE("an output that overlaps an input or another output is refused") {
         }) == "y: overlaps bias");
 }
 
-TEST_CASE("what only attention() can refuse leaves y as it was, with and without a projection") {
+TEST_CASE("errors found by attention() leave y unchanged, with and without a projection") {
   for (const bool has_output : {true, false}) {
     CAPTURE(has_output);
     Call c;
@@ -212,7 +211,7 @@ TEST_CASE("what only attention() can refuse leaves y as it was, with and without
   }
 }
 
-TEST_CASE("self-attention needs keys of the queries' width") {
+TEST_CASE("self-attention needs keys as wide as the queries") {
   MultiHeadAttentionConfig config = kConfig;
   config.kv_model_dim = 10;
   const MultiHeadAttention layer = make_layer(8, config).layer();

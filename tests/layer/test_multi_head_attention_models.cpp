@@ -1,5 +1,5 @@
-// The layer as models have it: QK-norm and RoPE by its configuration, and all projections in one
-// matrix.
+// The layer with a model's options: QK-norm and RoPE in its configuration, and all projections in
+// one matrix.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
@@ -64,7 +64,7 @@ TEST_CASE("positions of a call are rows of the layer's table") {
   CHECK_FALSE(same_bits(run_self(p, x, 1, options), run_self(p, x, 1)));
 }
 
-TEST_CASE("what a call and the configuration both give, or deny, is refused by name") {
+TEST_CASE("an option that the configuration already sets, or excludes, is refused by name") {
   const LayerProblem p = layer_of_a_model(21);
   const std::vector<float> x = tokens_of(22, 3 * 40);
   const auto refused = [&](const AttentionOptions& options) {
@@ -76,7 +76,7 @@ TEST_CASE("what a call and the configuration both give, or deny, is refused by n
         "rope.table: given, and the layer's configuration has one");
   CHECK(refused({.rope = {.rotate_keys = false}}) ==
         "rope: rotate_keys = false contradicts the layer's configuration, which rotates them");
-  // A layer without them takes those of the call.
+  // A layer without norm and table uses those of the call.
   LayerProblem plain = make_layer(21, config_of(40, 8, 2, 12, 12));
   const AttentionOptions given{.qk_norm = QkNorm{p.query_norm, p.key_norm, 1e-5f},
                                .rope = {.table = *p.rope}};
@@ -106,7 +106,7 @@ TEST_CASE("a norm or table that does not fit the heads is refused") {
   }
 }
 
-TEST_CASE("fused projections are those that were given apart, in both orders of rows") {
+TEST_CASE("fused projections equal separate ones, in both orders of rows") {
   for (const bool bias : {true, false}) {
     CAPTURE(bias);
     const LayerProblem p = make_layer(41, config_of(40, 8, 2, 12, 20), {.bias = bias});
@@ -135,7 +135,7 @@ TEST_CASE("fused projections are those that were given apart, in both orders of 
   }
 }
 
-TEST_CASE("a fused matrix of another size is refused with both sizes") {
+TEST_CASE("a fused matrix of the wrong size is refused with both sizes") {
   const LayerProblem p = make_layer(51, config_of(40, 8, 2, 12, 20));
   const Fused fused = fuse(p, FusedRows::q_k_v);
   const auto refused = [&](MultiHeadAttentionConfig config, std::int64_t rows, std::int64_t columns,

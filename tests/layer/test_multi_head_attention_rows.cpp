@@ -1,5 +1,4 @@
-// The layer against itself: in other batches, layouts, thread counts and tasks a token has the same
-// bits.
+// A token has the same bits in other batches, layouts, thread counts and tasks.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
@@ -18,7 +17,7 @@
 namespace rapt::test {
 namespace {
 
-/// Lets arenas have 8 threads on any machine.
+/// Allows arenas of 8 threads on any machine.
 tbb::global_control eight_threads() { return {tbb::global_control::max_allowed_parallelism, 8}; }
 
 TEST_CASE("a sequence in a batch has the bits that it has alone") {
@@ -50,7 +49,7 @@ TEST_CASE("tokens padded on the right with NaN change nothing") {
   CHECK(same_bits({row, row + length * 24}, alone));
 }
 
-TEST_CASE("any strides of x and y give the same bits, and nothing between the rows is touched") {
+TEST_CASE("any strides of x and y give the same bits, and nothing between rows is written") {
   const std::int64_t batch = 3, tokens = 7, in = 24, row = 40;
   for (const bool has_output : {true, false}) {
     CAPTURE(has_output);
@@ -58,21 +57,22 @@ TEST_CASE("any strides of x and y give the same bits, and nothing between the ro
         make_layer(91, config_of(in, 4, 2, 6, 6), {.bias = true, .output = has_output});
     const std::vector<float> x = tokens_of(92, batch * tokens * in);
     const std::vector<float> expected = run_self(p, x, batch);
-    // Tokens before sequences, with a gap after every row, first forwards, then backwards in time.
+    // Tokens before sequences, with a gap after every row; first in ascending, then in descending
+    // order of time.
     for (const std::int64_t step : {batch * row, -batch * row}) {
       const std::int64_t first = step < 0 ? -(tokens - 1) * step : 0;
       std::vector<float> wide_x = nans(batch * tokens * row), wide_y = wide_x, wanted = wide_x;
       const TensorView<float, 3> x_view(wide_x.data() + first, {batch, tokens, in}, {row, step, 1});
       const TensorView<float, 3> y_view(wide_y.data() + first, {batch, tokens, in}, {row, step, 1});
-      const TensorView<float, 3> wanted_view(wanted.data() + first, {batch, tokens, in},
-                                             {row, step, 1});
+      const TensorView<float, 3> want_view(wanted.data() + first, {batch, tokens, in},
+                                           {row, step, 1});
       const TensorView<const float, 3> dense_x(x.data(), {batch, tokens, in});
       const TensorView<const float, 3> dense_y(expected.data(), {batch, tokens, in});
       for (std::int64_t b = 0; b < batch; ++b) {
         for (std::int64_t t = 0; t < tokens; ++t) {
           for (std::int64_t d = 0; d < in; ++d) {
             x_view(b, t, d) = dense_x(b, t, d);
-            wanted_view(b, t, d) = dense_y(b, t, d);
+            want_view(b, t, d) = dense_y(b, t, d);
           }
         }
       }
@@ -115,7 +115,7 @@ TEST_CASE("one thread and several threads give the same bits") {
   }
 }
 
-TEST_CASE("one layer serves many tasks at once") {
+TEST_CASE("many tasks may use one layer at once") {
   const std::int64_t batch = 2, tokens = 34;
   const LayerProblem p = make_layer(111, config_of(32, 4, 4, 8, 8));
   const MultiHeadAttention layer = p.layer();

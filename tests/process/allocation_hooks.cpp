@@ -1,5 +1,5 @@
-// malloc and its relatives replace those of glibc, even for allocations of other libraries: a
-// pthread_setspecific() that needs memory, or the stream of a file.
+// malloc and its relatives replace those of glibc, so that allocations of other libraries are
+// included: a pthread_setspecific() that needs memory, or a file's stream.
 #include "process/allocation_hooks.hpp"
 
 #include <cerrno>
@@ -50,7 +50,7 @@ void* allocate_or_throw(void* memory) {
   return memory;
 }
 
-// Not inline: GCC warns where it sees memory from new go to free().
+// Not inline: GCC warns if it sees memory from new passed to free().
 __attribute__((noinline)) void release(void* memory) noexcept { std::free(memory); }
 
 void* aligned(std::size_t size, std::align_val_t alignment) {

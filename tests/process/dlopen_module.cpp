@@ -1,4 +1,4 @@
-// What test_dlopen loads: a user of the shared library with one function.
+// The module that test_dlopen loads: a user of the shared library with one function.
 #include "rapt/rapt.hpp"
 
 #include <array>

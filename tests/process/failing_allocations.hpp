@@ -17,15 +17,15 @@ namespace rapt::test {
 
 using Call = std::function<void()>;
 
-// A thread's values of the first 32 POSIX keys need no memory; that of the library's is a later
-// one.
+// A thread's values of the first 32 POSIX keys need no memory; use up those keys, so that the
+// library's key is a later one.
 inline const bool kKeysAreTaken = [] {
   pthread_key_t key{};
   for (int i = 0; i < 40; ++i) pthread_key_create(&key, nullptr);
   return true;
 }();
 
-/// What a call came to.
+/// The outcome of a call.
 struct End {
   bool threw_error = false, out_of_memory = false, threw_other = false;
 };
@@ -41,17 +41,17 @@ inline End end_of(const Call& call) {
   }
 }
 
-/// Runs `work` on a thread that has no workspace yet, without other threads.
+/// Runs `work` on a new thread, which has no workspace yet, without other threads.
 inline void alone(const Call& work) {
   std::thread([&] { in_arena(1, work); }).join();
 }
 
-/// prepare() makes what the call needs, without failures, and returns the call.
+/// prepare() creates what the call needs, without failures, and returns the call.
 inline void fail_every_allocation(const std::string& name, const std::function<Call()>& prepare) {
   REQUIRE(kKeysAreTaken);
   bool mistaken = false;
   const auto once = [&] { mistaken = end_of(prepare()).threw_error; };
-  alone(once);  // what is made once for the program
+  alone(once);  // allocations made once per program
   alone(once);
   for (void (*const fail)(std::int64_t) : {fail_allocation, fail_allocations_from}) {
     bool failed = true;

@@ -1,5 +1,5 @@
-// The library's own buffers (workspaces, packed weights, pages of a cache) end at inaccessible
-// memory pages: everything that it gets from operator new with an alignment.
+// The library's own buffers (workspaces, packed weights, pages of a cache), which come from
+// operator new with an alignment, end at inaccessible memory pages.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace rapt::test {
 namespace {
 
-/// Stands right before the memory.
+/// Stored directly before the memory.
 struct Mapping {
   void* base;
   std::size_t bytes;
@@ -18,12 +18,14 @@ struct Mapping {
 
 std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
-/// `bytes` rounded up to the alignment, up to a forbidden page. Null when there is no memory.
+/// `bytes`, rounded up to the alignment, ending at an inaccessible page. Null if there is no
+/// memory.
 void* allocate_guarded(std::size_t bytes, std::size_t alignment) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t border = std::max(page, alignment);
   const std::size_t used = rounded_up(std::max(bytes, std::size_t{1}), alignment);
-  // Before it, room for the Mapping; after it the forbidden page; and what aligning may skip.
+  // Before it, space for the Mapping; after it, the inaccessible page; and padding for the
+  // alignment.
   const std::size_t inner = rounded_up(used + alignment, border);
   const std::size_t mapped = inner + border + page;
   void* const base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
@@ -50,7 +52,7 @@ void release(void* memory) noexcept {
 }  // namespace
 }  // namespace rapt::test
 
-// The form that throws nothing calls this one.
+// The nothrow form calls this one.
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   void* const memory = rapt::test::allocate_guarded(bytes, static_cast<std::size_t>(alignment));
   if (memory == nullptr) throw std::bad_alloc();

@@ -19,7 +19,7 @@
 namespace rapt::test {
 namespace {
 
-/// One problem in every form that it can have.
+/// One problem through every entry point that accepts it.
 void visit_problem(const Problem& problem, std::uint64_t seed, const VisitCall& visit) {
   const Spec& spec = problem.spec;
   visit(describe(spec), [&] { run(attention, problem); });
@@ -41,7 +41,7 @@ void visit_random_problems(const VisitCall& visit) {
   }
 }
 
-/// Options by the bits of a number, so that neighbours differ.
+/// Options from the bits of a number, so that consecutive numbers differ.
 void choose_options(std::uint64_t n, Spec& spec) {
   const auto chosen = [n](std::uint64_t of, std::uint64_t which) { return n % of == which; };
   spec.lse = n % 2 == 0;
@@ -60,7 +60,7 @@ void choose_options(std::uint64_t n, Spec& spec) {
   if (chosen(13, 6)) spec.softmax_scale = 4.0f;  // weights far below the smallest
 }
 
-/// Every number of rows against every number of keys, dims and options in turn.
+/// Every number of rows against every number of keys, with dims and options in rotation.
 void visit_shapes(const VisitCall& visit) {
   const std::vector<std::int64_t> rows{1, 2, 5, 6, 7, 8, 9, 12, 13, 16, 17, 97, 193, 300};
   const std::vector<std::int64_t> keys{1,  2,  3,  4,  5,  6,  7,   8,   9,   11,  12,
@@ -88,8 +88,8 @@ void visit_shapes(const VisitCall& visit) {
   }
 }
 
-/// Long rows of keys that are split over threads, also with adjacent heads, and masks made of the
-/// lowest float by a callback.
+/// Long rows of keys that are split over threads, also with adjacent heads, and keys hidden by a
+/// callback that returns the lowest float.
 void visit_long_rows(const VisitCall& visit) {
   for (const std::int64_t q_len : {1, 2, 3, 9}) {
     Spec spec;
@@ -120,10 +120,10 @@ void visit_merges(const VisitCall& visit) {
     Outputs x = run(attention, problem);
     spec.mask = causal(-3);  // rows without keys
     Outputs y = run(attention, Problem(spec));
-    for (const bool turned : {false, true}) {
+    for (const bool swapped : {false, true}) {
       visit("merge, value_dim " + std::to_string(value_dim), [&] {
         Outputs to(spec);
-        merge(turned ? y.state : x.state, turned ? x.state : y.state, to.state);
+        merge(swapped ? y.state : x.state, swapped ? x.state : y.state, to.state);
         merge(AttentionResult<const float>{x.out, x.lse},
               AttentionResult<const float>{y.out, y.lse}, AttentionResult<float>{to.out, to.lse});
         merge(y.state, y.state, to.state);

@@ -7,10 +7,10 @@
 
 namespace rapt::test {
 
-/// What is done with a call: `what` describes it, `call` makes it.
+/// Receives a call: `what` describes it, `call` makes it.
 using VisitCall = std::function<void(const std::string& what, const std::function<void()>& call)>;
 
-/// Visits all of them, in the same order every time.
+/// Visits all calls, in the same order every time.
 void visit_ordinary_calls(const VisitCall& visit);
 
 }  // namespace rapt::test

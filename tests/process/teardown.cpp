@@ -1,8 +1,8 @@
-// Calls at every stage of the end of threads and of the process: each function gives the bits that
-// it gives in main. Exits with an error otherwise, or if a stage did not run.
+// Calls at every stage of the end of threads and of the process: each function gives the same bits
+// as in main. Otherwise, or if a stage did not run, the exit status is an error.
 //   teardown return          main returns
 //   teardown pthread_exit    the main thread ends before the process
-#include "process/teardown_doors.hpp"
+#include "process/entry_points.hpp"
 
 #include <atomic>
 #include <cstdio>
@@ -18,23 +18,23 @@ namespace {
 const std::vector<std::vector<float>>* results_of_main = nullptr;
 std::atomic<int> stages = 0;
 
-/// The call of a stage. The process ends at once where a result is wrong.
+/// Makes the calls of a stage. Ends the process at once if a result is wrong.
 void run_stage(const char* stage) {
-  if (results_of_main == nullptr) return;  // a thread that ends before main has called
+  if (results_of_main == nullptr) return;  // a thread that ends before main made its calls
   ++stages;
-  if (const char* const wrong = first_wrong_door(*results_of_main)) {
+  if (const char* const wrong = first_wrong_entry_point(*results_of_main)) {
     std::fprintf(stderr, "%s: the bits of %s differ\n", stage, wrong);
     _exit(3);
   }
 }
 
-/// Calls when it is destroyed.
+/// Makes the calls when it is destroyed.
 struct AtEnd {
   const char* stage;
   ~AtEnd() { run_stage(stage); }
 };
 
-/// A thread that calls, or not, before its own objects and keys call at its end.
+/// A thread that makes calls, or none, before its own objects and keys make calls at its end.
 void run_thread(bool calls_before, pthread_key_t early, pthread_key_t late) {
   std::thread([=] {
     thread_local const AtEnd of_thread{"thread_local object of a thread"};
@@ -45,7 +45,7 @@ void run_thread(bool calls_before, pthread_key_t early, pthread_key_t late) {
   }).join();
 }
 
-/// Made before the first call, so destroyed after what a call makes.
+/// Constructed before the first call, so destroyed after all objects that calls create.
 void end_of_main_thread() {
   thread_local const AtEnd first{"thread_local object of main"};
   thread_local const AtEnd second{"another thread_local object of main"};
@@ -65,10 +65,10 @@ AtEnd& early_function_static() {
   return object;
 }
 
-// Made before everything that a call makes, so destroyed after it.
+// Constructed before all objects that calls create, so destroyed after them.
 const AtEnd before_calls{"static object made before the first call"};
 
-// Runs when all static objects are gone, those of oneTBB among them; the last stage.
+// Runs after all static objects are destroyed, including oneTBB's; the last stage.
 __attribute__((destructor)) void after_static_objects() {
   run_stage("function that the linker runs at the end");
   constexpr int kStages = 15;  // of main's thread two: its objects or its keys
@@ -87,12 +87,12 @@ int main(int argc, char** argv) {
   std::atexit([] { run_stage("atexit before the first call"); });
   early_function_static();
   const pthread_key_t early = key_that_calls();
-  // Which thread is the last one, and calls exit(), is then not known.
+  // Then any thread may be the last one, which calls exit().
   const bool by_pthread_exit = end == "pthread_exit";
   if (!by_pthread_exit) end_of_main_thread();
 
-  auto* const results = new std::vector<std::vector<float>>(doors().size());
-  for (std::size_t i = 0; i < results->size(); ++i) doors()[i].call((*results)[i]);
+  auto* const results = new std::vector<std::vector<float>>(entry_points().size());
+  for (std::size_t i = 0; i < results->size(); ++i) entry_points()[i].call((*results)[i]);
   results_of_main = results;
 
   const pthread_key_t late = key_that_calls();

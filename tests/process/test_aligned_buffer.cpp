@@ -9,7 +9,7 @@
 
 namespace rapt::test {
 
-TEST_CASE("a buffer begins on a cache line, a large one where a huge page can") {
+TEST_CASE("a buffer is aligned to a cache line, a large one to a huge page") {
   constexpr std::int64_t kHuge = (2 << 20) / 4;  // floats
   for (const std::int64_t floats :
        {std::int64_t{1}, std::int64_t{15}, std::int64_t{16}, std::int64_t{17}, std::int64_t{1000},
@@ -24,7 +24,7 @@ TEST_CASE("a buffer begins on a cache line, a large one where a huge page can") 
   }
 }
 
-TEST_CASE("a buffer keeps its memory until more is asked for, and moves with it") {
+TEST_CASE("a buffer keeps its memory until it grows, and moves with it") {
   AlignedBuffer buffer;
   float* const first = buffer.reserve(100);
   first[99] = 5.0f;

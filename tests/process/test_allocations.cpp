@@ -1,5 +1,5 @@
-// After the first calls nothing is allocated any more. A program of its own: it replaces operator
-// new, so that every allocation of the library is counted.
+// After the first calls nothing is allocated. A separate program: it replaces operator new to count
+// every allocation of the library.
 #include "core/aligned_buffer.hpp"
 #include "process/allocation_hooks.hpp"
 #include "rapt/attention.hpp"
@@ -21,7 +21,7 @@
 namespace rapt::test {
 namespace {
 
-/// Allocations of a call after `calls` calls to warm up.
+/// Allocations of a call after `calls` warm-up calls.
 std::int64_t allocations_of(const std::function<void()>& call, int calls) {
   for (int i = 0; i < calls; ++i) call();
   const std::int64_t before = allocations;
@@ -101,13 +101,13 @@ void for_calls(const std::function<void(const char*, const std::function<void()>
 
 }  // namespace
 
-TEST_CASE("the counter sees what is allocated") {
+TEST_CASE("the counter counts allocations") {
   // Called by name: a compiler may omit a new-expression whose memory is never read.
   CHECK(allocations_of([] { ::operator delete(::operator new(100)); }, 1) == 1);
   CHECK(allocations_of([] { AlignedBuffer buffer(100); }, 1) >= 1);
 }
 
-TEST_CASE("a call like one before allocates nothing, on every ISA") {
+TEST_CASE("repeating a call allocates nothing, on every ISA") {
   tbb::task_arena arena(1);
   arena.execute([] {
     for (const Isa isa : available_isas()) {
@@ -119,15 +119,16 @@ TEST_CASE("a call like one before allocates nothing, on every ISA") {
   });
 }
 
-TEST_CASE("with several threads allocations end when each of them has had its share") {
+TEST_CASE("with several threads calls stop allocating once each thread has its buffers") {
   const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
   tbb::task_arena arena(4);
   arena.execute([] {
     for_calls([](const char* name, const std::function<void()>& call) {
-      // Which thread takes part in which call is not known: some calls in a row must be free.
-      constexpr int kFree = 20, kMost = 5000;
+      // The participating threads vary from call to call: several calls in a row must allocate
+      // nothing.
+      constexpr int kFree = 20, kMax = 5000;
       int free_calls = 0;
-      for (int i = 0; i < kMost && free_calls < kFree; ++i) {
+      for (int i = 0; i < kMax && free_calls < kFree; ++i) {
         free_calls = allocations_of(call, 0) == 0 ? free_calls + 1 : 0;
       }
       CHECK_MESSAGE(free_calls == kFree, name);

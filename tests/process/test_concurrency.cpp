@@ -1,5 +1,5 @@
-// One const object of each class, used by 64 threads at once, from inside tasks and from nested
-// arenas: the bits of a call alone.
+// One const object of each class, used by 64 threads at once, from tasks and from nested arenas,
+// gives the bits of a single call.
 #include "formats/file_bytes.hpp"
 #include "layer/cached_layer_problem.hpp"
 #include "layer/layer_problem.hpp"
@@ -27,7 +27,7 @@ namespace {
 constexpr std::int64_t kTokens = 7, kHeads = 8, kKvHeads = 2, kDim = 16, kValueDim = 20,
                        kModel = 40;
 
-/// The objects, made once, and tensors that their calls share.
+/// The objects, created once, and the tensors that their calls share.
 struct Shared {
   Shared() {
     const std::int64_t sequence = cache.add();
@@ -58,7 +58,8 @@ struct Shared {
                         bytes_of(numbers)))};
 };
 
-/// A call and its name. It writes all of `y`, which comes in with a value that no result has.
+/// A call and its name. It writes all of `y`, which is first filled with a value that no result
+/// has.
 struct Call {
   std::string name;
   std::int64_t floats;
@@ -112,7 +113,7 @@ std::vector<Call> calls_of(const Shared& s) {
 
 }  // namespace
 
-TEST_CASE("64 threads with 1000 calls each of one object get the bits of a call alone") {
+TEST_CASE("1000 calls on each of 64 threads have the bits of a single call") {
   const Shared shared;
   const int calls = quick() ? 200 : 1000;
   for (const Call& call : calls_of(shared)) {
@@ -130,7 +131,7 @@ TEST_CASE("64 threads with 1000 calls each of one object get the bits of a call 
   }
 }
 
-TEST_CASE("calls from inside tasks and from arenas within arenas have the bits of a call alone") {
+TEST_CASE("calls from tasks and from nested arenas have the bits of a single call") {
   const Shared shared;
   const int tasks = quick() ? 16 : 200;
   for (const Call& call : calls_of(shared)) {

@@ -1,5 +1,5 @@
-// Loading and closing the library 100 times, with a call each time: it works, and memory stays as
-// it is, though threads of oneTBB that served the calls live on.
+// Loads and closes the library 100 times, with a call each time: it works, and memory does not
+// grow, although the oneTBB threads that served the calls survive.
 //   test_dlopen MODULE
 #include <cstdio>
 #include <dlfcn.h>
@@ -10,7 +10,7 @@
 
 namespace {
 
-/// Pages of this process in memory.
+/// Resident pages of this process.
 long resident_pages() {
   long size = 0, resident = 0;
   std::FILE* file = std::fopen("/proc/self/statm", "r");
@@ -20,8 +20,8 @@ long resident_pages() {
   return resident;
 }
 
-/// One call on a thread of its own, which ends before or after the library is closed and whose
-/// workspace goes with it.
+/// One call on a separate thread, which ends before or after the library is closed and frees its
+/// workspace.
 bool load_and_call(const char* module, bool outlives_library) {
   void* const library = dlopen(module, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -50,7 +50,7 @@ bool load_and_call(const char* module, bool outlives_library) {
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
-  // Else each thread may use another heap, and how many of them hold free memory is chance.
+  // Otherwise each thread may use another heap, and free memory in them varies.
   mallopt(M_ARENA_MAX, 1);
   constexpr int kWarm = 20, kTimes = 100;
   long before = 0;

@@ -1,7 +1,7 @@
 // A caller may use another rounding mode or flush subnormals, in its thread or in those of its
-// arena: the bits are the same, and its mode is restored.
+// arena: results have the same bits, and the mode is restored.
 #include "core/same_bits.hpp"
-#include "process/teardown_doors.hpp"
+#include "process/entry_points.hpp"
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
 
@@ -27,7 +27,7 @@
 namespace rapt::test {
 namespace {
 
-/// The control register of the vector unit, where there is one that the test knows.
+/// The control register of the vector unit, on processors that the test supports.
 std::uint64_t control() {
 #if defined(__x86_64__)
   return _mm_getcsr() & ~0x3fu;  // without the flags
@@ -52,7 +52,7 @@ void set_control(std::uint64_t value) {
 
 struct Mode {
   std::string name;
-  std::uint64_t bits;  // in place of the default's 0
+  std::uint64_t bits;  // instead of the default's 0
 };
 
 const std::vector<Mode>& modes() {
@@ -103,7 +103,7 @@ class ModeInArena : public tbb::task_scheduler_observer {
   const Mode& mode_;
 };
 
-/// Numbers of which every other one is subnormal: made of integers, in whatever mode.
+/// Numbers of which every other one is subnormal, built from integers so that no mode affects them.
 std::vector<float> with_subnormals(std::int64_t count, std::uint32_t seed) {
   std::vector<float> floats;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -117,7 +117,7 @@ std::vector<float> with_subnormals(std::int64_t count, std::uint32_t seed) {
 
 using Values = std::function<std::vector<float>()>;
 
-/// What the doors do not do: values at the edge, and functions that keep nothing.
+/// Calls beyond the entry points: values at the limits, and functions that keep no memory.
 std::vector<std::pair<std::string, Values>> more_calls() {
   static const std::vector<float> x = with_subnormals(4 * 9 * 32, 7);
   static const std::vector<float> bias = with_subnormals(9 * 9, 8), slopes{0x1.8p-130f, 0.3f};
@@ -207,10 +207,10 @@ std::vector<std::pair<std::string, Values>> more_calls() {
 
 std::vector<std::pair<std::string, Values>> all_calls() {
   std::vector<std::pair<std::string, Values>> calls = more_calls();
-  for (const Door& door : doors()) {
-    calls.emplace_back(door.name, [&door] {
+  for (const EntryPoint& entry_point : entry_points()) {
+    calls.emplace_back(entry_point.name, [&entry_point] {
       std::vector<float> y;
-      door.call(y);
+      entry_point.call(y);
       return y;
     });
   }
@@ -219,7 +219,7 @@ std::vector<std::pair<std::string, Values>> all_calls() {
 
 }  // namespace
 
-TEST_CASE("a caller's rounding and flushing change no bit, and are as they were afterwards") {
+TEST_CASE("a caller's rounding and flushing modes change no bit, and are restored afterwards") {
   const auto calls = all_calls();
   const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
   for (const Isa isa : available_isas()) {
@@ -230,7 +230,7 @@ TEST_CASE("a caller's rounding and flushing change no bit, and are as they were 
     for (const Mode& mode : modes()) {
       CAPTURE(mode.name);
       const InMode in_mode(mode);
-      tbb::task_arena arena(4);  // its tasks run in the mode of the thread that made it
+      tbb::task_arena arena(4);  // its tasks run in the mode of the thread that created it
       const ModeInArena in_arena(arena, mode);
       for (std::size_t i = 0; i < calls.size(); ++i) {
         CAPTURE(calls[i].first);
@@ -249,7 +249,7 @@ TEST_CASE("a caller's rounding and flushing change no bit, and are as they were 
   }
 }
 
-TEST_CASE("a caller's mode comes back after an error and after what its callback throws") {
+TEST_CASE("a caller's mode is restored after an error and after an exception of its callback") {
   const std::vector<float> x(64, 0.5f);
   std::vector<float> y(64);
   const TensorView<const float, 4> in(x.data(), {1, 1, 8, 8});

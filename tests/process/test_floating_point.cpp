@@ -1,5 +1,5 @@
-// The caller's floating-point flags and traps: on ordinary data nothing is invalid, divides by zero
-// or overflows, whatever memory held before.
+// The caller's floating-point flags and traps: on ordinary data no operation is invalid, divides by
+// zero or overflows, whatever buffers contained before.
 #include "core/aligned_buffer.hpp"
 #include "process/ordinary_calls.hpp"
 #include "rapt/isa.hpp"
@@ -31,7 +31,7 @@ void spoil(float* memory, std::int64_t floats) {
   std::fill_n(reinterpret_cast<std::uint32_t*>(memory), floats, kBits);
 }
 
-/// While it lives, workspaces hold this whenever they are handed out.
+/// While it exists, buffers are filled with this value when they are handed out.
 template <std::uint32_t kBits>
 class SpoiltWorkspaces {
  public:
@@ -40,7 +40,7 @@ class SpoiltWorkspaces {
   SpoiltWorkspaces(const SpoiltWorkspaces&) = delete;
   SpoiltWorkspaces& operator=(const SpoiltWorkspaces&) = delete;
 
-  /// The stack below the caller.
+  /// Fills the stack below the caller.
   __attribute__((noinline)) static void spoil_stack() {
     std::uint32_t memory[16 * 1024];
     std::fill(std::begin(memory), std::end(memory), kBits);
@@ -50,7 +50,7 @@ class SpoiltWorkspaces {
 
 // Any arithmetic on the first is invalid; the others overflow, or are invalid in combination.
 constexpr std::uint32_t kSignallingNan = 0x7fa00000u;
-constexpr std::uint32_t kMost = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
+constexpr std::uint32_t kMax = std::bit_cast<std::uint32_t>(std::numeric_limits<float>::max());
 constexpr std::uint32_t kMinusInfinity = 0xff800000u;
 
 std::string names_of(int flags) {
@@ -61,10 +61,11 @@ std::string names_of(int flags) {
   return names;
 }
 
-/// Makes all calls with a plan for so many threads, on this one alone: what they raise is seen.
+/// Makes all calls with a plan for several threads, but on this thread only, so that it sees their
+/// flags.
 template <std::uint32_t kBits>
 void check_flags(int threads) {
-  // All places of the arena are kept for threads that come from outside, of which there is one.
+  // All slots of the arena are reserved for external threads, and there is only one.
   tbb::task_arena(threads, static_cast<unsigned>(threads)).execute([&] {
     REQUIRE(tbb::this_task_arena::max_concurrency() == threads);
     const SpoiltWorkspaces<kBits> spoilt;
@@ -79,7 +80,7 @@ void check_flags(int threads) {
 }
 
 #if defined(__GLIBC__)
-/// Traps in the calling thread while it lives. Not every processor has them.
+/// Traps in the calling thread while it exists. Not every processor has them.
 class Traps {
  public:
   Traps() {
@@ -117,19 +118,19 @@ class TrapsInArena : public tbb::task_scheduler_observer {
 
 }  // namespace
 
-TEST_CASE("ordinary data raise no floating-point flag, whatever memory held before") {
+TEST_CASE("ordinary data raise no floating-point flag, whatever buffers contained before") {
   for (const Isa isa : available_isas()) {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
     check_flags<kSignallingNan>(1);
     check_flags<kSignallingNan>(5);
-    check_flags<kMost>(1);
+    check_flags<kMax>(1);
     check_flags<kMinusInfinity>(5);
   }
 }
 
 #if defined(__GLIBC__)
-TEST_CASE("ordinary data trap in no thread of a program that traps") {
+TEST_CASE("ordinary data trap in no thread of a program that enables traps") {
   const bool can_trap = [] {
     const Traps traps;
     return fegetexcept() == kRefused;
@@ -138,13 +139,13 @@ TEST_CASE("ordinary data trap in no thread of a program that traps") {
     CAPTURE(isa_name(isa));
     const ForcedIsa forced(isa);
     const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
-    const Traps traps;  // an arena's threads begin with the settings of the one that made it
+    const Traps traps;  // an arena's threads start with the settings of the thread that created it
     tbb::task_arena arena(4);
     const TrapsInArena in_arena(arena);
     arena.execute([&] {
       const SpoiltWorkspaces<kSignallingNan> spoilt;
       visit_ordinary_calls([&](const std::string& what, const std::function<void()>& call) {
-        CAPTURE(what);  // a trap ends the program; this says where
+        CAPTURE(what);  // a trap ends the program: this tells where
         spoilt.spoil_stack();
         call();
       });

@@ -10,7 +10,7 @@
 namespace rapt::test {
 namespace {
 
-/// Whether the byte can be read, asked of the system, which answers instead of crashing.
+/// Whether the byte can be read: a system call reports it instead of crashing.
 bool readable(const char* byte) {
   int ends[2];
   REQUIRE(pipe(ends) == 0);
@@ -22,12 +22,12 @@ bool readable(const char* byte) {
 
 }  // namespace
 
-TEST_CASE("a buffer of the library's own ends at a page that cannot be touched") {
+TEST_CASE("a buffer of the library ends at an inaccessible page") {
   for (const std::int64_t floats : {1, 16, 100, 1024, 5000, 1 << 19, (1 << 19) + 512}) {
     CAPTURE(floats);
     AlignedBuffer buffer(floats);
     const bool large = floats >= 1 << 19;
-    const std::int64_t step = large ? 1 << 19 : 16;  // floats that its alignment spans
+    const std::int64_t step = large ? 1 << 19 : 16;  // floats between alignment boundaries
     CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % static_cast<std::size_t>(step * 4) ==
           0);
     buffer.data()[0] = 1.0f;

@@ -1,4 +1,4 @@
-// A thread inside an item takes no unrelated work, which would overwrite what it keeps for the
+// A thread inside an item takes no unrelated work, which would overwrite the thread's memory of the
 // waiting call.
 #include "parallel/parallel.hpp"
 #include "support/arena.hpp"
@@ -14,8 +14,8 @@
 namespace rapt::test {
 namespace {
 
-/// Waits on this thread as for a task that runs elsewhere, until `taken` or for as long as this
-/// thread would need many times over to take what lies before it.
+/// Waits on this thread for a task elsewhere, until `taken` or for far longer than this thread
+/// would need to take a pending task.
 void wait_for_a_task_elsewhere(const std::atomic<bool>& taken) {
   tbb::task_group group;
   tbb::task_handle elsewhere = group.defer([] {});
@@ -30,7 +30,7 @@ void wait_for_a_task_elsewhere(const std::atomic<bool>& taken) {
 
 }  // namespace
 
-TEST_CASE("a thread that waits inside of an item takes no task from before the call") {
+TEST_CASE("a thread that waits inside an item takes no task from before the call") {
   in_arena(1, [] {
     std::atomic<bool> taken{false};
     bool inside = false, taken_inside = false;
@@ -50,7 +50,7 @@ TEST_CASE("a thread that waits inside of an item takes no task from before the c
   });
 }
 
-TEST_CASE("a thread that waits inside of a callback takes no other item of its call") {
+TEST_CASE("a thread that waits inside a callback takes no other item of its call") {
   in_arena(1, [] {
     std::atomic<bool> taken{false};
     bool inside = false, taken_inside = false;

@@ -1,5 +1,5 @@
-// An object that was moved from: each of its members is an error that says so, until it is assigned
-// to; what it had works where it is now.
+// Every member of a moved-from object is an error that says so, until it is assigned to; the new
+// object works.
 #include "rapt/rapt.hpp"
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
@@ -19,9 +19,9 @@ namespace {
 
 using Calls = std::vector<std::function<void()>>;
 
-/// Makes an object that was moved from in each way, and one that was assigned to itself.
-///   calls(object)   every member that needs what was moved
-///   works(object)   whether an object that has it gives what it should
+/// Creates an object that was moved from in each way, and one that was assigned to itself.
+///   calls(object)   every member that needs the moved state
+///   works(object)   whether an object with that state gives correct results
 template <class Object>
 void check_moves(const std::function<Object()>& make, const std::string& sentence,
                  const std::function<Calls(Object&)>& calls,
@@ -41,15 +41,15 @@ void check_moves(const std::function<Object()>& make, const std::string& sentenc
   Object& same = third;
   third = std::move(same);
   CHECK(works(third));
-  first = std::move(third);  // one that was moved from gets another's
+  first = std::move(third);  // a moved-from object gets another's state
   CHECK(works(first));
-  Object from_moved(std::move(third));  // nothing is moved on
+  Object from_moved(std::move(third));  // moves a moved-from state on
   is_moved_from(from_moved);
   {
     auto gone = std::make_unique<Object>(std::move(first));
     is_moved_from(first);  // NOLINT(bugprone-use-after-move)
     gone.reset();
-    is_moved_from(first);  // whatever became of it
+    is_moved_from(first);  // whatever its state
   }
 }
 
@@ -93,7 +93,7 @@ std::vector<float> forward(const MultiHeadAttention& layer) {
 
 }  // namespace
 
-TEST_CASE("a cache that was moved from says so in every call") {
+TEST_CASE("a moved-from cache is an error in every call") {
   const auto calls = [](KvCache& cache) -> Calls {
     return {
         [&] { cache.add(); },
@@ -131,7 +131,7 @@ TEST_CASE("a cache that was moved from says so in every call") {
   });
 }
 
-TEST_CASE("a linear layer that was moved from is empty") {
+TEST_CASE("a moved-from linear layer is empty") {
   const auto make = [] { return Linear(TensorView<const float, 2>(numbers().data(), {16, 16})); };
   const auto calls = [](Linear& layer) -> Calls {
     CHECK(layer.in_features() == 0);
@@ -145,7 +145,7 @@ TEST_CASE("a linear layer that was moved from is empty") {
                       [](Linear& layer) { return layer.in_features() == 16; });
 }
 
-TEST_CASE("a multi-head layer that was moved from says so in every call") {
+TEST_CASE("a moved-from multi-head layer is an error in every call") {
   const std::vector<float> want = forward(small_layer());
   const auto calls = [](MultiHeadAttention& layer) -> Calls {
     return {
@@ -173,7 +173,7 @@ TEST_CASE("a multi-head layer that was moved from says so in every call") {
       [&](MultiHeadAttention& layer) { return same_bits(forward(layer), want); });
 }
 
-TEST_CASE("a table of RoPE that was moved from says so instead of rotating nothing") {
+TEST_CASE("a moved-from RoPE table is an error instead of no rotation") {
   const auto make = [] { return RopeTable(Rope::half, {.rotary_dims = 8, .positions = 4}); };
   const auto calls = [](RopeTable& table) -> Calls {
     return {
@@ -191,7 +191,7 @@ TEST_CASE("a table of RoPE that was moved from says so instead of rotating nothi
   });
 }
 
-TEST_CASE("a file that was moved from says so in every call") {
+TEST_CASE("a moved-from file is an error in every call") {
   const TemporaryDirectory folder;
   write_npy(folder.path("x.npy"), numbers().data(), {2, 3});
   check_moves<NpyFile>(

@@ -1,5 +1,5 @@
-// Each allocation of a call fails once: an Error{out_of_memory}, no leak, and the next call is
-// right.
+// Each allocation of a call fails once: the call gives Error{out_of_memory} without a leak, and the
+// next call is correct.
 #include "process/allocation_hooks.hpp"
 #include "rapt/attention.hpp"
 #include "rapt/error.hpp"
@@ -20,7 +20,7 @@
 namespace rapt::test {
 namespace {
 
-/// What a call with a failing allocation came to.
+/// The outcome of a call with a failing allocation.
 enum class End { success, out_of_memory, other };
 
 End end_of(const std::function<void()>& call) {
@@ -34,12 +34,12 @@ End end_of(const std::function<void()>& call) {
   }
 }
 
-/// Fails the first, second, ... allocation of `call`, each time on a thread that has no workspace
-/// yet; no other takes part, which would keep a workspace of its own when the thread is gone.
-/// `again` says whether the call is right afterwards.
+/// Fails the first, second, ... allocation of `call`, each time on a new thread without workspace;
+/// no other thread takes part, since it would keep a workspace. `again` returns whether the call is
+/// correct afterwards.
 void fail_each_allocation(const std::function<void()>& call, const std::function<bool()>& again) {
   const auto alone = [](const auto& work) { std::thread([&] { in_arena(1, work); }).join(); };
-  alone(again);  // what is made once for the program
+  alone(again);  // allocations made once per program
   bool failed = true;
   for (std::int64_t n = 1; failed; ++n) {
     REQUIRE(n < 1000);
@@ -63,8 +63,7 @@ void fail_each_allocation(const std::function<void()>& call, const std::function
 
 }  // namespace
 
-TEST_CASE(
-    "an allocation that fails in attention is an error, without a leak, and harms no later call") {
+TEST_CASE("a failed allocation in attention is an error without a leak, and later calls succeed") {
   Spec spec;
   spec.shape = {.batch = 2, .heads = 4, .kv_heads = 2, .q_len = 9, .kv_len = 300};
   spec.mask = causal();
@@ -94,8 +93,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE(
-    "an allocation that fails in a layer is an error, without a leak, and harms no later call") {
+TEST_CASE("a failed allocation in a layer is an error without a leak, and later calls succeed") {
   const std::vector<float> weight = normal_floats(64 * 64, 5), x = normal_floats(9 * 64, 6);
   const TensorView<const float, 2> matrix(weight.data(), {64, 64});
   const auto projection = [&] { return Linear(matrix); };
@@ -114,7 +112,7 @@ TEST_CASE(
   fail_each_allocation([&] { projection(); }, again);
 }
 
-TEST_CASE("an allocation that fails in a layer over a cache leaves the cache as it was") {
+TEST_CASE("a failed allocation in a layer over a cache leaves the cache unchanged") {
   const std::vector<float> weight = normal_floats(64 * 64, 7), x = normal_floats(40 * 64, 8);
   const TensorView<const float, 2> matrix(weight.data(), {64, 64});
   const auto projection = [&] { return Linear(matrix); };
@@ -155,7 +153,7 @@ TEST_CASE("an allocation that fails in a layer over a cache leaves the cache as 
   CHECK(unchanged);
 }
 
-TEST_CASE("an allocation that fails in append leaves sequences and pages as they were") {
+TEST_CASE("a failed allocation in append leaves sequences and pages unchanged") {
   const std::vector<float> floats(32 * 8, 1.0f);
   const TensorView<const float, 3> page(floats.data(), {32, 1, 8});
   for (const std::int64_t pages : {0, 1, 2, 5}) {

@@ -1,5 +1,5 @@
 // Every public function, with each of its allocations failing in turn, alone or with all later
-// ones: it succeeds, or its Error is out_of_memory or the one that it makes with memory too.
+// ones: it succeeds, or its Error is out_of_memory or the one that it gives with memory too.
 #include "process/allocation_hooks.hpp"
 #include "process/failing_allocations.hpp"
 #include "rapt/rapt.hpp"
@@ -50,7 +50,7 @@ std::shared_ptr<KvCache> small_cache(std::int64_t max_pages = 0) {
   return cache;
 }
 
-/// A case that changes a cache of its own.
+/// A case that changes its own cache.
 std::function<Call()> on_cache(const std::function<void(KvCache&)>& call,
                                std::int64_t max_pages = 0) {
   return [call, max_pages]() -> Call {
@@ -67,7 +67,7 @@ MultiHeadAttention small_layer() {
 
 }  // namespace
 
-TEST_CASE("each allocation of attention that fails is an Error, also while it makes a sentence") {
+TEST_CASE("each failed allocation in attention is an Error, even while building its sentence") {
   Floats& f = floats();
   AttentionOptions options{.mask = causal()}, wrong{.soft_cap = -1.0f};
   const std::vector<float> slopes(2, 0.5f);
@@ -115,7 +115,7 @@ TEST_CASE("each allocation of attention that fails is an Error, also while it ma
                         }));
 }
 
-TEST_CASE("each allocation of the functions of rows that fails is an Error") {
+TEST_CASE("each failed allocation in a row function is an Error") {
   Floats& f = floats();
   const RopeTable table(Rope::half, {.rotary_dims = 8, .positions = 4});
   const std::array<std::int64_t, 4> positions{0, 1, 2, 9};
@@ -141,7 +141,7 @@ TEST_CASE("each allocation of the functions of rows that fails is an Error") {
                         plain([&] { embedding_lookup(f.x2(2, 8), kRows, f.y2(2, 8)); }));
 }
 
-TEST_CASE("each allocation of a layer that fails is an Error") {
+TEST_CASE("each failed allocation in a layer is an Error") {
   Floats& f = floats();
   const std::vector<float> bias(16, 1.0f);
   fail_every_allocation("Linear", plain([&] { Linear(f.x2(16, 16), bias); }));
@@ -195,7 +195,7 @@ TEST_CASE("each allocation of a layer that fails is an Error") {
                         }));
 }
 
-TEST_CASE("each allocation of a cache that fails is an Error") {
+TEST_CASE("each failed allocation in a cache is an Error") {
   const Floats& f = floats();
   fail_every_allocation("KvCache", plain([] { KvCache({.kv_heads = 2, .head_dim = 8}); }));
   fail_every_allocation("KvCache, wrong",
@@ -228,7 +228,7 @@ TEST_CASE("each allocation of a cache that fails is an Error") {
                         }));
 }
 
-TEST_CASE("each allocation of a file's reader or writer that fails is an Error") {
+TEST_CASE("each failed allocation in a file's reader or writer is an Error") {
   const TemporaryDirectory folder;
   const std::string npy = folder.path("x.npy"), missing = folder.path("missing.npy");
   const std::vector<std::int64_t> shape{8, 8}, wrong_shape{8, -8};
@@ -257,7 +257,7 @@ TEST_CASE("each allocation of a file's reader or writer that fails is an Error")
   fail_every_allocation("at, wrong", plain([&] { (void)tensors.at("y"); }));
 }
 
-TEST_CASE("each allocation of the choice of an ISA that fails is an Error") {
+TEST_CASE("each failed allocation in the choice of an ISA is an Error") {
   fail_every_allocation("parse_isa", plain([] { (void)parse_isa("avx2"); }));
   fail_every_allocation("parse_isa, wrong", plain([] { (void)parse_isa("avx3"); }));
   fail_every_allocation("isas", plain([] {
@@ -268,7 +268,7 @@ TEST_CASE("each allocation of the choice of an ISA that fails is an Error") {
   fail_every_allocation("force_isa, wrong", plain([] { force_isa(static_cast<Isa>(9)); }));
 }
 
-TEST_CASE("an Error needs no memory for a sentence that is part of the program") {
+TEST_CASE("an Error with a literal sentence allocates nothing") {
   const std::int64_t before = allocations;
   const Error error(ErrorCode::out_of_memory, SentenceLiteral("workspace: there is none"));
   const Error copy = error;  // NOLINT(performance-unnecessary-copy-initialization): what is tested

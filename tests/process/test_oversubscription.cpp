@@ -1,4 +1,4 @@
-// More threads than cores: callers with arenas of their own that all want the machine at once.
+// More threads than cores: callers with their own arenas that all use the machine at once.
 #include "rapt/attention.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kCallers = 8, kThreads = 8;
 
-/// Rows, heads and sequences to share; and one row whose keys are shared.
+/// Rows, heads and sequences that are divided among threads; and one row whose keys are.
 std::vector<Spec> shared_work() {
   Spec rows;
   rows.shape = {.batch = 2,
@@ -47,7 +47,7 @@ double seconds_of(const auto& work) {
 
 }  // namespace
 
-TEST_CASE("8 callers with arenas of 8 threads each all finish, with the bits of a call alone") {
+TEST_CASE("8 callers with arenas of 8 threads each all finish, with the bits of a single call") {
   const tbb::global_control allow(tbb::global_control::max_allowed_parallelism,
                                   kCallers * kThreads);
   const int calls = quick() ? 3 : 50;
@@ -71,7 +71,7 @@ TEST_CASE("8 callers with arenas of 8 threads each all finish, with the bits of 
       for (std::thread& caller : callers) caller.join();
     });
     CHECK(wrong == 0);
-    // Said, not checked: what else runs on the machine decides.
+    // Reported, not checked: it depends on the load of the machine.
     if (!quick()) {
       MESSAGE("8 callers with 8 threads each take " << together / alone
                                                     << " of the time of the same calls in turn");

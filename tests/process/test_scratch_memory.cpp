@@ -1,5 +1,5 @@
-// An item of attention stays inside of its scratch memory, whose size it says itself: also where
-// rows come out NaN and are computed again, each exactly, behind what the others still need.
+// An item of attention stays inside its scratch memory, whose size it computes: even if rows come
+// out NaN and are recomputed exactly, one by one, after the memory that the other rows still need.
 #include "core/random.hpp"
 #include "core/same_bits.hpp"
 #include "dispatch/dispatch.hpp"
@@ -17,7 +17,7 @@
 namespace rapt::test {
 namespace {
 
-/// Items of one head each over the same number of keys, which lie as [keys, heads, dim]; values are
+/// Items of one head each over the same number of keys, stored as [keys, heads, dim]; values are
 /// NaN at a key that the element mask hides from every second row.
 struct Items {
   std::int64_t heads, rows, keys, dim;
@@ -62,7 +62,7 @@ struct Items {
     return call;
   }
 
-  /// The outputs, with so many floats of scratch memory more than an item asks for.
+  /// The outputs, with that many floats of scratch memory more than required.
   std::vector<float> attend(std::int64_t more) {
     const kernels::KernelSet& kernels = dispatch::active_kernels();
     const kernels::AttendCall all_heads = call();
@@ -95,7 +95,7 @@ struct Items {
 
 }  // namespace
 
-TEST_CASE("an item whose rows are computed again stays inside of its scratch memory") {
+TEST_CASE("an item whose rows are recomputed stays inside its scratch memory") {
   on_every_isa({1}, [] {
     for (const std::int64_t rows : {1, 3, 17, 97}) {
       for (const std::int64_t keys : {20, 300, 700}) {
@@ -113,7 +113,7 @@ TEST_CASE("an item whose rows are computed again stays inside of its scratch mem
   });
 }
 
-TEST_CASE("heads that share an item stay inside of its scratch memory") {
+TEST_CASE("multi-head items stay inside their scratch memory") {
   on_every_isa({1}, [] {
     constexpr std::int64_t kDim = 32;
     const std::int64_t rows = std::min<std::int64_t>(

@@ -12,9 +12,10 @@
 namespace rapt::test {
 namespace {
 
-constexpr int kMostThreads = 64;
+constexpr int kMaxThreads = 64;
 
-/// Small problems whose work is shared in different ways: rows and heads, key blocks, and sums.
+/// Small problems that are divided in different ways: by rows and heads, by key blocks, and with
+/// weight sums.
 std::vector<Spec> small_specs() {
   Spec rows;
   rows.shape = {.batch = 2,
@@ -40,7 +41,7 @@ std::vector<Spec> small_specs() {
 }  // namespace
 
 TEST_CASE("1 to 64 threads give the same bits in a thousand runs") {
-  const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, kMostThreads);
+  const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, kMaxThreads);
   const int repeats = quick() ? 1 : 16, step = quick() ? 9 : 1;
   for (const Spec& spec : small_specs()) {
     const Problem problem(spec);
@@ -51,7 +52,7 @@ TEST_CASE("1 to 64 threads give the same bits in a thousand runs") {
     want = run_on(1);
     for (const Isa isa : available_isas()) {
       const ForcedIsa forced(isa);
-      for (int threads = 1; threads <= kMostThreads; threads += step) {
+      for (int threads = 1; threads <= kMaxThreads; threads += step) {
         int different = 0;
         for (int n = 0; n < repeats; ++n) different += same_bits(run_on(threads), want) ? 0 : 1;
         CHECK_MESSAGE(different == 0, isa_name(isa), " with ", threads,

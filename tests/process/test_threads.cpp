@@ -24,7 +24,7 @@ Outputs run_with(int threads, const Problem& problem) {
   return in_arena(threads, [&] { return run(attention, problem); });
 }
 
-/// It refuses threads in a child of fork.
+/// Skips threads in a child of fork().
 #if defined(__SANITIZE_THREAD__)
 constexpr bool kThreadSanitizer = true;
 #else
@@ -33,7 +33,7 @@ constexpr bool kThreadSanitizer = false;
 
 std::vector<Spec> specs_to_share() {
   std::vector<Spec> specs;
-  // Many rows: shared by query tiles and heads.
+  // Many rows: divided by query tiles and heads.
   Spec prefill;
   prefill.shape = {.batch = 2,
                    .heads = 4,
@@ -47,7 +47,7 @@ std::vector<Spec> specs_to_share() {
   prefill.weights = true;
   prefill.weight_sums = WeightSums::per_kv_head;
   specs.push_back(prefill);
-  // One row against a long cache: shared by key blocks.
+  // One row against a long cache: divided by key blocks.
   Spec decode;
   decode.shape = {.heads = 4,
                   .kv_heads = 1,
@@ -62,14 +62,14 @@ std::vector<Spec> specs_to_share() {
   decode.weights = true;
   decode.bias = true;
   specs.push_back(decode);
-  // The sinks join after the blocks of all threads, and a window leaves out the first of them.
+  // The sinks are folded after the blocks of all threads, and a window excludes the first block.
   decode.weights = false;
   decode.mask = causal_bottom_right().windowed(decode.shape.kv_len * 3 / 4, 0);
   decode.soft_cap = 20.0f;
   decode.alibi_slope = 0.001f;
   decode.sink = 2.0f;
   specs.push_back(decode);
-  // Weights of keys in blocks that no thread has.
+  // Weights of keys in blocks that no thread computes.
   decode.weights = true;
   specs.push_back(decode);
   return specs;
@@ -93,8 +93,7 @@ TEST_CASE("one thread and many give the same bits") {
   }
 }
 
-TEST_CASE(
-    "one thread gives the bits of the scalar statement where windows leave an item's blocks") {
+TEST_CASE("one thread has the scalar statement's bits if windows end before an item's last block") {
   // On one thread an item holds all rows, and in each block most of them see no key.
   for (const std::int64_t left : {0, 3, 100, 300}) {
     for (const std::int64_t value_dim : {1, 16, 33}) {
@@ -127,7 +126,7 @@ TEST_CASE("a child of fork after a parallel call computes the same bits within 5
           doctest::skip(kThreadSanitizer)) {
   const Problem problem(specs_to_share().front());
   const Outputs want = run(attention, problem);
-  // The threads that helped are somewhere on their way to sleep, with or without a lock.
+  // The threads that helped are about to sleep, with or without a lock.
   for (int times = quick() ? 5 : 50; times > 0; --times) {
     run_with(8, problem);
     const pid_t child = fork();
@@ -143,7 +142,7 @@ TEST_CASE("a child of fork after a parallel call computes the same bits within 5
   }
 }
 
-TEST_CASE("calls from many threads at once, and from inside tasks, give the bits of a call alone") {
+TEST_CASE("calls from many threads at once, and from tasks, have the bits of a single call") {
   std::vector<Problem> problems;
   std::vector<Outputs> want;
   for (const Spec& spec : specs_to_share()) {

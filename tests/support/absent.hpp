@@ -1,5 +1,5 @@
-// Test cases that need something which a machine may lack: they show as skipped, and fail where the
-// environment variable CI says that everything must be there.
+// Test cases that need something which a machine may lack are shown as skipped; they fail if the
+// environment variable CI says that everything is present.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -9,7 +9,8 @@
 
 namespace rapt::test {
 
-/// Test cases that were skipped. A run of nothing else exits with 77, which Meson shows as skipped.
+/// The number of skipped test cases. A run of only such cases exits with 77, which Meson shows as
+/// skipped.
 inline int& skipped_cases() {
   static int count = 0;
   return count;

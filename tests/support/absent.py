@@ -1,7 +1,7 @@
-"""A test that needs something which a machine may lack: it shows as skipped, and fails where the
-environment variable CI says that everything must be there.
+"""A test that needs something which a machine may lack: it is shown as skipped, and fails if the
+environment variable CI says that everything is present.
 
-usage: absent.py REASON        what stands in for the test
+usage: absent.py REASON        in place of the test
 """
 import os
 import sys

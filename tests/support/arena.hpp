@@ -1,4 +1,4 @@
-// Running something in a task arena of a given size.
+// Runs code in a task arena of a given size.
 #pragma once
 
 #include <tbb/global_control.h>
@@ -9,7 +9,7 @@
 
 namespace rapt::test {
 
-/// Calls `compute` in an arena of `threads` threads, more than the machine has if need be.
+/// Calls `compute` in an arena of `threads` threads, which may exceed the machine's.
 template <class Compute>
 auto in_arena(int threads, Compute compute) {
   const tbb::global_control allow(tbb::global_control::max_allowed_parallelism,

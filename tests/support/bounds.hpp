@@ -11,11 +11,11 @@
 namespace rapt::test {
 
 inline constexpr double kUnitRoundoff = 0x1p-24;
-/// Smallest positive float: what an operation whose result is subnormal may lose beyond its
+/// The smallest positive float: the error of an operation with a subnormal result beyond its
 /// roundings.
 inline constexpr double kSmallest = 0x1p-149;
 
-/// exp2 gives 0 below this: what a weight, relative to the largest of its row, may lose.
+/// exp2 gives 0 below this: the absolute error of a weight, relative to the largest of its row.
 inline constexpr double kExp2Loss = 0x1p-125;
 
 inline double gamma(double roundings) {
@@ -42,29 +42,29 @@ inline double linear_bound(std::int64_t depth, double magnitude) {
 }
 
 /// tanh: the largest error over every float is 2.25 ULP. From 0.625 on, e's own 4 u and the
-/// rounding of its argument count at most 0.7 times, the sum, difference and quotient one u each.
+/// rounding of its argument contribute at most 0.7 times, the sum, difference and quotient one u
+/// each.
 inline double tanh_bound(double exact) { return 3.0 * ulp(exact); }
 
-/// cos and sin of a table of angles, times `length`: half a ULP of a result of at most `length`;
-/// and the roundings of the frequency (2^-49, its exponent is below 32) and of the angle.
+/// cos and sin of a RoPE table, times `length`: half a ULP of a result of at most `length`, plus
+/// the roundings of the frequency (2^-49, its exponent is below 32) and of the angle.
 inline double rope_table_bound(double position, double length) {
   return std::exp2(std::ceil(std::log2(length)) - 25.0) + length * position * 0x1p-48;
 }
 
-/// rms_norm: half of width / 16 + 4 roundings of the sum of squares (each is relative to it), of
-/// the mean and the sum with epsilon; the root, its inverse and the two products; where a product
-/// is subnormal, two more units.
+/// rms_norm: half of width / 16 + 4 roundings of the sum of squares (each relative to it), of the
+/// mean and of the sum with epsilon; the root, its inverse and the two products; for a subnormal
+/// product two more units.
 inline double rms_norm_bound(std::int64_t width, double exact) {
   const double roundings = (static_cast<double>(width) / 16.0 + 1.0 + 4.0 + 2.0) / 2.0 + 4.0;
   return gamma(roundings) * std::abs(exact) + 2.0 * kSmallest;
 }
 
 // --- attention, the published bound (docs/arithmetic.md)
-// S is reference/naive64.hpp's: the magnitudes that make a score. 16 u covers exp2 (2 ULP are 4 u),
-// in numerator and denominator, the fold, 1 / l and the sums, whose roundings are as often up as
-// down; 4 S u covers the scores, twice (numerator and denominator), likewise. It is to be expected
-// of data that are not constructed against it. The worst case that no data exceeds is further
-// below.
+// S as in reference/naive64.hpp: the magnitudes of a score's terms. 16 u covers exp2 (2 ULP are 4
+// u) in numerator and denominator, the fold, 1 / l and the sums, whose roundings go up as often as
+// down; 4 S u covers the scores, likewise twice. It holds for data that are not constructed against
+// it; the worst case over all data follows below.
 
 inline double out_bound(double score_sum, double value_sum) {
   return kUnitRoundoff * (16.0 + 4.0 * score_sum) * value_sum;
@@ -77,21 +77,22 @@ inline double lse_bound(double score_sum, double lse) {
 // --- attention, the guaranteed bound
 // ----------------------------------------------------------------
 
-/// What the worst case depends on.
+/// The sizes that the worst case depends on.
 struct AttentionSizes {
   std::int64_t head_dim;
   std::int64_t kv_len;
 };
 
-/// Relative error of one p_j against exp(t_j - t_max), as an absolute error e of the exponent in
-/// natural units, then exp(e) - 1:
-///   score: head_dim chain roundings, one of q', one of c, two of the bias,
-///   three of ALiBi (slope, distance, sum), two of RoPE on each side         gamma(head_dim + 11) S
-///   QK-norm, on each side: half of the head_dim / 16 + 4 roundings of the sum of squares and of
-///   the mean and the sum with epsilon; the root, its inverse, two products     gamma(head_dim / 16
-///   + 16) soft cap: two roundings and tanh, 4 u: within the 8 soft_cap of S s_j - m_b and, folded,
-///   m_b - m: each one rounding of at most 2 S        gamma(4) S exp2 of both: 2 ULP = 4 u each
-///   gamma(8)
+/// Relative error of one p_j against exp(t_j - t_max): exp(e) - 1 for an absolute error e of the
+/// exponent in natural units, a sum of
+///  - the score: head_dim chain roundings, one of q', one of c, two of the bias, three of ALiBi
+///    (slope, distance, sum), two of RoPE on each side: gamma(head_dim + 11) S
+///  - QK-norm, on each side: half of the head_dim / 16 + 4 roundings of the sum of squares and of
+///    the mean and the sum with epsilon; the root, its inverse, two products:
+///    gamma(head_dim / 16 + 16) S
+///  - soft cap: two roundings and tanh, 4 u: within the 8 soft_cap of S
+///  - s_j - m_b and, folded, m_b - m: each one rounding of at most 2 S: gamma(4) S
+///  - exp2 of both: 2 ULP = 4 u each: gamma(8)
 inline double weight_error(AttentionSizes sizes, double score_sum) {
   const double exponent =
       (gamma(static_cast<double>(sizes.head_dim) * 17.0 / 16.0 + 27.0) + gamma(4.0)) * score_sum +
@@ -99,7 +100,7 @@ inline double weight_error(AttentionSizes sizes, double score_sum) {
   return std::expm1(exponent);
 }
 
-/// Roundings on the way of one p_j into l or o: the chain of its block (256 for o; fewer for l),
+/// Roundings of one p_j on its way into l or o: the chain of its block (256 for o; fewer for l),
 /// and one product, one addition and one more exp2 with its argument (4 u + 2 S u, once per rise of
 /// the maximum) for each later block and for a sink.
 inline double sum_error(AttentionSizes sizes, double score_sum) {
@@ -110,8 +111,8 @@ inline double sum_error(AttentionSizes sizes, double score_sum) {
 }
 
 /// |out - out64| for any data: the relative errors of numerator and denominator, 1 / l and the last
-/// product, times sum_j p_j |v_j|; and what is lost where exp2 gives 0 (below 2^-125, in the block
-/// and in the fold) for each key.
+/// product, times sum_j p_j |v_j|; plus, for each key, the loss if exp2 gives 0 (below 2^-125, in
+/// the block and in the fold).
 inline double out_guaranteed(AttentionSizes sizes, double score_sum, double value_sum,
                              double value_max) {
   const double one = weight_error(sizes, score_sum) + sum_error(sizes, score_sum) + gamma(2.0);
@@ -119,16 +120,15 @@ inline double out_guaranteed(AttentionSizes sizes, double score_sum, double valu
   return relative * value_sum + 2.0 * kExp2Loss * static_cast<double>(sizes.kv_len) * value_max;
 }
 
-/// |w - w64| for any data: as for out, without the values and their sum. There is no published
-/// bound for one weight alone: the errors of a row's keys average out in out, and a single key's do
-/// not.
+/// |w - w64| for any data: as for out, without values and their sum. A single weight has no
+/// published bound: the errors of a row's keys average out in out, but not in one weight.
 inline double weight_guaranteed(AttentionSizes sizes, double score_sum, double weight) {
   const double one = weight_error(sizes, score_sum) + sum_error(sizes, score_sum) + gamma(2.0);
   return ((1.0 + one) / (1.0 - one) - 1.0) * weight + 2.0 * kExp2Loss;
 }
 
-/// |lse - lse64| for any data: the score error as it is, the relative error of l, which log takes
-/// to an absolute one, and the final rounding.
+/// |lse - lse64| for any data: the score error, the relative error of l, which log turns into an
+/// absolute one, and the final rounding.
 inline double lse_guaranteed(AttentionSizes sizes, double score_sum, double lse) {
   return std::log1p(weight_error(sizes, score_sum)) + sum_error(sizes, score_sum) +
          gamma(1.0) * std::abs(lse);

@@ -1,4 +1,4 @@
-// The check that most tests of attention() end in: the bits of the scalar statement on every ISA.
+// The check at the end of most tests of attention(): the bits of the scalar statement on every ISA.
 #pragma once
 
 #include "rapt/attention.hpp"

@@ -9,7 +9,7 @@
 
 namespace rapt::test {
 
-/// `count` elements that end, or begin, exactly at a forbidden page.
+/// `count` elements that end, or start, exactly at an inaccessible page.
 template <class T>
 class GuardedBuffer {
  public:
@@ -19,7 +19,8 @@ class GuardedBuffer {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     const std::size_t inner =
         std::max((count * sizeof(T) + page - 1) / page, std::size_t{1}) * page;
-    // Views may name more than they read, as the last page of a cache does: nothing else is there.
+    // Views may cover more than is read, as the last page of a cache does: keep that memory
+    // inaccessible too.
     const std::size_t forbidden = std::max(page, std::size_t{64} << 10);
     bytes_ = inner + 2 * forbidden;
     base_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

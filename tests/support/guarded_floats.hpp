@@ -23,7 +23,7 @@ inline void fill_normal(const GuardedFloats& buffer, std::uint64_t seed) {
   std::generate(buffer.begin(), buffer.end(), [&random] { return random.normal(); });
 }
 
-/// All of the buffers, one after the other.
+/// The concatenated contents of the buffers.
 inline std::vector<float> joined(std::initializer_list<const GuardedFloats*> buffers) {
   std::vector<float> all;
   for (const GuardedFloats* buffer : buffers) {

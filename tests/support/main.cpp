@@ -1,5 +1,5 @@
-// The one translation unit with doctest's main(): its exit status is 77 where every test case that
-// ran was skipped (absent.hpp).
+// The one translation unit with doctest's main(). The exit status is 77 if all test cases that ran
+// were skipped (absent.hpp).
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "support/absent.hpp"
 
@@ -9,7 +9,7 @@ namespace {
 
 int test_cases = 0;
 
-/// Counts the test cases that the filters let through.
+/// Counts the test cases that pass the filters.
 struct Count : doctest::IReporter {
   explicit Count(const doctest::ContextOptions& /*options*/) {}
   void test_run_end(const doctest::TestRunStats& stats) override {
@@ -32,7 +32,7 @@ REGISTER_LISTENER("count", 1, Count);
 }  // namespace
 
 /// Called by LeakSanitizer. oneTBB frees an observer's proxy with the last arena that refers to it,
-/// which a worker may keep until the end.
+/// which a worker may keep until the process ends.
 extern "C" __attribute__((visibility("default"))) const char*
 __lsan_default_suppressions();  // NOLINT
 extern "C" const char* __lsan_default_suppressions() { return "leak:tbb::detail::r1::observe"; }

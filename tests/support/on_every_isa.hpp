@@ -1,4 +1,4 @@
-// Every ISA, with one thread and with more.
+// Runs checks on every ISA, with one thread and with more.
 #pragma once
 
 #include "rapt/isa.hpp"
@@ -11,7 +11,7 @@
 
 namespace rapt::test {
 
-/// Calls check() on every ISA, with each of these numbers of threads.
+/// Calls check() on every ISA with each of these thread counts.
 template <class Check>
 void on_every_isa(std::initializer_list<int> thread_counts, const Check& check) {
   for (const Isa isa : available_isas()) {
@@ -24,7 +24,7 @@ void on_every_isa(std::initializer_list<int> thread_counts, const Check& check) 
   }
 }
 
-/// The same with 1 and with 2 threads.
+/// on_every_isa() with 1 and with 2 threads.
 template <class Check>
 void on_every_isa(const Check& check) {
   on_every_isa({1, 2}, check);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// The keys in the form that pages store, normalised and rotated, and options that match.
+/// The keys in stored form, normalised and rotated, and options that match.
 struct ReadyKeys {
   ReadyKeys(const Problem& problem, const Cuts& cuts, const Outputs& outputs)
       : options(cut_options(problem, cuts, outputs)), keys(problem.k) {
@@ -59,7 +59,7 @@ struct ReadyKeys {
   TensorView<float, 4> keys;
 };
 
-/// A sequence of a cache that has the tokens [first, last) of k and v in the end.
+/// A cache sequence that finally has the tokens [first, last) of k and v.
 class Feeder {
  public:
   Feeder(KvCache& cache, const TensorView<float, 4>& k, const TensorView<float, 4>& v,
@@ -67,19 +67,19 @@ class Feeder {
       : cache_(cache), k_(k), v_(v), random_(random) {}
 
   std::int64_t feed(std::int64_t first, std::int64_t last) {
-    return go_on(cache_.add(), first, last);
+    return append_in_steps(cache_.add(), first, last);
   }
 
-  /// The same from a fork of a sequence that has the tokens from 0 on.
+  /// feed() into a fork of a sequence that has the tokens from 0 on.
   std::int64_t feed_fork(std::int64_t parent, std::int64_t last) {
     const std::int64_t sequence = cache_.fork(parent);
     const std::int64_t first = std::min(cache_.length(parent), last);
     cache_.truncate(sequence, first);
-    return go_on(sequence, first, last);
+    return append_in_steps(sequence, first, last);
   }
 
  private:
-  std::int64_t go_on(std::int64_t sequence, std::int64_t first, std::int64_t last) {
+  std::int64_t append_in_steps(std::int64_t sequence, std::int64_t first, std::int64_t last) {
     while (first < last) {
       const std::int64_t count = 1 + random_.below(last - first);
       if (random_.below(4) == 0) take_back(sequence);
@@ -105,7 +105,7 @@ class Feeder {
     cache_.truncate(sequence, length);
   }
 
-  /// The parent continues with other tokens, or is removed.
+  /// After the fork the parent gets other tokens, or is removed.
   std::int64_t fork_of(std::int64_t sequence) {
     const std::int64_t child = cache_.fork(sequence);
     if (random_.below(2) == 0) {
@@ -121,7 +121,7 @@ class Feeder {
   Random& random_;
 };
 
-/// Numbers of pages, each once, in any order.
+/// Page numbers in random order, each once.
 std::vector<std::int64_t> shuffled(std::int64_t count, Random& random) {
   std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
   std::iota(numbers.begin(), numbers.end(), std::int64_t{0});

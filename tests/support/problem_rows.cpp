@@ -22,7 +22,7 @@ void make_qk_norm(Problem& problem) {
   if (spec.qk_norm_keys) norm.k_weight = problem.k_weight;
 }
 
-/// A table of angles for this problem, whose rows are apart with NaN in between.
+/// A RoPE table for this problem, whose rows have gaps of NaN.
 void make_rope(Problem& problem) {
   const Spec& spec = problem.spec;
   const Shape& s = spec.shape;
@@ -44,8 +44,8 @@ void make_rope(Problem& problem) {
   }
 }
 
-/// Positions of queries and keys: own ones where the spec wants them, and for queries that the mask
-/// puts before position 0.
+/// Explicit positions of queries and keys if the spec has them, and of queries that the mask puts
+/// before position 0.
 void make_positions(Problem& problem) {
   const Spec& spec = problem.spec;
   const Shape& s = spec.shape;

@@ -22,13 +22,13 @@ using View = TensorView<float, 4>;
 View allocate(std::vector<float>& storage, const View::Index& shape, Layout layout, float fill) {
   const auto [batch, heads, tokens, dim] = shape;
   const std::int64_t row = layout == Layout::padded ? dim + 5 : dim;
-  const std::int64_t tokens_apart = layout == Layout::padded ? tokens + 1 : tokens;
-  storage.assign(static_cast<std::size_t>(batch * heads * tokens_apart * row + 2 * kMargin), fill);
+  const std::int64_t token_slots = layout == Layout::padded ? tokens + 1 : tokens;
+  storage.assign(static_cast<std::size_t>(batch * heads * token_slots * row + 2 * kMargin), fill);
   float* first = storage.data() + kMargin;
   if (layout == Layout::bshd || layout == Layout::packed) {
     return View(first, {batch, tokens, heads, dim}).swapped(1, 2);
   }
-  return View(first, shape, {heads * tokens_apart * row, tokens_apart * row, row, 1});
+  return View(first, shape, {heads * token_slots * row, token_slots * row, row, 1});
 }
 
 /// [batch, heads, tokens] in `layout`.
@@ -45,7 +45,7 @@ AttentionState<float> allocate_state(StateStorage& storage, const Spec& spec, fl
           allocate(storage.o, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, fill)};
 }
 
-/// The queries whose weights are wanted: every third, the last one among them.
+/// The queries whose weights are written: every third, including the last one.
 std::vector<std::int64_t> weights_rows_of(const Spec& spec) {
   std::vector<std::int64_t> rows;
   const std::int64_t q_len = spec.weights_rows ? spec.shape.q_len : 0;
@@ -95,7 +95,7 @@ View::Index broadcast_extents(const Shape& s, unsigned broadcast) {
   return shape;
 }
 
-/// Dense over `extents`; with kByStride, the full shape with stride 0 where it is broadcast.
+/// Dense over `extents`; with kByStride, the full shape with stride 0 in broadcast dimensions.
 template <class T>
 TensorView<T, 4> broadcast_view(T* first, const Shape& s, unsigned broadcast) {
   TensorView<T, 4> view(first, broadcast_extents(s, broadcast));
@@ -108,8 +108,7 @@ TensorView<T, 4> broadcast_view(T* first, const Shape& s, unsigned broadcast) {
   return view;
 }
 
-/// Of four keys one is hidden, of five key blocks one, of nine rows one; never the same in two
-/// rows.
+/// Hides one key in four, one key block in five, one row in nine; no two rows alike.
 bool hidden(Random& random, std::int64_t row, std::int64_t key) {
   const bool one = random.below(4) == 0;
   return one || (row + key / 256) % 5 == 3 || row % 9 == 7;
@@ -127,7 +126,7 @@ void make_bool_mask(Problem& problem) {
       problem.mask_storage.push_back(hidden(random, row, j) != keep ? 1 : 0);
     }
   }
-  problem.mask_storage.push_back(0);  // so that there is an address when the mask has no element
+  problem.mask_storage.push_back(0);  // gives the mask an address even without elements
   const bool* first = reinterpret_cast<const bool*>(problem.mask_storage.data());
   problem.options.bool_mask = {broadcast_view(first, spec.shape, spec.bool_mask_broadcast),
                                *spec.bool_mask};
@@ -181,16 +180,16 @@ void make_state(Problem& problem) {
   problem.options.state_in = state;
 }
 
-/// One element of a tile by the callback.
-float called_back(Callback callback, float s, std::int64_t query, std::int64_t position,
-                  std::int64_t key, std::int64_t head_and_batch) {
+/// The callback's result for one element of a tile.
+float after_callback(Callback callback, float s, std::int64_t query, std::int64_t position,
+                     std::int64_t key, std::int64_t head_and_batch) {
   const auto far = static_cast<float>(key - position);
   const std::int64_t spread = 7 * key + 3 * query + head_and_batch;
   switch (callback) {
     case Callback::none:
       break;
     case Callback::bend:
-      s = std::max(s, std::numeric_limits<float>::lowest());  // -inf of a key that is not seen
+      s = std::max(s, std::numeric_limits<float>::lowest());  // a key that is not seen has -inf
       return s / (1.0f + 0.125f * std::fabs(s)) + 0.01f * far + static_cast<float>(head_and_batch);
     case Callback::hide:
       return spread % 5 == 0 ? -kInfinity : s;
@@ -207,8 +206,8 @@ void on_tile(const ScoreTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     for (std::int64_t c = 0; c < tile.columns; ++c) {
       float& s = tile.scores[r * tile.row_stride + c];
-      s = called_back(kind, s, tile.first_query + r, tile.first_position + r, tile.first_key + c,
-                      tile.head + 2 * tile.batch);
+      s = after_callback(kind, s, tile.first_query + r, tile.first_position + r, tile.first_key + c,
+                         tile.head + 2 * tile.batch);
     }
   }
 }
@@ -307,7 +306,7 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   options.soft_cap = spec.soft_cap;
   options.score_callback = score_callback(spec.callback);
   for (std::int64_t b = 0; b < s.batch; ++b) {
-    // The first sequence lacks some keys, the second has them all, the third none, and so on.
+    // The first sequence has fewer keys, the second all, the third none, and so on.
     kv_lens.push_back(b % 3 == 0 ? s.kv_len * 2 / 3 : b % 3 == 1 ? s.kv_len : 0);
     query_offsets.push_back(b % 2 == 0 ? s.kv_len / 2 : -1);
     prefix_lens.push_back(b % 3 == 0 ? s.kv_len / 3 : b % 3 == 1 ? 0 : s.kv_len + 1);

@@ -1,5 +1,5 @@
 // Seeded random attention problems: tensors in every layout with NaN around and between them,
-// masks, biases, lengths; and the outputs to compare, whose padding takes part in the comparison.
+// masks, biases, lengths; and outputs whose padding is compared too.
 #pragma once
 
 #include "core/random.hpp"
@@ -41,7 +41,7 @@ enum Broadcast : unsigned {
   kOverHeads = 2,
   kOverQueries = 4,
   kOverKeys = 8,
-  kByStride = 16,  ///< the extent stays and the stride is 0
+  kByStride = 16,  ///< full extent with stride 0
 };
 
 /// A pure score callback.
@@ -49,7 +49,7 @@ enum class Callback {
   none,
   bend,    ///< a function of the score, key, position, head and sequence
   hide,    ///< -inf for one key in five
-  poison,  ///< NaN, -FLT_MAX and infinity here and there
+  poison,  ///< NaN, -FLT_MAX and infinity for some keys
 };
 
 enum class WeightSums { none, per_head, per_kv_head };
@@ -59,7 +59,7 @@ struct StateStorage {
   std::vector<float> m, l, o;
 };
 
-/// What a problem consists of. Every default has no effect.
+/// The features of a problem. Every default has no effect.
 struct Spec {
   Shape shape{};
   Layout layout = Layout::bhsd;
@@ -71,9 +71,9 @@ struct Spec {
   unsigned bool_mask_broadcast = kNoBroadcast;
   bool bias = false;
   unsigned bias_broadcast = kNoBroadcast;
-  std::optional<Rope> rope{};  ///< over half of the head_dim, or over all of it: `rope_whole`
+  std::optional<Rope> rope{};  ///< over half of the head_dim, or all of it with `rope_whole`
   bool rope_whole = false;
-  bool rope_positions = false;  ///< own positions for q and k, descending in the batch
+  bool rope_positions = false;  ///< explicit positions for q and k, descending in the batch
   bool rope_rotate_keys = true;
   std::optional<float> qk_norm{};  ///< its epsilon
   bool qk_norm_weights = false;
@@ -85,14 +85,14 @@ struct Spec {
   std::optional<float> softmax_scale{};
   bool lse = false;
   bool weights = false;
-  bool weights_rows = false;  ///< every third query only, the last among them
+  bool weights_rows = false;  ///< every third query only, including the last
   WeightSums weight_sums = WeightSums::none;
   bool state_in = false;  ///< random, with rows that saw no key
   bool state_out = false;
   std::uint64_t seed = 1;
 };
 
-/// One line that says which problem it is, for the message of a failed check.
+/// One line that identifies the problem, for the message of a failed check.
 std::string describe(const Spec& spec);
 
 /// The memory of a problem. Not copyable: views point into it.
@@ -111,11 +111,11 @@ struct Problem {
   AttentionOptions options;  ///< inputs only
 };
 
-/// Every output of one call. Filled before with a value that no result has, so that comparing the
-/// whole storage also finds a write outside the views.
+/// Every output of one call, filled with a value that no result has, so that comparing the whole
+/// storage also finds writes outside the views.
 struct Outputs {
   explicit Outputs(const Spec& spec) : Outputs(spec, spec.shape.batch) {}
-  /// With sums of weights for that many sequences, whatever the batch.
+  /// Outputs with weight sums of that many sequences, whatever the batch.
   Outputs(const Spec& spec, std::int64_t sequences);
 
   std::vector<float> out_storage, lse_storage, weights_storage, sums_storage;
@@ -132,17 +132,17 @@ using AttentionFunction = void(TensorView<const float, 4>, TensorView<const floa
                                TensorView<const float, 4>, TensorView<float, 4>,
                                const AttentionOptions&);
 
-/// The sums of the weights of sequence s, where there are any.
+/// The weight sums of sequence s, if any.
 TensorView<float, 3> sums_of(const TensorView<float, 3>& sums, std::size_t s);
 
-/// Views of the outputs in the options.
+/// Sets the options' outputs to these.
 void write_to(const Outputs& outputs, AttentionOptions& options);
 
-/// The outputs of the problem by that function; lse and weights where the spec wants them.
+/// The outputs of the problem by that function; lse and weights if the spec has them.
 Outputs run(AttentionFunction& function, const Problem& problem);
 
 using rapt::same_bits;
-/// Of everything, padding included.
+/// Compares everything, padding included.
 bool same_bits(const Outputs& x, const Outputs& y);
 
 /// Forces an ISA for the life of the object.

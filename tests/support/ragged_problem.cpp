@@ -9,7 +9,7 @@
 namespace rapt::test {
 namespace {
 
-/// The part of a mask or bias; a dimension that is broadcast stays.
+/// The part of a mask or bias; broadcast dimensions stay.
 template <class T>
 TensorView<T, 4> part_of(const TensorView<T, 4>& view, int dim, std::int64_t first,
                          std::int64_t count) {
@@ -24,7 +24,7 @@ AttentionState<T> rows_of(const AttentionState<T>& state, std::int64_t first, st
           state.o.sliced(2, first, count)};
 }
 
-std::int64_t most_keys(const Cuts& cuts) {
+std::int64_t max_keys(const Cuts& cuts) {
   std::int64_t most = 0;
   for (std::size_t s = 0; s + 1 < cuts.kv.size(); ++s) most = std::max(most, cuts.keys(s));
   return most;
@@ -81,7 +81,7 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
 
 Outputs outputs_of(const Problem& problem, const Cuts& cuts) {
   Spec spec = problem.spec;
-  spec.shape.kv_len = most_keys(cuts);
+  spec.shape.kv_len = max_keys(cuts);
   return Outputs(spec, std::ssize(cuts.q) - 1);
 }
 
@@ -90,7 +90,7 @@ AttentionOptions cut_options(const Problem& problem, const Cuts& cuts, const Out
   write_to(outputs, options);
   if (!cuts.query_offsets.empty()) options.mask.query_offsets = cuts.query_offsets;
   if (!cuts.prefix_lens.empty()) options.mask.prefix_lens = cuts.prefix_lens;
-  const std::int64_t most = most_keys(cuts);
+  const std::int64_t most = max_keys(cuts);
   options.bias = part_of(options.bias, 3, 0, most);
   options.bool_mask.values = part_of(options.bool_mask.values, 3, 0, most);
   return options;

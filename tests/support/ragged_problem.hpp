@@ -1,4 +1,4 @@
-// A random problem of one sequence as a ragged batch: its rows are cut into sequences.
+// A random problem with one sequence, cut into the sequences of a ragged batch.
 #pragma once
 
 #include "core/random.hpp"
@@ -12,9 +12,9 @@ namespace rapt::test {
 /// Row offsets of the sequences, as in RaggedRows.
 struct Cuts {
   std::vector<std::int64_t> q, kv;
-  /// Numbers of the mask per sequence, where the problem wants its own.
+  /// Per-sequence values of the mask, if the problem has them.
   std::vector<std::int64_t> query_offsets{}, prefix_lens{};
-  /// The sequences share their keys: kv says how many each has, and all begin with row 0.
+  /// The sequences share their keys: kv has their counts, and all start with row 0.
   bool from_start = false;
 
   std::int64_t keys(std::size_t s) const { return kv[s + 1] - kv[s]; }
@@ -27,14 +27,14 @@ bool can_be_ragged(const Spec& spec);
 /// One to four sequences; rows may belong to none.
 Cuts random_cuts(const Spec& spec, Random& random);
 
-/// Two to four sequences of most of the keys, shared: no ragged batch.
+/// Two to four sequences that share most of the keys: not a ragged batch.
 Cuts random_forks(const Spec& spec, Random& random);
 
 /// The cut problem by the library, and by a call of the scalar statement for each sequence.
 Outputs run_ragged(const Problem& problem, const Cuts& cuts);
 Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts);
 
-// --- the parts of a call with that batch ---------------------------------------------------------
+// --- parts of a call with that batch -------------------------------------------------------------
 
 /// [1, heads, rows, dim] as packed rows.
 inline TensorView<float, 3> packed(const TensorView<float, 4>& view) {
@@ -43,7 +43,7 @@ inline TensorView<float, 3> packed(const TensorView<float, 4>& view) {
           {view.strides[2], view.strides[1], view.strides[3]}};
 }
 
-/// Weights and their sums have as many keys as the longest sequence.
+/// Weights and weight sums have as many keys as the longest sequence.
 Outputs outputs_of(const Problem& problem, const Cuts& cuts);
 
 /// The options over the keys of the longest sequence, with these outputs.

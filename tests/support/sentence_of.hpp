@@ -1,4 +1,4 @@
-// The sentence of an error, which most tests of mistakes compare.
+// The sentence of an error, as most tests of wrong arguments compare it.
 #pragma once
 
 #include "rapt/error.hpp"
@@ -10,7 +10,7 @@
 
 namespace rapt::test {
 
-/// The sentence of the Error{code} that `call` throws; "" when it throws none.
+/// The sentence of the Error{code} that `call` throws; "" if it throws none.
 inline std::string sentence_of(const std::function<void()>& call,
                                ErrorCode code = ErrorCode::invalid_argument) {
   try {

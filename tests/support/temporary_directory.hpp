@@ -1,4 +1,4 @@
-// A directory of a test's own that is gone when the test ends.
+// A directory for one test, removed at its end.
 #pragma once
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// How much of itself the suite runs: all of it, or a share that stays short under an emulator or a
+// How much of the suite runs: everything, or a share that is fast enough for an emulator or a
 // sanitizer.
 #pragma once
 
@@ -7,9 +7,8 @@
 
 namespace rapt::test {
 
-/// Whether the environment variable RAPT_TEST_LEVEL is "quick". Unset, and for any other word, the
-/// level is full. A quick test takes fewer samples or smaller shapes; it never skips a kind of
-/// check.
+/// Whether the environment variable RAPT_TEST_LEVEL is "quick"; any other value means the full
+/// level. A quick test takes fewer samples or smaller shapes; it never skips a kind of check.
 inline bool quick() {
   const char* const level = std::getenv("RAPT_TEST_LEVEL");
   return level != nullptr && std::string_view(level) == "quick";

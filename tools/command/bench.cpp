@@ -1,4 +1,5 @@
-// `rapt bench`: one workload, its shape by flags or preset, against the limits of the machine.
+// `rapt bench`: one workload, with its shape from flags or a preset, against the limits of the
+// machine.
 #include "command/commands.hpp"
 #include "command/isa_flag.hpp"
 #include "command/rounds.hpp"
@@ -92,8 +93,8 @@ void refuse_unless(bool used, const char* flag, WorkKind kind) {
   throw UsageError(fmt::format("{}: the workload {} has no such thing", name, kind_name(kind)));
 }
 
-/// What the flags say about scores, and where keys and values are.
-void lay_options_over(const Command& command, const BenchFlags& flags, WorkShape& shape) {
+/// The flags' score options, and the storage of keys and values.
+void override_options(const Command& command, const BenchFlags& flags, WorkShape& shape) {
   const bool has_scores = shape.kind != WorkKind::linear;
   if (command.has("--window-left")) {
     refuse_unless(has_scores, "--window-left", shape.kind);
@@ -114,7 +115,7 @@ void lay_options_over(const Command& command, const BenchFlags& flags, WorkShape
   }
 }
 
-/// The preset or the kind's default, with the flags that were given laid over it.
+/// The preset, or the kind's default, overridden by the given flags.
 WorkShape shape_of(const Command& command, const BenchFlags& flags) {
   if (flags.preset.empty() && flags.workload.empty()) {
     throw UsageError("WORKLOAD: needed, one of attention, decode, linear, mha (or --preset)");
@@ -142,7 +143,7 @@ WorkShape shape_of(const Command& command, const BenchFlags& flags) {
     refuse_unless(shape.kind != WorkKind::mha, "--cold", shape.kind);
     shape.cold = true;
   }
-  lay_options_over(command, flags, shape);
+  override_options(command, flags, shape);
   return shape;
 }
 

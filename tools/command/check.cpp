@@ -73,7 +73,7 @@ std::vector<std::filesystem::path> all_cases(const std::vector<std::string>& fol
   return cases;
 }
 
-/// The lines of a case that did not pass; nothing for one that did.
+/// The report lines of a case that did not pass; nothing for a case that did.
 std::string lines_of(const CaseReport& report) {
   std::string lines;
   for (const Failure& failure : report.failures) {
@@ -86,7 +86,7 @@ std::string lines_of(const CaseReport& report) {
   return lines;
 }
 
-/// A JSON number, or a word where JSON has none.
+/// A JSON number, or a string where JSON has no number.
 Json number(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";

@@ -21,7 +21,7 @@ struct CompareFlags {
   bool json = false;
 };
 
-/// Sizes that the scalar kernels still finish in about a second.
+/// Sizes that the scalar kernels finish in about a second.
 WorkShape moderate_shape(WorkKind kind) {
   WorkShape shape = default_shape(kind);
   switch (kind) {

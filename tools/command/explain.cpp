@@ -18,10 +18,10 @@ namespace {
 
 constexpr int kThreadCounts[] = {1, 2, 64, 192};
 
-/// The phases of a call with a number of threads, and what its plan of attention looks like.
+/// The phases of a call with a number of threads, and statistics of its attention plan.
 struct PlannedWork {
   std::vector<Phase> phases;
-  std::int64_t most_rows = 0;  ///< of an attention item
+  std::int64_t max_rows = 0;  ///< of an attention item
   std::int64_t splits = 0;
 };
 
@@ -34,7 +34,7 @@ void add_attention(const WorkShape& shape, const kernels::KernelSet& set, int th
   for (Phase& phase : attention_phases(problem, plan)) {
     work.phases.push_back(std::move(phase));
   }
-  for (const WorkItem& item : plan.items) work.most_rows = std::max(work.most_rows, item.rows);
+  for (const WorkItem& item : plan.items) work.max_rows = std::max(work.max_rows, item.rows);
   work.splits = static_cast<std::int64_t>(plan.splits.size());
 }
 
@@ -77,7 +77,7 @@ std::string kernel_sentence(const WorkShape& shape, const kernels::KernelSet& se
 std::string choice_sentence(Isa isa) {
   const std::vector<Isa> isas = available_isas();
   if (isa == isas.front()) return "the best instruction set of this processor";
-  return fmt::format("asked for; the best of this processor is {}", isa_name(isas.front()));
+  return fmt::format("requested; the best of this processor is {}", isa_name(isas.front()));
 }
 
 std::string sharing_sentence(const PlannedWork& work, int threads) {
@@ -87,12 +87,11 @@ std::string sharing_sentence(const PlannedWork& work, int threads) {
     return fmt::format("inline: fewer than {:.0f} multiply-adds do not repay waking a thread",
                        tuning::kInlineWork);
   }
-  std::string text = threads == 1 ? "one thread: items as large as the caches let them be"
-                                  : "several items a thread, to even out what is uneven";
-  if (work.most_rows > 0) text += fmt::format("; {} rows an item at most", work.most_rows);
+  std::string text = threads == 1 ? "one thread: items as large as the caches allow"
+                                  : "several items per thread, for balance";
+  if (work.max_rows > 0) text += fmt::format("; at most {} rows per item", work.max_rows);
   if (work.splits > 0) {
-    text +=
-        fmt::format("; rows alone do not keep {} threads busy, so keys are shared out", threads);
+    text += fmt::format("; rows alone do not keep {} threads busy, so keys are split", threads);
   }
   return text;
 }
@@ -122,7 +121,7 @@ Explanation explain(const WorkResult& result, int threads) {
     largest = sum.total();
     e.largest_to_mean = phase.largest_to_mean();
   }
-  const double second = 2.0 / result.peak;  // of a multiply-add, all threads at work
+  const double second = 2.0 / result.peak;  // per multiply-add, with all threads running
   e.products = cost.products * second;
   e.softmax = cost.softmax * second;
   e.packing = cost.packing * second;

@@ -1,4 +1,4 @@
-// Why a measured call takes the time it takes: kernel, tiles, items, work, the limit on paper.
+// Explains the time of a measured call: kernel, tiles, items, work, and the theoretical limit.
 #pragma once
 
 #include "command/rounds.hpp"
@@ -10,18 +10,18 @@
 
 namespace rapt::tools {
 
-/// What `rapt bench --explain` says about one result.
+/// The explanation of one result of `rapt bench --explain`.
 struct Explanation {
   std::string kernel;                  ///< ISA, register and cache tiles
   std::string choice;                  ///< why this ISA
-  std::string sharing;                 ///< why the work is cut as it is
-  std::int64_t items = 0, splits = 0;  ///< of all phases; those whose keys are shared out
+  std::string sharing;                 ///< the reason for how the work is divided
+  std::int64_t items = 0, splits = 0;  ///< of all phases; splits: those whose keys are split
   double largest_to_mean = 1;          ///< of the costliest phase
   double intensity = 0;                ///< FLOP per byte
   double products = 0, softmax = 0, packing = 0, folding = 0;  ///< seconds on the measured threads
-  double compute = 0;    ///< the last thread is done, seconds at the measured peak
-  double memory = 0;     ///< seconds to move everything once; 0 when the caches hold it
-  double predicted = 0;  ///< the longer of both
+  double compute = 0;    ///< until the last thread finishes, seconds at the measured peak
+  double memory = 0;     ///< seconds to move all data once; 0 if it fits in the caches
+  double predicted = 0;  ///< the larger of both
   double measured = 0;   ///< the median
   std::vector<std::pair<int, double>> efficiency;  ///< predicted, per number of threads
 };

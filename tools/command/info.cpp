@@ -1,4 +1,4 @@
-// `rapt info`: the machine, the instruction sets of this build, and the limits measured now.
+// `rapt info`: the machine, the instruction sets of this build, and measured limits.
 #include "command/commands.hpp"
 #include "core/counted.hpp"
 #include "dispatch/isa_table.hpp"
@@ -123,7 +123,7 @@ void add_info(CommandLine& line) {
   command.run([json] {
     const Machine machine = describe_machine();
     const std::vector<Isa> isas = available_isas();
-    // A wrong RAPT_ISA is told before anything is measured.
+    // Report a wrong RAPT_ISA before measuring anything.
     static_cast<void>(active_isa());
     const Limits limits = measure_limits(machine, isas);
     print_out(*json ? report_json(machine, isas, limits) : report(machine, isas, limits));

@@ -1,4 +1,4 @@
-// The help of a flag --isa: every ISA that Rapt knows, best first.
+// The help of the flag --isa: every ISA that Rapt supports, best first.
 #pragma once
 
 #include "kernels/isa_list.hpp"
@@ -7,7 +7,7 @@
 
 namespace rapt::tools {
 
-/// rest: what else the flag takes, "active, or all".
+/// rest: the other values of the flag, "active, or all".
 inline std::string isa_flag_help(const std::string& rest) {
 #define RAPT_WORD(isa) #isa ", "
   return RAPT_KNOWN_ISAS(RAPT_WORD) + rest;

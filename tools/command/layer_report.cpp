@@ -1,4 +1,4 @@
-// What `rapt run --weights` says of a run, for readers and for programs.
+// The report of `rapt run --weights`, as text and as JSON.
 #include "command/layer_report.hpp"
 
 #include "core/counted.hpp"
@@ -68,10 +68,10 @@ std::string scores_text(const LayerRun& run) {
 }
 
 std::string unread_text(const UnreadTensors& unread, std::size_t prefix_size) {
-  constexpr std::size_t kMostOfName = 80;
+  constexpr std::size_t kMaxOfName = 80;
   std::string text = core::counted(unread.count, "tensor") + " under the prefix:";
   for (const std::string& name : unread.names) {
-    text += " " + shortened(printable(name.substr(prefix_size)), kMostOfName);
+    text += " " + shortened(printable(name.substr(prefix_size)), kMaxOfName);
   }
   return text + (unread.count > unread.names.size() ? " ..." : "");
 }

@@ -19,7 +19,7 @@ struct LayerRun {
   LayerWeights layer;
   MultiHeadAttentionConfig config;
   LayerScores scores;
-  std::optional<QkvOrder> order;      ///< of the rows, where one matrix holds all projections
+  std::optional<QkvOrder> order;      ///< of the rows, if one matrix holds all projections
   std::vector<std::string> not_used;  ///< of config.json
   UnreadTensors unread;               ///< tensors under the prefix that were not used
   std::vector<std::int64_t> input_shape;

@@ -1,4 +1,5 @@
-// The command `rapt`: parses, runs one subcommand, and turns what it throws into one sentence.
+// The command `rapt`: parses its arguments, runs one subcommand, and reports exceptions as one
+// sentence.
 #include "command/commands.hpp"
 #include "measure/machine.hpp"
 #include "rapt/error.hpp"
@@ -42,7 +43,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   rapt::tools::prepare_output();
   try {
-    // oneTBB counts the processors and sees no quota of their time.
+    // oneTBB counts processors and ignores CPU quotas.
     oneapi::tbb::task_arena arena(rapt::tools::describe_machine().threads());
     return arena.execute([&] { return run(argc, argv); });
   } catch (const rapt::tools::UsageError& error) {

@@ -1,4 +1,4 @@
-// Files are the same when the system says so, whatever their names.
+// Files are compared by the system's identity, not by name.
 #include "command/output_file.hpp"
 
 #include "text/printable.hpp"
@@ -21,7 +21,7 @@ bool same(const struct stat& a, const struct stat& b) {
 void check_output(const std::string& flag, const std::string& path,
                   const std::vector<InputFile>& inputs) {
   struct stat output {};
-  // Devices and pipes take what comes from several sides.
+  // A device or pipe may be input and output at once.
   if (path.empty() || ::stat(path.c_str(), &output) != 0 || !S_ISREG(output.st_mode)) return;
   const auto refuse = [&](const std::string& other) {
     throw UsageError(fmt::format("{}: {} is also {}", flag, printable(path), other));

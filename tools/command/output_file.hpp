@@ -1,4 +1,4 @@
-// A file that is to be written must not be one that the command reads, or prints to.
+// An output file must not be one of the command's inputs, or where it prints.
 #pragma once
 
 #include <string>
@@ -6,14 +6,14 @@
 
 namespace rapt::tools {
 
-/// A file that the command reads, and what it is called in a sentence.
+/// An input file of the command, and its name in sentences.
 struct InputFile {
   std::string name;  ///< such as "--input"
   std::string path;
 };
 
-/// Throws UsageError naming `flag` when the file at `path`, which it is to write, is one of
-/// `inputs` or where standard output or error goes, by whatever names. "" is no file.
+/// Throws UsageError naming `flag` if the output file at `path` is one of `inputs`, or where
+/// standard output or error goes, by any name. "" is no file.
 void check_output(const std::string& flag, const std::string& path,
                   const std::vector<InputFile>& inputs);
 

@@ -1,4 +1,4 @@
-// The rounds, and which ISA still takes part in them.
+// The measuring rounds, and which ISAs still take part.
 #include "command/rounds.hpp"
 
 #include "measure/bandwidth.hpp"
@@ -15,11 +15,11 @@
 namespace rapt::tools {
 namespace {
 
-constexpr std::int64_t kLeastRounds = 3;
-/// Rounds after which a stable median is believed, and rounds at most.
-constexpr std::int64_t kBelievedRounds = 11;
-constexpr std::int64_t kMostRounds = 500;
-/// A median is stable when its interval is no wider than this share of it.
+constexpr std::int64_t kMinRounds = 3;
+/// Minimum rounds before a stable median is accepted, and maximum rounds.
+constexpr std::int64_t kMinStableRounds = 11;
+constexpr std::int64_t kMaxRounds = 500;
+/// A median is stable if its interval is no wider than this share of it.
 constexpr double kStableWidth = 0.02;
 
 /// The samples of one ISA on one workload.
@@ -38,14 +38,14 @@ double sample(Workload& work, Isa isa, std::int64_t calls) {
   return seconds_per_call([&] { work.call(); }, calls);
 }
 
-/// The first call: faults memory in, estimates the time of a call, and gives the bits to compare.
+/// The first call: faults in memory, estimates the time of a call, and gives the bits to compare.
 Series warmed_up(Workload& work, Isa isa, const RoundOptions& options) {
   Series series;
   series.isa = isa;
   double one = sample(work, isa, 1);
   series.first_hash = series.last_hash = hash_of(work.output());
   if (!options.repeat && one > options.seconds) {
-    // Too slow to be asked twice, and far too slow for a cold start to matter.
+    // Too slow for a second call, and so slow that a cold start does not matter.
     series.peaks.push_back(measure_fma_peak(isa));
     series.seconds.push_back(one);
     series.spent = one;
@@ -61,18 +61,18 @@ bool median_is_stable(const std::vector<double>& seconds) {
   return interval.high - interval.low <= kStableWidth * median(seconds);
 }
 
-bool wants_round(const Series& series, const RoundOptions& options) {
+bool needs_round(const Series& series, const RoundOptions& options) {
   const auto rounds = static_cast<std::int64_t>(series.seconds.size());
   if (options.repeat) return rounds < *options.repeat;
   if (series.spent >= options.seconds && rounds >= 1) {
-    return rounds < kLeastRounds && series.spent < 2.0 * options.seconds;
+    return rounds < kMinRounds && series.spent < 2.0 * options.seconds;
   }
-  if (rounds >= kBelievedRounds && median_is_stable(series.seconds)) return false;
-  return rounds < kMostRounds;
+  if (rounds >= kMinStableRounds && median_is_stable(series.seconds)) return false;
+  return rounds < kMaxRounds;
 }
 
 void measure_round(Workload& work, Series& series, bool cold) {
-  // What was measured before evicted the inputs of a work that may find them in the caches.
+  // The measurements before evicted inputs that may be in the caches: reload them.
   constexpr double kQuick = 0.02;
   if (!cold && (series.seconds.empty() || series.seconds.back() < kQuick)) {
     sample(work, series.isa, 1);
@@ -105,7 +105,7 @@ WorkResult result_of(const Series& series, const Workload& work, const WorkShape
   return result;
 }
 
-/// Appends a result per ISA and the bandwidths that were measured between them.
+/// Appends a result per ISA and the bandwidths measured in between.
 void measure_workload(const WorkShape& shape, const RoundOptions& options, std::int64_t cache_bytes,
                       BandwidthMeter& memory, std::vector<double>& all_bandwidths,
                       std::vector<WorkResult>& results) {
@@ -116,7 +116,7 @@ void measure_workload(const WorkShape& shape, const RoundOptions& options, std::
   for (bool any = true; any;) {
     any = false;
     for (Series& series : all) {
-      if (!wants_round(series, options)) continue;
+      if (!needs_round(series, options)) continue;
       measure_round(*work, series, shape.cold);
       any = true;
     }
@@ -142,7 +142,7 @@ BenchReport measure_rounds(const std::vector<WorkShape>& shapes, const RoundOpti
   report.machine = describe_machine();
   report.threads = options.threads;
   const std::int64_t cache_bytes = last_level_cache(report.machine);
-  // An arena alone cannot have more workers than the machine has cores.
+  // By default an arena has no more workers than the machine has cores.
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism,
                                           static_cast<std::size_t>(options.threads));
   oneapi::tbb::task_arena arena(options.threads);

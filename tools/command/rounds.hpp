@@ -1,5 +1,5 @@
-// Measuring in rounds: in each one the peak, then the work, on every ISA in turn, and the memory
-// once; so a machine whose clock or neighbours change does so for all of them.
+// Measures in rounds: in each round the peak, then the work, on every ISA in turn, and the memory
+// bandwidth once, so that changes of the clock or the load affect all of them alike.
 #pragma once
 
 #include "measure/cache_bits.hpp"
@@ -19,7 +19,7 @@ struct RoundOptions {
   std::vector<Isa> isas;
   int threads = 1;
   std::optional<std::int64_t> repeat;  ///< rounds; unset: until the median is stable
-  double seconds = 2.0;                ///< at most, per workload and ISA, without `repeat`
+  double seconds = 2.0;                ///< maximum, per workload and ISA, without `repeat`
 };
 
 /// One workload on one ISA.
@@ -51,7 +51,7 @@ struct BenchReport {
   int threads = 1;
   double fma_peak = 0;        ///< the best of the measured ISAs, FLOP/s
   double read_bandwidth = 0;  ///< median of all rounds, bytes per second
-  std::string read_loop;      ///< what measured it
+  std::string read_loop;      ///< that measured it
   bool bandwidth_is_memory = true;
   bool bits_equal =
       false;               ///< on every workload every ISA, first and last call, gave the same bits
@@ -66,8 +66,8 @@ BenchReport measure_rounds(const std::vector<WorkShape>& shapes, const RoundOpti
 /// The report as JSON: machine, peak, bits_equal, cache, results.
 std::string to_json_text(const BenchReport& report);
 
-/// The report as tables, one per workload, and last a line on the cache, where it was compared, and
-/// one on the bits: "bits: equal on ...".
+/// The report as tables, one per workload, and a last line on the bits: "bits: equal on ...", after
+/// a line on the cache if it was compared.
 std::string to_table(const BenchReport& report);
 
 }  // namespace rapt::tools

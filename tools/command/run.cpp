@@ -44,8 +44,8 @@ void draw_svg(const std::string& path, const ArticleOptions& options, const Arti
 }
 
 void run_text(const RunFlags& flags) {
-  if (!flags.svg.empty() && tokenize(flags.article.text).words.size() > kMostDrawn) {
-    throw UsageError("--svg: the text has more than " + std::to_string(kMostDrawn) +
+  if (!flags.svg.empty() && tokenize(flags.article.text).words.size() > kMaxDrawn) {
+    throw UsageError("--svg: the text has more than " + std::to_string(kMaxDrawn) +
                      " words, too many to draw");
   }
   check_output("--svg", flags.svg, {});
@@ -86,7 +86,7 @@ void run(const Command& command, RunFlags& flags) {
   check_output("--output", flags.layer.output,
                {{"--input", flags.layer.input},
                 {"--weights", flags.layer.weights},
-                {"the config.json beside --weights", config_beside(flags.layer.weights)}});
+                {"the config.json beside --weights", config_next_to(flags.layer.weights)}});
   run_layer(flags.layer);
 }
 

@@ -1,4 +1,4 @@
-// Finds the layer with all that is said of it, and runs it.
+// Finds the layer and its configuration, and runs it.
 #include "command/run_layer.hpp"
 
 #include "command/layer_report.hpp"
@@ -19,7 +19,7 @@
 namespace rapt::tools {
 namespace {
 
-/// The input with the shape that it has in the file.
+/// The input with its shape in the file.
 struct Input {
   std::vector<float> values;
   std::vector<std::int64_t> shape;
@@ -47,7 +47,7 @@ Input read_input(const std::string& path, std::int64_t model_dim) {
   return input;
 }
 
-/// Finds the layer, its sizes and the order of its rows, and whatever else is said of its scores.
+/// Finds the layer, its sizes, the order of its rows, and its score options.
 MultiHeadAttention load_layer(const LayerOptions& options, LayerRun& run) {
   const SafetensorsFile file(options.weights);
   LayerTensors tensors(file);

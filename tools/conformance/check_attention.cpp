@@ -14,7 +14,7 @@ bool contains(std::initializer_list<std::string_view> words, const std::string& 
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-/// Rows of `from` keys become rows of `to` keys, filled up with `fill`.
+/// Pads rows of `from` keys to `to` keys with `fill`.
 template <class T, class U>
 std::unique_ptr<T[]> padded_rows(const std::vector<U>& values, std::int64_t from, std::int64_t to,
                                  std::int64_t rows, T fill) {

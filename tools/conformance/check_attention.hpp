@@ -1,4 +1,4 @@
-// What the attention operators of the conformance suite share: running one case on one
+// Shared by the attention operators of the conformance suite: running one case on one
 // implementation of attention(), and turning a case's tensors into views and options.
 #pragma once
 
@@ -19,7 +19,7 @@
 
 namespace rapt::conformance {
 
-/// rapt::attention, or anything that promises the same.
+/// rapt::attention, or an equivalent function.
 struct Attention {
   using Padded = void(TensorView<const float, 4>, TensorView<const float, 4>,
                       TensorView<const float, 4>, TensorView<float, 4>, const AttentionOptions&);
@@ -37,14 +37,14 @@ struct Attention {
   std::function<Ragged> ragged;
 };
 
-/// What came of a case on one ISA.
+/// The outcome of a case on one ISA.
 struct Outcome {
-  std::vector<std::string> needs;  ///< options that Rapt lacks; not empty: the case was not run
+  std::vector<std::string> needs;  ///< options that Rapt lacks; if not empty, the case was not run
   std::vector<Comparison> comparisons;  ///< one for each output that the case expects
 };
 
-/// Runs a case whatever its operator is. Throws rapt::Error for a case that contradicts itself and
-/// for whatever `attention` throws.
+/// Runs a case of any operator. Throws rapt::Error for an inconsistent case and whatever
+/// `attention` throws.
 Outcome run_case(const Case& facts, const Attention& attention);
 
 /// ONNX Attention, opsets 23 and 24.
@@ -57,15 +57,17 @@ Outcome run_rotary_embedding(const Case& facts);
 /// ONNX RMSNormalization, opset 23, by rms_norm() on the active ISA.
 Outcome run_rms_normalization(const Case& facts);
 
-// --- parts of these ---------------------------------------------------------------------------
+// --- parts of the operators -------------------------------------------------------------------
 
-/// Collects the options that a case needs and Rapt lacks, in the order of discovery, each once.
+/// Collects the options that a case needs and Rapt lacks, in order of discovery, without
+/// duplicates.
 class Needs {
  public:
   void add(bool needed, const std::string& option);
   /// A tensor that attention() cannot take in its own type: "f16 storage".
   void add_storage(const CaseTensor* tensor, std::initializer_list<DType> accepted);
-  /// Attributes and tensors beyond these are needs of their own: nothing in a case is ignored.
+  /// Attributes and tensors other than these count as missing options: nothing in a case is
+  /// ignored.
   void add_unknown(const Case& facts, std::initializer_list<std::string_view> attributes,
                    std::initializer_list<std::string_view> inputs,
                    std::initializer_list<std::string_view> outputs);
@@ -75,32 +77,32 @@ class Needs {
   std::vector<std::string> needs_;
 };
 
-/// Values with a view of them: [batch, heads, tokens, dim] in whatever order they are stored.
+/// Values with a view of them: [batch, heads, tokens, dim] in any storage order.
 struct Heads {
   std::vector<float> values;
   TensorView<float, 4> view;
 };
 
-/// A dense tensor [batch, heads, tokens, dim] of NaN: an element that nobody writes does not
-/// compare.
+/// A dense tensor [batch, heads, tokens, dim] of NaN, so that an element that is not written fails
+/// the comparison.
 Heads unwritten(const TensorView<float, 4>::Index& shape);
-/// The same stored as [batch, tokens, heads, dim].
+/// The same, stored as [batch, tokens, heads, dim].
 Heads unwritten_tokens_first(const TensorView<float, 4>::Index& shape);
 
 /// The values of an f32 tensor as [batch, heads, tokens, dim].
-///   stored: the order in which they lie, of the same number of elements
+///   stored: the stored shape, with the same number of elements
 ///   tokens_first: dimensions 1 and 2 of `stored` are tokens and heads
 Heads heads_of(const CaseTensor& tensor, const TensorView<float, 4>::Index& stored,
                bool tokens_first);
 
-/// Throws Error{malformed_file} when the rank or the shape is another.
+/// Throws Error{malformed_file} if the rank or the shape differs.
 void require_rank(const CaseTensor& tensor, std::size_t rank);
 void require_shape(const CaseTensor& tensor, const Shape& shape);
 
 /// An attn_mask (bool: true keeps; f32: added) as options of attention(), broadcast from the right.
 class ElementMask {
  public:
-  /// padded_keys: a shorter last dimension is filled up to that many keys, which are not attended.
+  /// padded_keys: a shorter last dimension is padded to that many keys, which are not attended to.
   /// Unset: the tensor is used as it is.
   ElementMask(const CaseTensor& tensor, std::optional<std::int64_t> padded_keys);
   void apply_to(AttentionOptions& options) const;

@@ -11,8 +11,8 @@ namespace {
 
 using Index4 = TensorView<float, 4>::Index;
 
-/// What attention() lacks for this case. A new option of the library replaces a line here by one in
-/// options_of().
+/// The options of this case that attention() lacks. A new option of the library replaces a line
+/// here by one in options_of().
 std::vector<std::string> missing_options(const Case& facts) {
   const bool packed = facts.word("layout", "BHSD") == "packed";
   Needs needs;
@@ -57,9 +57,9 @@ std::vector<std::string> missing_options(const Case& facts) {
   return needs.take();
 }
 
-/// Everything that the options of one call point to.
+/// The memory that the options of one call point to.
 struct Inputs {
-  std::vector<Heads> tensors;  ///< q, k, v, or the one tensor that holds them
+  std::vector<Heads> tensors;  ///< q, k, v, or one packed tensor of them
   TensorView<const float, 4> q, k, v;
   std::vector<std::int64_t> kv_lens;
   std::vector<float> alibi_slopes, sinks;
@@ -110,7 +110,7 @@ void read_rope(const Case& facts, Inputs& in) {
   in.rope.k_positions = read_positions(facts.input("rope_pos_k"), in.k.shape[2], in.rope_pos_k);
 }
 
-/// The values of an input with one for each head; none when the case lacks it.
+/// The values of an input with one value per head; none if the case lacks it.
 std::vector<float> per_head(const Case& facts, const char* role, std::int64_t heads) {
   const CaseTensor* tensor = facts.find_input(role);
   if (tensor == nullptr) return {};

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Forces the engine's ISA, for the operators that are functions of their own.
+/// Forces the engine's ISA, for operators that are separate functions.
 class EngineIsa {
  public:
   explicit EngineIsa(const Engine& engine) : forced_(engine.isa.has_value()) {
@@ -29,7 +29,7 @@ class EngineIsa {
   bool forced_;
 };
 
-/// Adds what came of the case on one engine.
+/// Adds the outcome of the case on one engine.
 void add_outcome(CaseReport& report, const Engine& engine, Outcome outcome) {
   report.needs = std::move(outcome.needs);
   for (const Comparison& comparison : outcome.comparisons) {

@@ -1,4 +1,4 @@
-// Comparing what attention() wrote with what a case expects.
+// Compares the results of attention() with a case's expected outputs.
 #pragma once
 
 #include "conformance/conformance_case.hpp"
@@ -10,7 +10,7 @@
 
 namespace rapt::conformance {
 
-/// The element that is furthest outside its bound, and how many are outside.
+/// The element that exceeds its bound the most, and the number of elements that do.
 struct Mismatch {
   Shape index;
   double got = 0;
@@ -20,18 +20,18 @@ struct Mismatch {
   std::int64_t compared = 0;
 };
 
-/// One output compared.
+/// The comparison of one output.
 struct Comparison {
   std::string tensor;
-  double used_bound = 0;  ///< the largest |got - want| / bound of the elements inside their bounds
+  double used_bound = 0;  ///< the largest |got - want| / bound of elements within their bounds
   std::optional<Mismatch> mismatch;
 };
 
-/// An expected NaN must be NaN, an expected infinity that infinity; else
-/// |got - want| <= atol + rtol * |want|. The sign of a zero is not compared.
+/// An expected NaN must be NaN, an expected infinity that infinity; otherwise |got - want| <= atol
+/// + rtol * |want|. The sign of a zero is not compared.
 ///   want: any floating type;  got: as many values, in the same order
-///   care: a bool tensor of want's shape, only its true elements are compared; nullptr: all are
-/// Throws Error{malformed_file} when the sizes disagree.
+///   care: a bool tensor of want's shape that selects elements; nullptr selects all
+/// Throws Error{malformed_file} if the sizes differ.
 Comparison compare(const CaseTensor& want, std::span<const float> got, const Tolerance& tolerance,
                    const CaseTensor* care = nullptr);
 

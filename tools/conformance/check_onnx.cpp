@@ -12,11 +12,11 @@
 namespace rapt::conformance {
 namespace {
 
-/// ONNX's numbers for what qk_matmul_output holds.
+/// ONNX's codes for the contents of qk_matmul_output.
 enum QkMatmulOutput : std::int64_t { kScaled = 0, kCapped = 1, kMasked = 2, kWeights = 3 };
 
-/// What attention() lacks for this case. A new option of the library replaces a line here by one in
-/// options_of().
+/// The options of this case that attention() lacks. A new option of the library replaces a line
+/// here by one in options_of().
 std::vector<std::string> missing_options(const Case& facts) {
   Needs needs;
   needs.add_unknown(facts,
@@ -30,7 +30,7 @@ std::vector<std::string> missing_options(const Case& facts) {
   needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
   const std::int64_t mode = facts.integer("qk_matmul_output_mode", 0);
   needs.add(mode < kScaled || mode > kWeights, "qk_matmul_output_mode " + std::to_string(mode));
-  // ONNX's number for float: the only precision in which attention() computes.
+  // ONNX's code for float: the only precision in which attention() computes.
   const std::int64_t precision = facts.integer("softmax_precision", 1);
   needs.add(precision != 1, "softmax_precision " + std::to_string(precision));
   return needs.take();
@@ -64,7 +64,7 @@ void copy_into(TensorView<const float, 4> from, TensorView<float, 4> to) {
   }
 }
 
-/// The cache's keys or values, then the new ones.
+/// Concatenates the cache's keys or values and the new ones.
 Heads with_past(const Case& facts, const char* past_role, const Heads& now) {
   const auto& shape = now.view.shape;
   const CaseTensor& past = facts.input(past_role);
@@ -84,7 +84,7 @@ Heads dense_copy(const Heads& heads) {
   return copy;
 }
 
-/// Everything that the options of one call point to.
+/// The memory that the options of one call point to.
 struct Inputs {
   Heads q, k, v;
   std::vector<std::int64_t> kv_lens;
@@ -119,7 +119,7 @@ Inputs read_inputs(const Case& facts) {
     }
   }
   if (const CaseTensor* mask = facts.find_input("attn_mask")) {
-    // The padding comes before any broadcasting: a last extent of 1 is one key, not all of them.
+    // Padding precedes broadcasting: a last extent of 1 is one key, not all of them.
     in.element_mask.emplace(*mask, in.k.view.shape[2]);
   }
   return in;
@@ -128,7 +128,7 @@ Inputs read_inputs(const Case& facts) {
 AttentionOptions options_of(const Case& facts, const Inputs& in) {
   AttentionOptions options;
   if (facts.has("scale")) options.softmax_scale = static_cast<float>(facts.real("scale", 0));
-  // 0, the operator's default, is none.
+  // 0, the operator's default, means no softcap.
   if (facts.real("softcap", 0) != 0) {
     options.soft_cap = static_cast<float>(facts.real("softcap", 0));
   }
@@ -138,8 +138,8 @@ AttentionOptions options_of(const Case& facts, const Inputs& in) {
   return options;
 }
 
-/// The scores of kScaled, kCapped or kMasked, taken by a score callback from a call with the
-/// options up to there. A hidden key's is -inf.
+/// The scores of kScaled, kCapped or kMasked, from a score callback in a call with the options up
+/// to that step. A hidden key's score is -inf.
 Heads scores_of(const Inputs& in, const AttentionOptions& all, std::int64_t mode,
                 const Attention& attention) {
   const auto& [batch, heads, q_len, head_dim] = in.q.view.shape;

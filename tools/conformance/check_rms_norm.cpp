@@ -19,7 +19,7 @@ std::vector<std::string> missing_options(const Case& facts) {
   return needs.take();
 }
 
-/// Where the normalised extents of a shape begin.
+/// The first normalised dimension of a shape.
 std::size_t first_axis(const Case& facts, const Shape& shape) {
   const auto rank = static_cast<std::int64_t>(shape.size());
   const std::int64_t axis = facts.integer("axis", -1);

@@ -65,8 +65,8 @@ double as_tolerance(const Json& value, const std::string& what) {
   return number;
 }
 
-/// The bytes of a tensor of this shape. Extents of 0 are counted as 1, so that no later product of
-/// some of the extents can wrap.
+/// The bytes of a tensor of this shape. Extents of 0 count as 1, so that no later product of some
+/// of the extents can overflow.
 std::int64_t checked_bytes(const Shape& shape, std::int64_t element_bytes,
                            const std::string& what) {
   std::int64_t bound = element_bytes;

@@ -41,7 +41,7 @@ struct CaseTensor {
   /// The values of an i64 or i32 tensor.
   std::vector<std::int64_t> integers() const;
   /// The values of a bool tensor, each 0 or 1; any other byte is refused.
-  /// These four throw Error{malformed_file} naming the role for a tensor of another type.
+  /// These four throw Error{malformed_file} naming the role if the tensor has another type.
   std::vector<unsigned char> bools() const;
 };
 
@@ -61,10 +61,10 @@ struct Case {
   std::map<std::string, Tolerance> tolerances;
   std::vector<CaseTensor> tensors;
 
-  /// nullptr when there is none.
+  /// nullptr if there is none.
   const CaseTensor* find_input(std::string_view role) const;
   const CaseTensor* find_output(std::string_view role) const;
-  /// These throw Error{malformed_file} naming what is missing, or an attribute of another type.
+  /// These throw Error{malformed_file} naming a missing attribute, or one of another type.
   const CaseTensor& input(std::string_view role) const;
   const CaseTensor& output(std::string_view role) const;
   const Tolerance& tolerance(const std::string& key) const;
@@ -76,8 +76,8 @@ struct Case {
 };
 
 /// Reads the case in `folder`. Every fact is checked before it is used: types, shapes against
-/// bytes, bytes against the file, files inside the folder, sizes within 1 GiB for the whole case.
-/// Throws Error{file_error} or Error{malformed_file} naming the tensor or field and what was found.
+/// bytes, bytes against the file, files inside the folder, at most 1 GiB for the whole case. Throws
+/// Error{file_error} or Error{malformed_file} naming the tensor or field and its value.
 Case read_case(const std::filesystem::path& folder);
 
 }  // namespace rapt::conformance

@@ -1,4 +1,4 @@
-// The values of a case's tensors, widened from what is stored.
+// The values of a case's tensors, converted from their stored type.
 #include "conformance/conformance_case.hpp"
 #include "rapt/error.hpp"
 

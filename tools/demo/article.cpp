@@ -1,4 +1,4 @@
-// The sentence: weights drawn in a fixed order, one pass that keeps the heads' weights, timed
+// The sentence: weights drawn in a fixed order, one pass that keeps the heads' weights, and timed
 // passes.
 #include "demo/article.hpp"
 
@@ -25,7 +25,7 @@ std::vector<float> drawn(Random& random, std::int64_t count, float factor) {
   return values;
 }
 
-/// The projections and the embedding table, drawn in the order that the contract names.
+/// The projections and the embedding table, drawn in the order that article.hpp documents.
 struct Model {
   std::vector<float> table;
   MultiHeadAttentionConfig config;
@@ -49,7 +49,8 @@ Model draw_model(const ArticleOptions& options, std::int64_t vocabulary) {
   model.weights.key = from_heads();
   model.weights.value = from_heads();
   const std::vector<float> output = drawn(random, dim * dim, factor);
-  // Drawn as [in, out], as the concatenated heads are multiplied with it; a Linear takes [out, in].
+  // Drawn as [in, out], the form in which the concatenated heads are multiplied; a Linear takes
+  // [out, in].
   model.weights.output =
       Linear(TensorView<const float, 2>(output.data(), {dim, dim}).swapped(0, 1));
   return model;
@@ -95,7 +96,7 @@ ArticleResult run_article(const ArticleOptions& options) {
   if (options.causal) attend.mask = causal();
   result.context.resize(row_floats);
   AttentionOptions with_weights = attend;
-  if (result.tokens.words.size() <= kMostDrawn) {
+  if (result.tokens.words.size() <= kMaxDrawn) {
     result.weights.resize(static_cast<std::size_t>(options.heads * tokens * tokens));
     with_weights.weights = {result.weights.data(), {1, options.heads, tokens, tokens}};
   }

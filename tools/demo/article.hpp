@@ -1,4 +1,5 @@
-// The main job: a sentence through embedding, heads and output projection, with every step kept.
+// The default job of `rapt run`: a sentence through embedding, heads and output projection, with
+// every intermediate result.
 #pragma once
 
 #include "demo/tokenize.hpp"
@@ -23,15 +24,15 @@ struct ArticleOptions {
   std::optional<std::int64_t> repeat;
 };
 
-/// Everything that the article shows, all row-major and dense.
+/// All results that the report shows, row-major and dense.
 struct ArticleResult {
   TokenizedText tokens;
   std::int64_t head_dim = 0;
   std::vector<float> embedded;  ///< [tokens, dim]
-  std::vector<float> weights;   ///< [heads, tokens, tokens]; empty beyond kMostDrawn tokens
+  std::vector<float> weights;   ///< [heads, tokens, tokens]; empty beyond kMaxDrawn tokens
   std::vector<float> context;   ///< [tokens, dim]: the heads' context vectors, concatenated
   std::vector<float> output;    ///< [batch, tokens, dim]
-  PassTime time;                ///< embedding not included
+  PassTime time;                ///< without the embedding
 };
 
 /// Runs the sentence. Weights are drawn from SplitMix64 with `seed` in the order embedding table
@@ -41,10 +42,10 @@ struct ArticleResult {
 /// Error{out_of_memory}.
 ArticleResult run_article(const ArticleOptions& options);
 
-/// What `rapt run` prints: steps and shapes, heat maps next to context vectors, outputs, time.
+/// The output of `rapt run`: steps and shapes, heat maps next to context vectors, outputs, time.
 std::string article_report(const ArticleOptions& options, const ArticleResult& result, bool colour);
 
-/// The same as JSON; `output` is that of the first sentence of the batch.
+/// The report as JSON; `output` is that of the first sentence of the batch.
 std::string article_json(const ArticleOptions& options, const ArticleResult& result);
 
 }  // namespace rapt::tools

@@ -1,4 +1,4 @@
-// What `rapt run` shows of the sentence: steps and shapes, heat maps, vectors, time; and as JSON.
+// The report of `rapt run` on a sentence: steps and shapes, heat maps, vectors, time; also as JSON.
 #include "core/counted.hpp"
 #include "demo/article.hpp"
 #include "demo/heat_map.hpp"
@@ -20,26 +20,26 @@
 namespace rapt::tools {
 namespace {
 
-constexpr std::size_t kMostListed = 24;
-constexpr std::int64_t kMostColumns = 8;
-/// Columns of a word in a list, and of the vocabulary.
+constexpr std::size_t kMaxListed = 24;
+constexpr std::int64_t kMaxColumns = 8;
+/// Widths in columns of a word in a list, and of the vocabulary.
 constexpr std::size_t kWordWidth = 12;
 constexpr std::size_t kVocabularyWidth = 94;
 
 std::string row_of(const float* values, std::int64_t count) {
   std::string text;
-  for (std::int64_t i = 0; i < std::min(count, kMostColumns); ++i) {
+  for (std::int64_t i = 0; i < std::min(count, kMaxColumns); ++i) {
     text += fmt::format(" {:7.4f}", values[i]);
   }
-  return count > kMostColumns ? text + " …" : text;
+  return count > kMaxColumns ? text + " …" : text;
 }
 
 std::string ids_text(const TokenizedText& tokens) {
   std::string text = "[";
-  for (std::size_t i = 0; i < std::min(tokens.ids.size(), kMostListed); ++i) {
+  for (std::size_t i = 0; i < std::min(tokens.ids.size(), kMaxListed); ++i) {
     text += fmt::format("{}{}", i == 0 ? "" : ", ", tokens.ids[i]);
   }
-  return text + (tokens.ids.size() > kMostListed ? ", …]" : "]");
+  return text + (tokens.ids.size() > kMaxListed ? ", …]" : "]");
 }
 
 std::string vocabulary_text(const TokenizedText& tokens) {
@@ -111,33 +111,33 @@ std::string head_text(const ArticleOptions& options, const ArticleResult& result
 
 std::string weights_text(const ArticleOptions& options, const ArticleResult& result, bool colour) {
   const std::size_t tokens = result.tokens.words.size();
-  if (tokens > kMostShaded) {
+  if (tokens > kMaxShaded) {
     return fmt::format(
         "Attention weights: {} words are too many for a terminal (at most {}); "
         "--svg draws up to {}.\n\n",
-        tokens, kMostShaded, kMostDrawn);
+        tokens, kMaxShaded, kMaxDrawn);
   }
-  constexpr std::int64_t kMostHeads = 16;
+  constexpr std::int64_t kMaxHeads = 16;
   std::string text = fmt::format(
       "Attention weights: each row is a word that looks (query), each column a word it looks at "
       "(key){}.\n\n",
-      tokens <= 6              ? ";\nright of the bar the head's context vector of that word"
-      : tokens > kMostNumbered ? ";\nshades are relative to the head's largest weight"
-                               : "");
-  for (std::int64_t head = 0; head < std::min(options.heads, kMostHeads); ++head) {
+      tokens <= 6             ? ";\nright of the bar the head's context vector of that word"
+      : tokens > kMaxNumbered ? ";\nshades are relative to the head's largest weight"
+                              : "");
+  for (std::int64_t head = 0; head < std::min(options.heads, kMaxHeads); ++head) {
     text += head_text(options, result, head, colour);
   }
-  if (options.heads > kMostHeads) {
-    text += fmt::format("… and {} more.\n\n", core::counted(options.heads - kMostHeads, "head"));
+  if (options.heads > kMaxHeads) {
+    text += fmt::format("… and {} more.\n\n", core::counted(options.heads - kMaxHeads, "head"));
   }
   return text;
 }
 
 std::string output_text(const ArticleOptions& options, const ArticleResult& result) {
-  const std::size_t shown = std::min(result.tokens.words.size(), kMostListed);
+  const std::size_t shown = std::min(result.tokens.words.size(), kMaxListed);
   std::string text = fmt::format(
-      "Output{}:\n", options.dim > kMostColumns
-                         ? fmt::format(" (the first {} of {} elements)", kMostColumns, options.dim)
+      "Output{}:\n", options.dim > kMaxColumns
+                         ? fmt::format(" (the first {} of {} elements)", kMaxColumns, options.dim)
                          : "");
   for (std::size_t i = 0; i < shown; ++i) {
     const float* const row = result.output.data() + static_cast<std::int64_t>(i) * options.dim;

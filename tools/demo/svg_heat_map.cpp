@@ -16,8 +16,8 @@ struct Colour {
   double red, green, blue;
 };
 
-/// White over blue to a deep violet: lightness falls steadily, so that the picture survives
-/// printing in grey and every kind of colour blindness.
+/// White over blue to deep violet: lightness decreases steadily, so that the picture remains
+/// readable in grey and with any colour blindness.
 constexpr std::array<Colour, 5> kScale = {
     {{250, 250, 247}, {190, 219, 227}, {104, 164, 201}, {52, 92, 160}, {44, 22, 88}}};
 
@@ -52,7 +52,7 @@ std::string escaped(const std::string& text) {
   return result;
 }
 
-/// Where things stand in the picture, in pixels.
+/// The positions of the picture's parts, in pixels.
 struct Layout {
   std::size_t tokens, heads, columns, rows;
   double cell, label, margin, top, map_side, head_width, head_height, width, height;

@@ -14,15 +14,15 @@ namespace rapt::tools {
 namespace {
 
 constexpr std::size_t kLabelWidth = 11;
-constexpr std::size_t kLeastCell = 6;
-constexpr std::size_t kMostCell = 10;
+constexpr std::size_t kMinCell = 6;
+constexpr std::size_t kMaxCell = 10;
 
 std::string_view shade(float weight) {
   static constexpr std::array<std::string_view, 5> kShades = {" ", "░", "▒", "▓", "█"};
   return kShades[static_cast<std::size_t>(std::clamp(weight * 5.0f, 0.0f, 4.0f))];
 }
 
-/// A background that goes from near black over blue-green to yellow, with a readable foreground.
+/// A background from near black over blue-green to yellow, with a readable foreground.
 std::string coloured(float weight, const std::string& cell) {
   static constexpr std::array<int, 8> kPalette = {234, 17, 18, 24, 30, 36, 78, 227};
   const auto step = static_cast<std::size_t>(std::clamp(weight * 8.0f, 0.0f, 7.0f));
@@ -35,7 +35,7 @@ std::string repeated(std::string_view text, std::size_t count) {
   return result;
 }
 
-/// A finished line: without spaces at its end.
+/// Removes trailing spaces.
 std::string finished(std::string line) {
   line.erase(line.find_last_not_of(' ') + 1);
   return line + "\n";
@@ -50,9 +50,9 @@ std::string numbered_cell(float weight, std::size_t width, bool colour) {
 
 std::vector<std::string> numbered(const std::vector<std::string>& words,
                                   TensorView<const float, 2> weights, bool colour) {
-  std::size_t longest = kLeastCell;
+  std::size_t longest = kMinCell;
   for (const std::string& word : words) longest = std::max(longest, display_width(word));
-  const std::size_t cell = words.size() > 6 ? kLeastCell : std::min(longest, kMostCell);
+  const std::size_t cell = words.size() > 6 ? kMinCell : std::min(longest, kMaxCell);
   std::vector<std::string> lines;
   std::string line(kLabelWidth + 1, ' ');
   for (const std::string& word : words) line += padded(word, cell) + " ";
@@ -69,7 +69,7 @@ std::vector<std::string> numbered(const std::vector<std::string>& words,
 
 std::vector<std::string> shaded(const std::vector<std::string>& words,
                                 TensorView<const float, 2> weights, bool colour) {
-  // Many words have small weights each, which would all be blank on a scale that ends at 1.
+  // With many words each weight is small: on a scale that ends at 1 all shades would be blank.
   float largest = 0.0f;
   for (std::size_t i = 0; i < words.size(); ++i) {
     for (std::size_t j = 0; j < words.size(); ++j) largest = std::max(largest, weights(i, j));
@@ -103,8 +103,8 @@ bool terminal_has_colour() {
 
 std::vector<std::string> terminal_heat_map(const std::vector<std::string>& words,
                                            TensorView<const float, 2> weights, bool colour) {
-  return words.size() <= kMostNumbered ? numbered(words, weights, colour)
-                                       : shaded(words, weights, colour);
+  return words.size() <= kMaxNumbered ? numbered(words, weights, colour)
+                                      : shaded(words, weights, colour);
 }
 
 }  // namespace rapt::tools

@@ -9,18 +9,18 @@
 
 namespace rapt::tools {
 
-/// A sentence as the layer sees it.
+/// A sentence in the layer's form.
 struct TokenizedText {
   std::vector<std::string> words;       ///< in the order of the sentence
-  std::vector<std::int64_t> ids;        ///< ids[i] is the place of words[i] in `vocabulary`
+  std::vector<std::int64_t> ids;        ///< ids[i] is the index of words[i] in `vocabulary`
   std::vector<std::string> vocabulary;  ///< by id, each word once
-  bool built_in = false;                ///< whether it is the vocabulary of 10 words below
+  bool built_in = false;                ///< whether it is the built-in vocabulary of 10 words
 };
 
 /// Splits at white space and control characters, turns ASCII letters to lower case and drops ASCII
-/// punctuation at both ends of a word. When every word is in the built-in vocabulary, ids are those
-/// of the built-in one: "my name is Marcello Politi" is [2, 6, 8, 3, 1]. Otherwise the vocabulary
-/// is that of the sentence itself, sorted by bytes. No words are left of a blank text.
+/// punctuation at both ends of a word. If the built-in vocabulary has every word, ids are its: "my
+/// name is Marcello Politi" is [2, 6, 8, 3, 1]. Otherwise the vocabulary is that of the sentence,
+/// sorted by bytes. A blank text gives no words.
 TokenizedText tokenize(std::string_view text);
 
 }  // namespace rapt::tools

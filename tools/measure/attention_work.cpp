@@ -27,8 +27,8 @@ std::vector<FloatBuffer> copied(FloatBuffer first, int copies) {
   return all;
 }
 
-/// Sets the rows of a bias or mask for each of `heads` to value(query, key); those of further
-/// sequences are the same again.
+/// Sets the rows of a bias or mask for each of `heads` to value(query, key); all sequences get the
+/// same.
 template <class T, class Value>
 void fill_rows(T* row, std::int64_t heads, const WorkShape& shape, const Value& value) {
   const std::int64_t rows = element_rows(shape);
@@ -42,7 +42,7 @@ void fill_rows(T* row, std::int64_t heads, const WorkShape& shape, const Value& 
   }
 }
 
-/// What both kinds of memory for keys and values have in common: queries, outputs, sizes.
+/// Shared by contiguous and cached keys and values: queries, outputs, sizes.
 class QueriesWork : public Workload {
  public:
   std::span<const float> output() const override { return out_.values(); }
@@ -75,7 +75,7 @@ class QueriesWork : public Workload {
     return drawn(product({shape_.batch, shape_.kv_heads, shape_.kv_len, shape_.value_dim}), 3);
   }
 
-  /// The copy whose turn it is.
+  /// The copy that is used next.
   std::size_t next_copy() { return std::exchange(next_, (next_ + 1) % std::size_t(copies_)); }
 
   WorkShape shape_;
@@ -110,7 +110,7 @@ class AttentionWork final : public QueriesWork {
   std::vector<FloatBuffer> k_, v_;
 };
 
-/// The same with every sequence in a cache: queries are [batch * q_len, heads, head_dim].
+/// The same work with every sequence in a cache: queries are [batch * q_len, heads, head_dim].
 class CachedWork final : public QueriesWork {
  public:
   CachedWork(const WorkShape& shape, std::int64_t cache_bytes) : QueriesWork(shape, cache_bytes) {
@@ -143,7 +143,7 @@ class CachedWork final : public QueriesWork {
                           TensorView<const float, 3>(v.data() + b * tokens * s.value_dim,
                                                      {s.kv_heads, s.kv_len, s.value_dim})
                               .swapped(0, 1));
-    if (caches_.size() == 1) sequences_.push_back(sequence);  // every cache counts alike
+    if (caches_.size() == 1) sequences_.push_back(sequence);  // every cache has the same numbers
   }
 
   std::vector<KvCache> caches_;
@@ -191,7 +191,7 @@ void WorkOptions::add_mask(const WorkShape& shape) {
   bool* const kept = new (mask_.data()) bool[static_cast<std::size_t>(size)];
   Random random(15);
   const std::int64_t offset = shape.kv_len - shape.q_len;
-  // The key at a query's own position is in every range mask: no row is empty.
+  // Every range mask includes the key at a query's own position: no row is empty.
   fill_rows(kept, 1, shape, [&](std::int64_t i, std::int64_t j) {
     return random.below(8) != 0 || j == std::max<std::int64_t>(0, i + offset);
   });

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kWindow = (std::size_t{64} << 20) / sizeof(float);
 constexpr std::size_t kChunk = (std::size_t{4} << 20) / sizeof(float);
-/// Samples of a way of reading before one is chosen.
+/// Samples of each way of reading before one is chosen.
 constexpr int kTrials = 5;
 
 }  // namespace
@@ -32,7 +32,7 @@ BandwidthMeter::BandwidthMeter(std::int64_t cache_bytes) {
   oneapi::tbb::parallel_for(std::size_t{0}, values.size() / kChunk, [&](std::size_t chunk) {
     std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(chunk * kChunk), kChunk, 1.0f);
   });
-  // In turns, so that a machine that changes does so for all of them.
+  // In turns, so that changes of the machine affect all of them alike.
   const std::span<const ReadWay> ways = read_ways();
   std::vector<std::vector<double>> rates(ways.size());
   for (int trial = 0; trial < kTrials; ++trial) {

@@ -1,5 +1,5 @@
-// The bytes per second that memory gives to plain reading, in small pieces that are meant to lie
-// between the samples of the work they are compared with.
+// Memory bandwidth of plain reads, measured in small pieces between the samples of the work that is
+// compared with it.
 #pragma once
 
 #include "measure/float_buffer.hpp"
@@ -10,17 +10,17 @@
 
 namespace rapt::tools {
 
-/// Measures with the read loop that was the fastest of all when it was made, on memory of the same
-/// kind as the inputs of the work: a limit that the machine really gives.
+/// Measures with the read loop that was fastest when the object was created, on memory of the same
+/// kind as the inputs of the work: a limit that the machine reaches in practice.
 class BandwidthMeter {
  public:
   /// Allocates a buffer of four times `cache_bytes`, at least 256 MiB and at most 2 GiB or a
-  /// quarter of the available memory, touches it, and tries every way of reading with every thread
-  /// of the current tbb::task_arena.
+  /// quarter of the available memory, faults it in, and tries every read loop with every thread of
+  /// the current tbb::task_arena.
   explicit BandwidthMeter(std::int64_t cache_bytes);
 
   /// Reads the next 64 MiB of the buffer with every thread of the current tbb::task_arena. The
-  /// window wanders, so that what it reads left the caches since it was read last.
+  /// window moves, so that its data has left the caches since it was last read.
   double measure() { return measure(way_); }
 
   /// Whether the buffer is larger than the caches, so that measure() reads memory.

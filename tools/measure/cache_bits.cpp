@@ -107,7 +107,7 @@ std::vector<std::int64_t> promised_chunks(const CacheStream& stream) {
 }
 
 CacheBits compare_cache_bits(const CacheStream& stream, std::span<const Isa> isas) {
-  // More threads than the machine has cores, if need be.
+  // More threads than the machine has cores, if necessary.
   const oneapi::tbb::global_control allow(oneapi::tbb::global_control::max_allowed_parallelism, 2);
   const CacheWork work(stream);
   CacheBits result{stream, {isas.begin(), isas.end()}, {}, {}};

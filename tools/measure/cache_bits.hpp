@@ -1,5 +1,5 @@
-// The promise of a cache on one stream of tokens: decoded one by one, in chunks or whole, alone or
-// with two threads, it has the bits of attention over one tensor.
+// The promise of a cache on one stream of tokens: decoded one by one, in chunks or whole, on one or
+// two threads, it has the bits of attention over one tensor.
 #pragma once
 
 #include "rapt/attention.hpp"
@@ -13,7 +13,8 @@
 
 namespace rapt::tools {
 
-/// A stream with what models of 2024 have: grouped heads, RoPE, a sliding window and a soft cap.
+/// A stream with the options of typical models: grouped heads, RoPE, a sliding window and a soft
+/// cap.
 struct CacheStream {
   std::int64_t tokens = 2048;
   std::int64_t heads = 32, kv_heads = 8;
@@ -38,7 +39,7 @@ class CacheWork {
   /// tensors; queries and keys are rotated inside the call.
   StreamBits in_one_tensor(Attention& function = attention) const;
 
-  /// The tokens in chunks: each one's keys are rotated and appended to a KvCache, then its queries
+  /// The tokens in chunks: the keys of each are rotated and appended to a KvCache, then its queries
   /// attend.
   StreamBits through_cache(std::int64_t chunk) const;
 
@@ -55,13 +56,13 @@ class CacheWork {
   std::vector<float> q_, k_, v_;
 };
 
-/// The chunks of the promise: 1, 7, 64, 1000 and all tokens.
+/// The chunk sizes that are tested: 1, 7, 64, 1000 and all tokens.
 std::vector<std::int64_t> promised_chunks(const CacheStream& stream);
 
-/// The sizes of the arenas that the promise is tried in.
+/// The arena sizes that are tested.
 inline constexpr int kCacheThreads[] = {1, 2};
 
-/// What came out on each ISA with each number of threads.
+/// The results on each ISA with each number of threads.
 struct CacheBits {
   CacheStream stream;
   std::vector<Isa> isas;

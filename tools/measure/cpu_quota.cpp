@@ -1,5 +1,5 @@
-// /proc/self/cgroup names the groups, /proc/self/mountinfo says where their folders are, and the
-// files of each folder have its quota.
+// /proc/self/cgroup names the groups, /proc/self/mountinfo their directories; the files of each
+// directory have its quota.
 #include "measure/cpu_quota.hpp"
 
 #include <algorithm>
@@ -30,14 +30,14 @@ bool lists(const std::string& names, std::string_view name) {
   return std::find(parts.begin(), parts.end(), name) != parts.end();
 }
 
-/// A hierarchy of groups that has processor time, where it is mounted.
+/// A mounted hierarchy of groups with the cpu controller.
 struct Mount {
   bool version2 = false;
-  std::string group;  ///< the group that the mount shows
-  fs::path folder;    ///< where it shows it
+  std::string group;  ///< the group at the root of the mount
+  fs::path folder;    ///< where it is mounted
 };
 
-/// mountinfo writes blanks and backslashes in names as \040 and the like.
+/// mountinfo escapes blanks and backslashes in names as \040 etc.
 std::string unescaped(const std::string& text) {
   const auto octal = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '7'; };
   std::string result;
@@ -70,7 +70,8 @@ std::vector<Mount> mounts_of(std::istream& mountinfo) {
   return mounts;
 }
 
-/// The process's group, from "0::/group" for version 2 or "4:cpu,cpuacct:/group"; "" when there is
+/// The process's group, from "0::/group" for version 2 or "4:cpu,cpuacct:/group"; "" if there is
+/// none.
 /// none.
 std::string group_of(std::istream& groups, bool version2) {
   std::string line;
@@ -91,7 +92,7 @@ std::optional<double> ratio(double quota, double period) {
   return quota / period;
 }
 
-/// The quota of one group alone: "150000 100000" or "max 100000", or two files of which the first
+/// The quota of one group alone: "150000 100000" or "max 100000", or two files, the first of which
 /// may hold -1.
 std::optional<double> quota_in(const fs::path& folder, bool version2) {
   double quota = 0, period = 0;
@@ -105,7 +106,7 @@ std::optional<double> quota_in(const fs::path& folder, bool version2) {
   return ratio(quota, period);
 }
 
-/// The path of `group` below the one that a mount shows; nothing when it is not below.
+/// The path of `group` relative to the root of a mount; nothing if it is not below.
 std::optional<fs::path> below(const std::string& group, const std::string& shown) {
   const fs::path path = fs::path(group).lexically_relative(shown);
   if (path.empty() || *path.begin() == "..") return std::nullopt;
@@ -116,7 +117,7 @@ void take_smaller(std::optional<double>& least, std::optional<double> other) {
   if (other && (!least || *other < *least)) least = other;
 }
 
-/// The smallest quota from `path` below `top` up to `top`.
+/// The smallest quota of the directories from `path` up to `top`.
 std::optional<double> quota_up_to(const fs::path& top, fs::path path, bool version2) {
   std::optional<double> least = quota_in(top, version2);
   for (; !path.empty(); path = path.parent_path()) {
@@ -140,7 +141,7 @@ std::optional<double> cpu_quota(const fs::path& root) {
     };
     const bool any = std::any_of(mounts.begin(), mounts.end(), shows_group);
     for (const Mount& mount : mounts) {
-      // In a container the group may have a name from outside; what is mounted is then its own.
+      // In a container the group may have a name from outside; then use the root of the mount.
       if (mount.version2 != version2 || (any && !shows_group(mount))) continue;
       const fs::path top = root / mount.folder.relative_path();
       take_smaller(least, quota_up_to(top, any ? *below(group, mount.group) : "", version2));

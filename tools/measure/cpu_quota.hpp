@@ -1,4 +1,4 @@
-// How much processor time Linux's control groups leave to this process.
+// The CPU quota that Linux's control groups set for this process.
 #pragma once
 
 #include <filesystem>
@@ -6,13 +6,13 @@
 
 namespace rapt::tools {
 
-/// The processors whose whole time the process may take, such as 1.5: the smallest quota of its
-/// control groups from its own up to the outermost one that can be seen, of version 1 and 2.
-/// Nothing when there is no quota, or none that can be read.
-///   root: the folder that proc/ and the mount points are in, another one in tests.
+/// The CPU quota in processors, such as 1.5: the smallest of the process's control groups up to the
+/// outermost visible one, of versions 1 and 2. Nothing if there is no readable quota.
+///   root: the directory that contains proc/ and the mount points, for tests.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 
-/// The threads that can run all the time under `quota`, rounded up: at least 1, at most `cores`.
+/// The number of threads that can run all the time under `quota`, rounded up: at least 1, at most
+/// `cores`.
 int threads_within(std::optional<double> quota, int cores);
 
 }  // namespace rapt::tools

@@ -1,4 +1,4 @@
-// Floats on a cache line's border, as applications that care for speed lay them, with their number.
+// Floats aligned to a cache line, as in performance-critical applications, with their number.
 #pragma once
 
 #include "core/aligned_buffer.hpp"

@@ -1,5 +1,4 @@
-// The rate of fused multiply-adds that one ISA can reach on this machine, with nothing else in the
-// way.
+// The peak rate of fused multiply-adds of one ISA on this machine.
 #pragma once
 
 #include "rapt/isa.hpp"

@@ -1,4 +1,4 @@
-// The ISAs that a word means.
+// Words that select ISAs.
 #include "measure/isas.hpp"
 
 #include "rapt/error.hpp"

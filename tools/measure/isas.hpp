@@ -9,8 +9,8 @@
 
 namespace rapt::tools {
 
-/// The ISAs that a flag's value means: "active", "all" (every available one, best first) or a name.
-/// Throws UsageError naming `flag` for an unknown name or one that cannot run here.
+/// The ISAs that a flag's value selects: "active", "all" (every available one, best first) or a
+/// name. Throws UsageError naming `flag` for an unknown name or one that cannot run here.
 std::vector<Isa> chosen_isas(const std::string& flag, const std::string& value);
 
 /// Forces `isa` for a scope.

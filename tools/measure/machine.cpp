@@ -1,4 +1,4 @@
-// Reads what Linux tells about the machine in /proc and /sys.
+// Reads the machine's properties from Linux's /proc and /sys.
 #include "measure/machine.hpp"
 
 #include "core/counted.hpp"
@@ -39,7 +39,7 @@ std::string field_of(const std::string& path, const std::string& key) {
   return "";
 }
 
-/// A decimal number at the start of `text` with an optional K or M, in bytes; 0 when there is none.
+/// A decimal number at the start of `text` with an optional K or M, in bytes; 0 if there is none.
 std::int64_t parse_size(const std::string& text) {
   std::int64_t value = 0;
   std::size_t i = 0;
@@ -76,7 +76,7 @@ int usable_cores() {
 Machine describe_machine() {
   Machine machine;
   machine.cpu = field_of("/proc/cpuinfo", "model name");
-  // Linux on aarch64 gives numbers, and a name only where the firmware has a device tree.
+  // Linux on aarch64 has numbers; a name only if the firmware has a device tree.
   if (machine.cpu.empty()) machine.cpu = first_line("/sys/firmware/devicetree/base/model");
   if (machine.cpu.empty()) {
     const std::string implementer = field_of("/proc/cpuinfo", "CPU implementer");
@@ -92,8 +92,8 @@ Machine describe_machine() {
   return machine;
 }
 
-int Machine::threads(int asked) const {
-  return threads_within(cpu_quota, asked == 0 ? cores : asked);
+int Machine::threads(int requested) const {
+  return threads_within(cpu_quota, requested == 0 ? cores : requested);
 }
 
 Json to_json(const Machine& machine) {

@@ -1,4 +1,4 @@
-// Clocks, medians, and the limit of multiply-adds.
+// Clocks, medians, and peaks of multiply-adds.
 #include "measure/measure.hpp"
 
 #include "measure/fma_peak.hpp"
@@ -49,7 +49,7 @@ std::int64_t calls_per_sample(double seconds_of_one_call) {
 
 double measure_fma_peak(Isa isa) {
   const int threads = oneapi::tbb::this_task_arena::max_concurrency();
-  // std::fma without an instruction for it is a call into the mathematical library.
+  // Without an FMA instruction std::fma is a call into the math library.
   const std::int64_t iterations = isa == Isa::scalar ? 2000 : 20000;
   constexpr int kPieces = 32;
   std::atomic<double> flops = 0.0;

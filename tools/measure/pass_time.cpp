@@ -1,4 +1,4 @@
-// As many samples as a reader waits for.
+// As many samples as fit a user's patience.
 #include "measure/pass_time.hpp"
 
 #include "measure/measure.hpp"
@@ -11,7 +11,7 @@ namespace rapt::tools {
 PassTime time_passes(const std::function<void()>& pass, std::optional<std::int64_t> repeat) {
   constexpr double kBudget = 0.2;
   double one = seconds_of(pass);
-  // The first pass touched fresh memory; a second one tells more, unless it takes too long.
+  // The first pass faulted in memory; time a second one, unless it takes too long.
   if (one < kBudget) one = std::min(one, seconds_of(pass));
   const std::int64_t calls = calls_per_sample(one);
   const double sample = std::max(1e-9, one * static_cast<double>(calls));

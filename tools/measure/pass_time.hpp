@@ -1,4 +1,4 @@
-// The time of one forward pass, as reports of a single run name it.
+// The time of one forward pass in reports of a single run.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
-// Plain loops that read memory and do nothing else: the limit of whatever must read its inputs
-// once.
+// Plain loops that only read memory: the limit of all work that must read its inputs once.
 #pragma once
 
 #include <cstddef>
@@ -8,18 +7,18 @@
 
 namespace rapt::tools {
 
-/// How a loop goes through a range: which of them is fastest differs between machines, and with
-/// the size of their pages.
+/// The order in which a loop reads a range: the fastest one depends on the machine and on the size
+/// of its pages.
 struct ReadWay {
-  int streams;  ///< equal parts of the range that are read side by side
-  int ahead;    ///< bytes that a software prefetch runs ahead in each stream; 0: none
+  int streams;  ///< equal parts of the range that are read in parallel
+  int ahead;    ///< distance in bytes of the software prefetch in each stream; 0: none
 };
 
-/// The ways that are worth a try.
+/// The orders that are tried.
 std::span<const ReadWay> read_ways();
 
-/// Reads `count` floats (a multiple of 64 streams) with the widest vectors of this machine, adding
-/// them up so that no load can be left out. Returns a value that depends on all of them.
+/// Reads `count` floats (a multiple of 64 streams) with the widest vectors of this machine and sums
+/// them, so that no load can be omitted. The result depends on all of them.
 float read_floats(const float* from, std::size_t count, const ReadWay& way);
 
 /// "4 streams, prefetched 4096 bytes ahead".

@@ -1,4 +1,4 @@
-// Vector operations per element, counted in the kernels, and the sums over items.
+// Vector operations per element, counted in the kernels, and their sums over items.
 #include "measure/work_cost.hpp"
 
 #include "core/tuning.hpp"
@@ -14,11 +14,11 @@ namespace {
 using kernels::kKeyBlock;
 using kernels::kPanel;
 
-// A score: maximum, subtraction, exp2 (10), sum (docs/kernels.md).
+// Per score: maximum, subtraction, exp2 (10), sum (docs/kernels.md).
 constexpr double kSoftmaxOperations = 13;
-// Per element: a transposition of vectors is about 6 loads, shuffles and stores for each of them,
-// one less where nothing is stored; a row is loaded, scaled and stored; a copy is loaded and
-// stored; a fold is a load, a product, a multiply-add and a store.
+// Per element: transposing vectors is about 6 loads, shuffles and stores for each of them, one less
+// without the store; a row is loaded, scaled and stored; a copy is loaded and stored; a fold is a
+// load, a product, a multiply-add and a store.
 constexpr double kTransposeOperations = 6;
 constexpr double kTransposeInRegisters = 5;
 constexpr double kScaleOperations = 3;
@@ -40,8 +40,8 @@ Range visible(const PlanProblem& problem, const WorkItem& item, std::int64_t row
           std::min(end_of_visible(sequence.visible, query), item.block_end * kKeyBlock)};
 }
 
-/// What a key and its value cost before they are multiplied. The stream reads both in place: K is
-/// transposed on its way into the products.
+/// The cost of a key and its value before they are multiplied. The decode path reads both in place:
+/// K is transposed on its way into the products.
 double packing_of_key(const PlanProblem& problem, std::int64_t rows) {
   if (problem.storage == kernels::KeyStorage::packed_pages) return 0;
   const double head_dim = real(problem.head_dim), value_dim = real(problem.value_dim);

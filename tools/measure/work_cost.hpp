@@ -1,4 +1,4 @@
-// What the items of a plan cost on paper, and how long several threads need for them.
+// The theoretical cost of a plan's items, and the time that several threads need for them.
 #pragma once
 
 #include "attention/plan.hpp"
@@ -9,9 +9,9 @@
 
 namespace rapt::tools {
 
-/// The cost of an item in multiply-adds of one element: the unit in which the FMA peak of an ISA is
-/// half its FLOP/s. Operations on vectors that are no multiply-adds count as if they took the place
-/// of one, as they do where both share the ports (docs/notes/kernels_on_zen_4.md).
+/// The cost of an item in multiply-adds of one element; an ISA's FMA peak in this unit is half its
+/// FLOP/s. Vector operations other than multiply-adds count as one each, as they do if both share
+/// ports (docs/notes/kernels_on_zen_4.md).
 struct Cost {
   double products = 0;  ///< scores and weighted values, or the matrix product
   double softmax = 0;
@@ -22,7 +22,7 @@ struct Cost {
   Cost& operator+=(const Cost& other);
 };
 
-/// Items that may run at the same time; the next phase begins when all are done.
+/// Items that may run at the same time; the next phase starts when all are done.
 struct Phase {
   std::string name;
   std::vector<Cost> items;  ///< in the order of the plan
@@ -40,11 +40,11 @@ std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan
 Phase linear_phase(const std::string& name, std::int64_t rows, std::int64_t in, std::int64_t out,
                    int threads);
 
-/// When the last of `threads` threads is done, each taking the next item when it is free: in
-/// multiply-adds of one thread.
+/// The time until the last of `threads` threads finishes, each taking the next item when it is
+/// free, in multiply-adds of one thread.
 double makespan(const Phase& phase, int threads);
 
-/// The same for phases after each other.
+/// The total time of consecutive phases.
 double makespan(const std::vector<Phase>& phases, int threads);
 
 }  // namespace rapt::tools

@@ -1,4 +1,4 @@
-// What the workloads' inputs are made with: extents, copies beyond the caches, options.
+// Helpers for the workloads' inputs: extents, copies beyond the caches, options.
 #pragma once
 
 #include "measure/float_buffer.hpp"
@@ -24,7 +24,7 @@ int copies_beyond(double bytes, std::int64_t cache_bytes);
 /// The options of a shape, with the memory that they refer to.
 class WorkOptions {
  public:
-  /// Throws Error{out_of_memory} before it allocates what is not there.
+  /// Throws Error{out_of_memory} before allocating more than is available.
   explicit WorkOptions(const WorkShape& shape);
   WorkOptions(const WorkOptions&) = delete;
   WorkOptions& operator=(const WorkOptions&) = delete;
@@ -36,7 +36,7 @@ class WorkOptions {
 
   std::vector<float> slopes_;
   FloatBuffer bias_;
-  FloatBuffer mask_;  // four bools in the place of each float, for pages as the other inputs have
+  FloatBuffer mask_;  // four bools per float, for pages as the other inputs have
   AttentionOptions options_;
 };
 

@@ -1,4 +1,4 @@
-// The inputs and the one call of each kind of work; attention's are in attention_work.cpp.
+// The inputs and the timed call of each kind of work; those of attention are in attention_work.cpp.
 #include "measure/workload.hpp"
 
 #include "measure/float_buffer.hpp"

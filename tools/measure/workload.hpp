@@ -49,7 +49,7 @@ struct WorkShape {
 /// The kind of a name. Throws UsageError naming WORKLOAD.
 WorkKind parse_kind(const std::string& name);
 
-/// What a kind is measured with unless flags say otherwise.
+/// The default shape of a kind.
 WorkShape default_shape(WorkKind kind);
 
 /// The workload of a preset: P1 to P4, D1, D2, T1, G1, G1b, G2, M1. Throws UsageError naming
@@ -73,16 +73,15 @@ class Workload {
   /// Runs the work once, on the next copy of its inputs, in the current tbb::task_arena.
   virtual void call() = 0;
 
-  /// What the latest call wrote.
+  /// The output of the latest call.
   virtual std::span<const float> output() const = 0;
 
-  /// Floating-point operations of a call: two per multiply-add of the products; causal attention
-  /// counts half, a window the keys that each query sees.
+  /// Floating-point operations of a call: two per multiply-add of the products; half of them for
+  /// causal attention, the visible keys for a window.
   virtual double flops() const = 0;
 
-  /// Bytes that a call has to move: inputs and outputs once; for decode K and V alone, those that
-  /// the window leaves. A bias or mask is an input of either; what counts of it are the keys that
-  /// count for flops().
+  /// Bytes that a call must move: inputs and outputs once; for decode only K and V, within the
+  /// window. A bias or mask is an input too, counted for the keys that flops() counts.
   virtual double bytes() const = 0;
 
   /// Copies that the calls rotate over.
@@ -90,9 +89,9 @@ class Workload {
 };
 
 /// Allocates the inputs and fills them with seeded values in [-1, 1). A cold workload gets copies
-/// until they exceed `cache_bytes` four times, within 2 GiB; it is cold in fact when copies() *
-/// bytes() are at least twice cache_bytes, as caches keep some of what is read in turns. Throws
-/// Error{out_of_memory} before it allocates what is not there.
+/// until they exceed `cache_bytes` four times, within 2 GiB; it counts as cold if copies() *
+/// bytes() are at least twice cache_bytes, because caches keep a part of memory that is read
+/// cyclically. Throws Error{out_of_memory} before allocating more than is available.
 std::unique_ptr<Workload> make_workload(const WorkShape& shape, std::int64_t cache_bytes);
 
 }  // namespace rapt::tools

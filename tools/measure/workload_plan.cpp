@@ -6,7 +6,7 @@
 namespace rapt::tools {
 namespace {
 
-/// Scores of a sequence and head that count.
+/// The scores of a sequence and head that flops() counts.
 double counted_scores(const WorkShape& shape) {
   const auto queries = static_cast<double>(shape.q_len), keys = static_cast<double>(shape.kv_len);
   if (shape.window_left == kNoWindow) return (shape.causal ? 0.5 : 1.0) * queries * keys;
@@ -41,7 +41,7 @@ PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
           .value_dim = shape.value_dim,
           .can_split_keys = true,
           .storage = storage,
-          .heads_adjoin = shape.paged,
+          .heads_adjacent = shape.paged,
           .stream_rows = set.stream_rows(storage, shape.head_dim, shape.value_dim),
           .sequences = sequences};
 }

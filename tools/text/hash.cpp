@@ -1,4 +1,4 @@
-// FNV-1a: short, and of every byte.
+// FNV-1a: short, and dependent on every byte.
 #include "text/hash.hpp"
 
 #include <fmt/format.h>

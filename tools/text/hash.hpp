@@ -1,4 +1,4 @@
-// Bits as a short word that can be compared by eye.
+// A hash of bits, short enough to be compared by eye.
 #pragma once
 
 #include <span>
@@ -6,7 +6,7 @@
 
 namespace rapt::tools {
 
-/// FNV-1a with 64 bits over the bytes of `values`, as 16 hexadecimal digits: equal hashes stand for
+/// FNV-1a with 64 bits over the bytes of `values`, as 16 hexadecimal digits: equal hashes indicate
 /// equal bits.
 std::string hash_of(std::span<const float> values);
 

@@ -1,4 +1,4 @@
-// Escapes, numbers that read back as they were, and the replacement of bytes are nlohmann's.
+// The JSON library does escapes, round-trip numbers, and the replacement of invalid bytes.
 #include "text/json.hpp"
 
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// JSON that is printed: a value that is cheap to compile; the library for JSON is behind its text.
+// JSON for output: a value type that compiles quickly; only its text() uses the JSON library.
 #pragma once
 
 #include <concepts>
@@ -32,7 +32,7 @@ class Json {
   Json(std::string_view text) : value_(std::string(text)) {}
   Json(const char* text) : value_(std::string(text)) {}
 
-  /// null where there is no value.
+  /// null if there is no value.
   template <class T>
   Json(const std::optional<T>& value) {
     if (value) *this = Json(*value);
@@ -51,17 +51,17 @@ class Json {
 
   static Json list() { return Json(std::vector<Json>()); }
 
-  /// A member of an object, null where it is new; null becomes an object.
+  /// A member of an object, null if new; null becomes an object.
   Json& operator[](std::string_view name);
 
   /// Appends to a list; null becomes one.
   void push_back(Json value);
 
-  /// The latest of a list.
+  /// The last element of a list.
   Json& back();
 
-  /// The text, two blanks for every level, the members of an object by their names. What is no
-  /// UTF-8 is replaced: names and paths come from outside.
+  /// The text: two spaces per level, members of an object sorted by name. Invalid UTF-8, as in
+  /// names and paths, is replaced.
   std::string text() const;
 
  private:

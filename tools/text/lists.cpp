@@ -1,4 +1,4 @@
-// A separator between the parts, none at the ends.
+// Joins parts with a separator between them.
 #include "text/lists.hpp"
 
 #include <vector>

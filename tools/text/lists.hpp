@@ -1,4 +1,4 @@
-// Words and extents in a row.
+// Lists of words and extents as text.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Output in one piece, and the ways in which a stream may be closed.
+// Writes output in one piece and handles closed streams.
 #include "text/output.hpp"
 
 #include "rapt/error.hpp"
@@ -15,14 +15,14 @@
 namespace rapt::tools {
 namespace {
 
-/// Whether the caller left SIGPIPE as it is by default.
+/// Whether SIGPIPE still has its default action.
 bool pipe_ends_process = false;
 
 }  // namespace
 
 void prepare_output() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    // Takes the lowest free number. Nothing can be written to a folder, nor be read from it.
+    // Takes the lowest free descriptor. A directory can be neither written nor read.
     if (::fcntl(stream, F_GETFD) < 0) static_cast<void>(::open("/", O_RDONLY));
   }
   std::signal(SIGXFSZ, SIG_IGN);

@@ -1,18 +1,18 @@
-// Standard output: whole texts, and sentences where it cannot be written.
+// Standard output: whole texts, and an error sentence if writing fails.
 #pragma once
 
 #include <string>
 
 namespace rapt::tools {
 
-/// Prepares for output that fails. A closed stream is occupied, or the first file that is opened
-/// would become it and get what is printed; limits of size and pipes without a reader are errors of
-/// the write, not signals.
+/// Prepares for output that fails. A closed standard stream is occupied, since otherwise the first
+/// opened file would take its descriptor and get the output; size limits and pipes without a reader
+/// become errors of the write instead of signals.
 void prepare_output();
 
-/// Writes `text` to standard output and flushes it. Where its reader has left, the process ends by
-/// SIGPIPE as filters do, unless the caller ignores that. Throws Error{file_error} when that fails,
-/// as on a full disk.
+/// Writes `text` to standard output and flushes it. If the reader is gone, the process ends by
+/// SIGPIPE as filters do, unless the caller ignores that signal. Throws Error{file_error} if
+/// writing fails, as on a full disk.
 void print_out(const std::string& text);
 
 }  // namespace rapt::tools

@@ -7,7 +7,7 @@
 namespace rapt::tools {
 namespace {
 
-/// Bytes of the UTF-8 code point at the start of `text`, which is not empty; 0 when there is none.
+/// Bytes of the UTF-8 code point at the start of the non-empty `text`; 0 if there is none.
 std::size_t code_point_bytes(std::string_view text) {
   const auto first = static_cast<unsigned char>(text.front());
   const std::size_t count = first < 0x80   ? 1
@@ -23,7 +23,7 @@ std::size_t code_point_bytes(std::string_view text) {
   return count;
 }
 
-/// Whether a terminal may obey the code point instead of showing it: C0, DEL and C1.
+/// Whether a terminal may interpret the code point as a control: C0, DEL and C1.
 bool is_control(std::string_view code_point) {
   const auto first = static_cast<unsigned char>(code_point.front());
   return first < 0x20 || first == 0x7f ||

@@ -1,4 +1,4 @@
-// Texts from outside, made fit for a terminal or a file.
+// External texts, made safe for a terminal or a file.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace rapt::tools {
 
-/// `text` with '?' for every control character and every byte that is no UTF-8: for words and names
-/// from outside that go to a terminal or into a file.
+/// `text` with '?' for every control character and every byte of invalid UTF-8: for external words
+/// and names that go to a terminal or into a file.
 std::string printable(std::string_view text);
 
 }  // namespace rapt::tools

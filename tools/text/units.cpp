@@ -1,4 +1,4 @@
-// Units by powers of a thousand for seconds, of 1024 for bytes.
+// Units by powers of 1000 for seconds, of 1024 for bytes.
 #include "text/units.hpp"
 
 #include <fmt/format.h>

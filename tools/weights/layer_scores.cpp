@@ -1,5 +1,5 @@
-// Each rule is that of the families that have the field or the tensor; what no rule covers is
-// named.
+// Each rule is that of the model families that have the field or tensor; anything without a rule is
+// reported.
 #include "weights/layer_scores.hpp"
 
 #include "rapt/error.hpp"
@@ -18,7 +18,7 @@
 namespace rapt::tools {
 namespace {
 
-/// Everything that a rule looks at, and what it fills in.
+/// The inputs of a rule, and its results.
 struct Reading {
   LayerTensors& tensors;
   const LayerWeights& layer;
@@ -33,7 +33,7 @@ struct Reading {
   }
 };
 
-/// A scale and the field that says it.
+/// A scale and the name of its source.
 using NamedScale = std::pair<double, std::string>;
 
 std::vector<NamedScale> scales_of_model(const Reading& at) {
@@ -89,7 +89,8 @@ void read_scale(Reading& at) {
         fmt::format("--scale: needed, as that of config.json, by {}, is no number", chosen.second));
   }
   scores.scale_source = chosen.second;
-  // Left to the layer where it is the layer's own: the bits are then those of a run without it.
+  // If it equals the layer's default, it is left unset: the bits are then those of a run without
+  // it.
   if (chosen.second != kUsual) scores.scale = static_cast<float>(chosen.first);
 }
 
@@ -104,13 +105,13 @@ void read_soft_cap(Reading& at) {
   }
 }
 
-/// The word that a list of one for each layer has for this one; "" when there is none.
+/// The entry for this layer in a list with one word per layer; "" if there is none.
 std::string word_of_layer(const Reading& at, std::string_view field) {
   const auto number = layer_number(at.flags.prefix);
   return number ? at.config.word_at(field, *number) : "";
 }
 
-/// Whether the layer has the window of `field`: unset where nothing says it.
+/// Whether the layer has the window of `field`; unset if no field says so.
 std::optional<bool> has_window(const Reading& at, std::string_view field) {
   constexpr std::array<std::string_view, 4> kInEveryLayer = {"mistral", "mixtral", "phi3",
                                                              "starcoder2"};
@@ -170,7 +171,7 @@ constexpr std::array<NormRule, 10> kNormRules = {{{"qwen3", 0},
                                                   {"gemma3", 1},
                                                   {"gemma3text", 1}}};
 
-/// Why the QK-norm cannot be used; "" where it can, and was.
+/// The reason why QK-norm cannot be used; "" if it is used.
 std::string read_qk_norm(Reading& at, const std::string& q, const std::string& k) {
   const std::vector<std::int64_t> per_head = {at.sizes.head_dim};
   for (const std::string& name : {q, k}) {
@@ -211,7 +212,7 @@ void read_norms(Reading& at) {
   }
 }
 
-/// Fields that change the attention in ways the run does not have, where they are switched on.
+/// Fields that change attention in ways that the run does not support, if enabled.
 void name_the_rest(Reading& at) {
   for (const char* const field :
        {"alibi", "attn_config.alibi", "clip_qkv", "attn_config.clip_qkv", "attention_chunk_size",

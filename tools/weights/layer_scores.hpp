@@ -1,5 +1,5 @@
-// What the file and config.json say of a layer's scores besides its projections: the scale, a soft
-// cap, a window, sinks, QK-norm; and what of it the run leaves out.
+// Score options of a layer from the file and config.json: scale, soft cap, window, sinks, QK-norm;
+// and the unsupported ones.
 #pragma once
 
 #include "weights/layer_weights.hpp"
@@ -17,24 +17,23 @@ struct LayerScores {
   std::string scale_source;    ///< "1/sqrt(head_dim)", "--scale", a field of config.json
   std::optional<float> soft_cap;
   std::optional<std::int64_t> window;  ///< latest keys that a token sees, its own included
-  std::vector<float> sinks;            ///< one for each head, or none
+  std::vector<float> sinks;            ///< one per head, or empty
   std::optional<float> qk_norm_epsilon;
   std::vector<float> query_norm, key_norm;
 
-  /// What config.json says of the attention and the run does not do, each as a reader would want
-  /// it.
+  /// Settings of config.json that affect attention but are not supported, as readable text.
   std::vector<std::string> not_used;
 };
 
-/// What the command line says of it.
+/// Score options from the command line.
 struct ScoreFlags {
   std::optional<double> scale;
   bool causal = false;
   std::string prefix;
 };
 
-/// Reads the tensors that are used from `tensors`, by the sizes of `sizes`. Throws UsageError where
-/// two fields say different scales, and Error{malformed_file} for fields of a wrong type.
+/// Reads the required tensors from `tensors`, with the sizes `sizes`. Throws UsageError if two
+/// fields give different scales, and Error{malformed_file} for fields of a wrong type.
 LayerScores layer_scores(LayerTensors& tensors, const LayerWeights& layer,
                          const ModelConfig& config, const MultiHeadAttentionConfig& sizes,
                          const ScoreFlags& flags);

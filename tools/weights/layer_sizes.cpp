@@ -1,4 +1,4 @@
-// The heads by flag or config.json, the rest by the shapes of the projections.
+// The heads from the flag or config.json, the rest from the shapes of the projections.
 #include "weights/layer_sizes.hpp"
 
 #include "core/counted.hpp"
@@ -28,7 +28,7 @@ std::int64_t heads_of(const ModelConfig& config, std::optional<std::int64_t> hea
   return *heads;
 }
 
-/// Heads that config.json tells must agree with what else it tells: it may speak of another layer.
+/// Heads in config.json must agree with its other fields: it may describe another layer.
 void check_heads(const ModelConfig& config, const MultiHeadAttentionConfig& sizes) {
   std::optional<std::int64_t> kv_heads =
       config.count({"num_key_value_heads", "n_kv_heads", "n_head_kv", "attn_config.kv_n_heads"});

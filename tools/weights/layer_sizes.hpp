@@ -1,4 +1,4 @@
-// The sizes of a layer that was found in a file.
+// The sizes of a layer in a file.
 #pragma once
 
 #include "weights/layer_weights.hpp"
@@ -11,14 +11,14 @@
 
 namespace rapt::tools {
 
-/// The heads are those of the flag, otherwise those of `config`, which must then agree with what
-/// else it tells of them. Throws UsageError where nothing tells them, where they do not divide the
-/// projections and where `config` contradicts the file.
+/// The heads are those of the flag, otherwise those of `config`, which must then agree with its
+/// other fields. Throws UsageError if neither has them, if they do not divide the projections, or
+/// if `config` contradicts the file.
 MultiHeadAttentionConfig layer_sizes(const LayerWeights& layer, const ModelConfig& config,
                                      std::optional<std::int64_t> heads_flag,
                                      const std::string& prefix);
 
-/// Forgets a config.json whose model has another width than the layer, and says so in `not_used`.
+/// Drops a config.json whose model width differs from the layer's, and notes that in `not_used`.
 void forget_another_model(ModelConfig& config, const LayerWeights& layer,
                           std::vector<std::string>& not_used);
 

@@ -1,4 +1,4 @@
-// Floats as they are, int8 with a scale that is known, and nothing else.
+// Converts floats, and int8 with a known scale.
 #include "weights/layer_tensors.hpp"
 
 #include "rapt/error.hpp"
@@ -36,8 +36,7 @@ std::vector<float> LayerTensors::floats(const std::string& name) {
   return values;
 }
 
-/// Of an int8 weight: one scale, or one for each of its rows as they lie; empty where none is
-/// known.
+/// The scales of an int8 weight: one, or one per stored row; empty if unknown.
 std::vector<float> LayerTensors::scales_of(const FileTensor& tensor) {
   const std::string scb = stem_of(tensor.name) + ".SCB";
   const std::string format = stem_of(tensor.name) + ".weight_format";
@@ -45,7 +44,7 @@ std::vector<float> LayerTensors::scales_of(const FileTensor& tensor) {
   const std::int64_t rows = tensor.shape.front();
   if (find(scb) != nullptr && find(scale) == nullptr) {
     if (find(scb)->shape != std::vector<std::int64_t>{rows}) return {};
-    // 0: row by row. The others are layouts of certain GPUs.
+    // 0: row by row. Other codes are layouts of certain GPUs.
     if (const FileTensor* const layout = find(format); layout != nullptr) {
       if (!is_zero(*layout)) return {};
       read_.insert(format);
@@ -75,7 +74,8 @@ std::vector<float> LayerTensors::weight(const FileTensor& tensor, bool transpose
     default:
       break;
   }
-  // LLM.int8() and its like have a scale for each output, which is a column of a transposed weight.
+  // LLM.int8() and similar formats have a scale per output, which is a column of a transposed
+  // weight.
   if (tensor.dtype == DType::i8 && !transposed) {
     if (const std::vector<float> scales = scales_of(tensor); !scales.empty()) {
       read_.insert(tensor.name);
@@ -115,15 +115,14 @@ Projection LayerTensors::projection(const std::string& weight_name, const std::s
 }
 
 UnreadTensors LayerTensors::unread(std::string_view prefix, std::string_view first) const {
-  constexpr std::size_t kMostNames = 16;
+  constexpr std::size_t kMaxNames = 16;
   std::vector<const std::string*> names;
   for (const FileTensor& tensor : file_.tensors()) {
     if (tensor.name.starts_with(prefix) && !read_.contains(tensor.name)) {
       names.push_back(&tensor.name);
     }
   }
-  const auto shown =
-      names.begin() + static_cast<std::ptrdiff_t>(std::min(kMostNames, names.size()));
+  const auto shown = names.begin() + static_cast<std::ptrdiff_t>(std::min(kMaxNames, names.size()));
   std::partial_sort(names.begin(), shown, names.end(),
                     [&](const std::string* a, const std::string* b) {
                       return std::pair(!a->starts_with(first), std::string_view(*a)) <

@@ -1,4 +1,5 @@
-// Projections and vectors of a layer, read as float from a .safetensors file; what was not read.
+// Projections and vectors of a layer, read as float from a .safetensors file, and its unread
+// tensors.
 #pragma once
 
 #include "rapt/linear.hpp"
@@ -31,7 +32,7 @@ struct Projection {
   Linear linear() const { return Linear(view(), bias); }
 };
 
-/// A file may have millions of them: all are counted, the first are named.
+/// A file may have millions of unread tensors: all are counted, the first are named.
 struct UnreadTensors {
   std::size_t count = 0;
   std::vector<std::string> names;  ///< at most 16
@@ -45,18 +46,19 @@ class LayerTensors {
   const FileTensor* find(std::string_view name) const { return file_.find(name); }
   const FileTensor& at(std::string_view name) const { return file_.at(name); }
 
-  /// The weight `weight_name`, with the bias `bias_name` where the file has one. A weight of int8
-  /// is read with its scale: the SCB of LLM.int8(), where a row is int8 * SCB / 127, or the
-  /// weight_scale of symmetric quantisation, one number or one for each row. Throws
-  /// Error{invalid_argument} naming the tensor for other integers, other shapes, or none.
+  /// The weight `weight_name`, with the bias `bias_name` if the file has one. An int8 weight is
+  /// read with its scale: the SCB of LLM.int8(), where a row is int8 * SCB / 127, or the
+  /// weight_scale of symmetric quantisation, one number or one per row. Throws
+  /// Error{invalid_argument} naming the tensor for other integers, wrong shapes, or a missing
+  /// tensor.
   Projection projection(const std::string& weight_name, const std::string& bias_name,
                         bool transposed = false);
 
-  /// The elements of a tensor of floating-point numbers.
+  /// The elements of a floating-point tensor.
   std::vector<float> floats(const std::string& name);
 
-  /// The tensors whose names begin with `prefix` and that were not read: those that begin with
-  /// `first`, the attention's own, before the others.
+  /// The unread tensors whose names start with `prefix`: those that start with `first`, the
+  /// attention's own, come first.
   UnreadTensors unread(std::string_view prefix, std::string_view first) const;
 
  private:

@@ -1,4 +1,4 @@
-// The names that families of models give their projections, tried in turn.
+// The names that model families give their projections, tried in turn.
 #include "weights/layer_weights.hpp"
 
 #include "rapt/error.hpp"
@@ -15,7 +15,7 @@
 namespace rapt::tools {
 namespace {
 
-/// How a family of models names its projections; each name takes ".weight" and ".bias".
+/// The projections' names in a model family; each takes ".weight" and ".bias".
 struct Naming {
   std::string_view query, key, value, output;
 };
@@ -35,10 +35,10 @@ constexpr std::array<Naming, 9> kNamings = {{
     {"attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"},  // DistilBERT
 }};
 
-/// How a family names one matrix of all three projections.
+/// The name of one matrix with all three projections in a model family.
 struct FusedNaming {
   std::string_view weight, bias, output;
-  std::optional<FusedRows> rows;  ///< the order of its rows, where all families of this name agree
+  std::optional<FusedRows> rows;  ///< the order of its rows, if all families with this name agree
 };
 
 constexpr std::array<FusedNaming, 10> kFused = {{
@@ -101,11 +101,11 @@ LayerWeights read_separate(LayerTensors& tensors, const std::string& at, const N
   return layer;
 }
 
-/// Whether both matrices are stored as [in, out], as GPT-2's layer "Conv1D" has them, and not as
-/// [out, in]: the input of one has the extent of the other's output, and there are more rows than
-/// those of a query. Throws Error{invalid_argument} when neither is so.
-bool lies_transposed(const LayerTensors& tensors, const std::string& fused,
-                     const std::string& output) {
+/// Whether both matrices are stored as [in, out], as in GPT-2's layer "Conv1D", and not as [out,
+/// in]: the input of one has the extent of the other's output, and there are more rows than those
+/// of a query. Throws Error{invalid_argument} if neither order fits.
+bool is_transposed(const LayerTensors& tensors, const std::string& fused,
+                   const std::string& output) {
   const std::vector<std::int64_t>&a = tensors.at(fused).shape, &b = tensors.at(output).shape;
   if (a.size() == 2 && b.size() == 2) {
     if (a[1] == b[0] && a[0] > b[1]) return false;
@@ -116,14 +116,14 @@ bool lies_transposed(const LayerTensors& tensors, const std::string& fused,
                           format_shape(a), format_shape(b), printable(output)));
 }
 
-/// Heads of one size for keys and values are assumed: the output reads as many features as the
-/// query has rows, and the key and the value share the others.
+/// Assumes heads of one size for keys and values: the output has as many input features as the
+/// query has rows, and the key and the value share the remaining rows.
 LayerWeights read_fused(LayerTensors& tensors, const std::string& at, const FusedNaming& naming) {
   const std::string name = at + std::string(naming.weight);
   const std::string output_name = at + std::string(naming.output);
-  const bool may_lie_transposed = naming.weight == "attn.c_attn.weight";
+  const bool may_be_transposed = naming.weight == "attn.c_attn.weight";
   const bool transposed =
-      may_lie_transposed && lies_transposed(tensors, name, output_name + ".weight");
+      may_be_transposed && is_transposed(tensors, name, output_name + ".weight");
   Projection fused = tensors.projection(name, at + std::string(naming.bias), transposed);
   const Projection output = read_named(tensors, output_name, transposed);
   const std::int64_t query = output.columns, others = fused.rows - query;
@@ -136,7 +136,7 @@ LayerWeights read_fused(LayerTensors& tensors, const std::string& at, const Fuse
   LayerWeights layer;
   layer.naming = name;
   layer.folder = folder_of(name);
-  // Of those with this name, the families that keep it transposed agree with GPT-2.
+  // All families with this name that store it transposed agree with GPT-2.
   layer.fused = {naming.weight, name, transposed ? FusedRows::q_k_v : naming.rows};
   layer.model_dim = fused.columns;
   layer.query_dim = query;
@@ -149,7 +149,7 @@ LayerWeights read_fused(LayerTensors& tensors, const std::string& at, const Fuse
   return layer;
 }
 
-/// Throws where the layer is there with its weights packed, as GPTQ, AWQ and their like name them.
+/// Throws if the layer exists with packed weights, as named by GPTQ, AWQ and similar formats.
 void refuse_packed(const LayerTensors& tensors, const std::string& at) {
   const auto refuse = [&](std::string_view projection) {
     for (const char* const end : {".qweight", ".weight_packed"}) {
@@ -175,7 +175,7 @@ std::string with_dot(const std::string& prefix) {
 LayerWeights find_layer(LayerTensors& tensors, const std::string& path, const std::string& prefix) {
   const std::string at = with_dot(prefix);
   std::vector<std::string> looked_for;
-  // The output's name tells apart families that share the names of the other three.
+  // The output's name distinguishes families that share the other three names.
   for (const Naming& naming : kNamings) {
     const std::string query = at + std::string(naming.query) + ".weight";
     const std::string output = at + std::string(naming.output) + ".weight";

@@ -1,4 +1,4 @@
-// Reading config.json with distrust: it comes from the same stranger as the weights.
+// Reads config.json as untrusted input, like the weights.
 #include "weights/model_config.hpp"
 
 #include "rapt/error.hpp"
@@ -19,8 +19,8 @@
 namespace rapt::tools {
 namespace {
 
-/// More than any layer has of anything that is counted here, and far from overflow.
-constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
+/// Larger than any count in a layer, and far from overflow.
+constexpr std::int64_t kMaxCounted = std::int64_t{1} << 24;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::malformed_file, "config.json beside the weights: " + why);
@@ -28,11 +28,11 @@ constexpr std::int64_t kMostCounted = std::int64_t{1} << 24;
 
 /// "head_dim 8"; a long value is cut.
 std::string shown_field(std::string_view field, const nlohmann::json& value) {
-  constexpr std::size_t kMostShown = 60;
+  constexpr std::size_t kMaxShown = 60;
   std::string text = value.is_structured()
                          ? (value.is_array() ? "[...]" : "{...}")
                          : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kMostShown) text = text.substr(0, kMostShown) + "...";
+  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
   return fmt::format("{} {}", field, printable(text));
 }
 
@@ -43,12 +43,12 @@ std::string shown_field(std::string_view field, const nlohmann::json& value) {
 
 std::string text_of(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path)) refuse("it is no regular file");
-  constexpr std::streamsize kMostBytes = 4 << 20;
-  std::string text(kMostBytes + 1, '\0');
+  constexpr std::streamsize kMaxBytes = 4 << 20;
+  std::string text(kMaxBytes + 1, '\0');
   std::ifstream file(path);
   if (!file) refuse("it cannot be opened");
-  file.read(text.data(), kMostBytes + 1);
-  if (file.gcount() > kMostBytes) refuse("it is larger than 4 MiB");
+  file.read(text.data(), kMaxBytes + 1);
+  if (file.gcount() > kMaxBytes) refuse("it is larger than 4 MiB");
   text.resize(static_cast<std::size_t>(file.gcount()));
   return text;
 }
@@ -75,7 +75,7 @@ const nlohmann::json* find_in(const nlohmann::json& object, std::string_view fie
   return at;
 }
 
-/// Letters and digits alone, in lower case; the first 64, more than any family has.
+/// Letters and digits only, in lower case; the first 64, more than any family name has.
 std::string plain(std::string_view name) {
   std::string letters;
   for (const char c : name.substr(0, 64)) {
@@ -88,7 +88,7 @@ std::string plain(std::string_view name) {
 }  // namespace
 
 ModelConfig ModelConfig::beside(const std::string& weights, const std::string& prefix) {
-  const std::filesystem::path path = config_beside(weights);
+  const std::filesystem::path path = config_next_to(weights);
   std::error_code unreachable;
   ModelConfig config;
   if (!std::filesystem::exists(path, unreachable)) return config;
@@ -105,7 +105,7 @@ const nlohmann::json* ModelConfig::find(std::string_view field) const {
   if (part == nullptr && part_ == kTextPart) part = find_in(*whole_, "llm_config");
   if (part == nullptr) return find_in(*whole_, field);
   const nlohmann::json* const found = find_in(*part, field);
-  // What stands outside is said of the text, or of all parts; of another part it may be false.
+  // Outer fields describe the text model, or all parts; for another part they may be wrong.
   return found == nullptr && part_ == kTextPart ? find_in(*whole_, field) : found;
 }
 
@@ -161,11 +161,11 @@ std::optional<std::int64_t> ModelConfig::count(
   for (const std::string_view field : fields) {
     const nlohmann::json* const value = find(field);
     if (value == nullptr) continue;
-    // A number beyond 64 bits is read as a floating one; unsigned ones may exceed int64.
+    // A number beyond 64 bits is read as floating-point; unsigned ones may exceed int64.
     const bool whole = value->is_number_unsigned() &&
-                       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMostCounted);
+                       value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kMaxCounted);
     if (!whole || value->get<std::int64_t>() < 1) {
-      refuse_field(field, *value, fmt::format("a whole number from 1 to {}", kMostCounted));
+      refuse_field(field, *value, fmt::format("a whole number from 1 to {}", kMaxCounted));
     }
     if (count && *count != value->get<std::int64_t>()) {
       refuse(fmt::format("{} contradicts {} {}", shown_field(field, *value), first, *count));
@@ -200,7 +200,7 @@ std::optional<std::string> ModelConfig::word(std::string_view field) const {
   return value->get<std::string>();
 }
 
-std::string config_beside(const std::string& path) {
+std::string config_next_to(const std::string& path) {
   return (std::filesystem::path(path).parent_path() / "config.json").string();
 }
 

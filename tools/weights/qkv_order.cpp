@@ -1,4 +1,4 @@
-// The order by family: names of tensors are shared by families that order their rows differently.
+// The row order by family: families that share tensor names order their rows differently.
 #include "weights/qkv_order.hpp"
 
 #include "rapt/error.hpp"
@@ -20,13 +20,13 @@ constexpr std::string_view kWqkv = "attention.wqkv.weight";
 constexpr std::string_view kCAttn = "attn.c_attn.weight";
 constexpr std::string_view kQkvProj = "attn.qkv_proj.weight";
 
-/// What a family does with a name: one order, or `rows` where its field is true and the other where
-/// it is false.
+/// The rows of a family with a given name: one order; or `rows` if its field is true, the other
+/// order if false.
 struct FamilyRule {
   std::string_view family, weight;
   FusedRows rows;
   std::string_view field = {};
-  bool field_default = false;  ///< where config.json does not have the field
+  bool field_default = false;  ///< if config.json lacks the field
 };
 
 constexpr FusedRows kAll = FusedRows::q_k_v, kByHead = FusedRows::by_kv_head;
@@ -37,7 +37,7 @@ constexpr std::array<FamilyRule, 19> kRules = {{
     {"gptneoxjapanese", kAttention, kByHead},
     {"glm", kAttention, kAll},  // GLM-10B
     {"bloom", kSelfAttention, kByHead},
-    // Falcon: by head, for one kv head, or by kv head; these differ in the number of kv heads only.
+    // Falcon: by head, for one kv head, or by kv head; these differ only in the number of kv heads.
     {"falcon", kSelfAttention, kByHead},
     {"refinedweb", kSelfAttention, kByHead},
     {"refinedwebmodel", kSelfAttention, kByHead},
@@ -55,7 +55,7 @@ constexpr std::array<FamilyRule, 19> kRules = {{
     {"openelm", kQkvProj, kAll},
 }};
 
-/// Families with an order that is neither.
+/// Families with another order.
 constexpr std::array<std::string_view, 2> kNeither = {"codegen", "moss"};
 
 std::optional<QkvOrder> order_of_family(std::string_view weight, const ModelConfig& config) {

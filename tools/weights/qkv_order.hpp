@@ -11,14 +11,14 @@
 
 namespace rapt::tools {
 
-/// A fused matrix as it was found.
+/// A fused matrix in the file.
 struct FusedMatrixName {
   std::string_view weight;        ///< the family's name of it, such as "attention.wqkv.weight"
   std::string full;               ///< with the prefix
-  std::optional<FusedRows> rows;  ///< the order that the name alone says
+  std::optional<FusedRows> rows;  ///< the order, if the name alone determines it
 };
 
-/// An order and who said it.
+/// An order and its source.
 struct QkvOrder {
   FusedRows rows = FusedRows::q_k_v;
   std::string source;
@@ -27,10 +27,10 @@ struct QkvOrder {
 /// "q_k_v" or "by_kv_head".
 std::string_view order_name(FusedRows rows);
 
-/// By `flag`; otherwise by the name, where all families that have it agree; otherwise by the family
-/// that `config` names; otherwise by there being one kv head only, which both orders lay out alike.
-/// Throws UsageError naming both orders and the flag where none of these says it, and
-/// Error{invalid_argument} for a family whose order is neither.
+/// From `flag`; otherwise from the name, if all families with it agree; otherwise from the family
+/// in `config`; otherwise from a single kv head, for which both orders are equal. Throws UsageError
+/// naming both orders and the flag if none of these determines it, and Error{invalid_argument} for
+/// a family with another order.
 QkvOrder qkv_order(const FusedMatrixName& name, const ModelConfig& config,
                    std::optional<FusedRows> flag, std::int64_t kv_heads);
 

@@ -1,6 +1,6 @@
-// The ISA border. Everything that a call and a kernel archive say to each other is in the headers
-// of this folder: plain structs and a table of function pointers. No inline functions: one that is
-// compiled into an AVX-512 archive could be picked by the linker for the whole program.
+// The ISA border: all calls between the library and a kernel archive use the plain structs and the
+// table of function pointers in this folder. No inline functions: the linker could pick one that
+// was compiled into an AVX-512 archive for the whole program.
 #pragma once
 
 #include "kernels/abi/arithmetic.hpp"
@@ -14,7 +14,7 @@
 
 namespace rapt::kernels {
 
-/// Tile sizes of one ISA: data, so that no caller asks which ISA it runs on.
+/// Tile sizes of one ISA, as data: callers do not depend on the ISA.
 struct Tiles {
   int rows;        ///< rows of a register tile (scores, weighted values, linear)
   int columns;     ///< columns of a register tile, in floats; divides kPanel
@@ -36,10 +36,10 @@ struct LinearArgs {
   float* scratch;  ///< linear_scratch(...) floats, aligned to 64 bytes
 };
 
-// --- the pieces, each also on its own so that a test can hold it against the scalar statement
+// --- parts of the kernels, callable alone so that tests can compare them with the scalar statement
 //
-// A row tile is up to tiles.rows rows as the kernels want their left-hand factors: element (r, k)
-// lies at [k / 16][r][k % 16], that is at (k / 16 * tiles.rows + r) * 16 + k % 16.
+// A row tile is up to tiles.rows rows in the layout of left-hand factors: element (r, k) is at [k /
+// 16][r][k % 16], offset (k / 16 * tiles.rows + r) * 16 + k % 16.
 
 /// Element (r, k) of a row tile = x[r * x_stride + k] * scale, rounded once.
 struct PackRowsArgs {
@@ -61,9 +61,8 @@ struct ScoresArgs {
   float* s;           ///< row tile of depth kKeyBlock
 };
 
-/// Turns the scores of row 0 of a row tile into weights p_j = exp2(s_j - m) in place; exactly 0 in
-/// the rest of [0, keys). Entries up to the next multiple of kLanes after `keys` are overwritten
-/// too.
+/// Turns the scores of row 0 of a row tile into weights p_j = exp2(s_j - m) in place, exactly 0 in
+/// the rest of [0, keys). Also overwrites entries after `keys`, up to the next multiple of kLanes.
 struct SoftmaxArgs {
   float* s;  ///< row tile; for row r add r * 16
   std::int64_t begin, end;
@@ -86,13 +85,13 @@ struct ValuesArgs {
   std::int64_t o_stride;
 };
 
-// --- what the machine can do, for the tools that measure
+// --- limits of the machine, for the tools that measure
 
-/// Chains of multiply-adds that fma_chains runs at a time.
+/// Independent chains of multiply-adds in fma_chains.
 inline constexpr int kFmaChains = 12;
 
-/// Memory that is read and added up: `streams` equal parts of it side by side, and in each a
-/// prefetch that runs `ahead` floats before; 0: none.
+/// Reads memory and sums it: `streams` equal parts are read in parallel, each with a prefetch
+/// `ahead` floats ahead (0: none).
 struct ReadArgs {
   const float* from;
   std::int64_t count;  ///< a multiple of 64 * streams
@@ -105,10 +104,10 @@ struct KernelSet {
   int lanes;  ///< floats per vector
   Tiles tiles;
 
-  /// Rows up to which an item streams K and V in place: reading bounds it, and it reads ahead by
-  /// itself, not looking at AttendItem::next. 0: no item does.
+  /// Maximum rows of an item on the decode path, which ignores AttendItem::next. 0: no item takes
+  /// it.
   std::int64_t (*stream_rows)(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim);
-  /// Floats of scratch for `attend`, and for `fold`, aligned to 64 bytes.
+  /// Floats of scratch for `attend` and `fold`, aligned to 64 bytes.
   std::int64_t (*attend_scratch)(const AttendItem&);
   void (*attend)(const AttendItem&, float* scratch);
   void (*fold)(const FoldArgs&, float* scratch);
@@ -132,7 +131,7 @@ struct KernelSet {
   void (*key_rows)(const KeyRowsArgs&);
   void (*value_rows)(const ValueRowsArgs&);
 
-  /// `steps` steps of kFmaChains independent chains of vectors. Returns what depends on all.
+  /// `steps` steps of kFmaChains independent chains of vectors. The result depends on all of them.
   float (*fma_chains)(std::int64_t steps);
   float (*read_floats)(const ReadArgs&);
 };

@@ -1,4 +1,4 @@
-// Packing of what is kept: the layout of panels, one for every ISA, and the arguments of the
+// Packing for long-term storage: the panel layout, which all ISAs share, and the arguments of the
 // kernels that write it. Part of kernel_set.hpp.
 #pragma once
 
@@ -6,12 +6,12 @@
 
 namespace rapt::kernels {
 
-/// Columns of a packed panel: 32 keys of K, 32 outputs of a weight matrix, 32 columns of V. One
-/// layout for every ISA, so that packed memory can be kept, shared and written to a file.
+/// Columns of a packed panel: 32 keys of K, 32 outputs of a weight matrix, 32 columns of V. The
+/// same on every ISA, so that packed memory can be kept, shared and written to a file.
 inline constexpr int kPanel = 32;
 
-/// `keys` keys into their places in panels, [panel][head_dim][kPanel], the first as key number
-/// `first` of them. Nothing else is written: other keys of the panels may be read meanwhile.
+/// Writes `keys` keys into panels [panel][head_dim][kPanel], the first as key number `first`.
+/// Nothing else is written: other threads may read other keys of the panels meanwhile.
 struct PackKeysArgs {
   const float* k;
   std::int64_t k_stride;
@@ -20,9 +20,9 @@ struct PackKeysArgs {
   float* panels;
 };
 
-/// `values` rows into panels of columns, the first at `panels`: column c of row j goes to
-/// panels[c / kPanel * panel_stride + j * kPanel + c % kPanel]. Rows of the last panel are filled
-/// up with zeros.
+/// Writes `values` rows into panels of columns, the first row at `panels`: column c of row j goes
+/// to panels[c / kPanel * panel_stride + j * kPanel + c % kPanel]. The last panel is padded with
+/// zeros.
 struct PackValuesArgs {
   const float* v;
   std::int64_t v_stride;
@@ -32,10 +32,10 @@ struct PackValuesArgs {
   std::int64_t panel_stride;
 };
 
-/// Panels [panel_begin, panel_end) of a weight matrix, as LinearArgs has them. Columns beyond the
-/// last are 0.
+/// Panels [panel_begin, panel_end) of a weight matrix, in the layout of LinearArgs. The last panel
+/// is padded with zeros.
 struct PackWeightArgs {
-  /// Column c, depth k lies at weight[c / head_columns * head_stride + c % head_columns *
+  /// Column c, depth k is at weight[c / head_columns * head_stride + c % head_columns *
   /// column_stride + k * depth_stride].
   const float* weight;
   std::int64_t head_columns;

@@ -1,4 +1,4 @@
-// Rows of queries and keys: their normalisation and rotation, and where they lie.
+// Rows of queries and keys: their normalisation, rotation and location.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct RowNorm {
   const float* weight;  ///< null: all 1
 };
 
-/// A table of angles for RoPE: a row of cos and sin for each position.
+/// A table for RoPE: a row of cos and sin per position.
 struct Rotation {
   const float* cos;  ///< null: no rotation; else [position][cos_stride]
   const float* sin;
@@ -21,28 +21,28 @@ struct Rotation {
   int interleaved;     ///< pairs (2 d, 2 d + 1), else (d, d + pairs)
 };
 
-/// The positions of rows [batch][token] where they are given.
+/// Explicit positions of rows [batch][token].
 struct Positions {
   const std::int64_t* data;  ///< null: not given
   std::int64_t batch_stride, token_stride;
 };
 
-/// Rows of [batch, heads, tokens, ...] in the caller's memory: that of batch b, head h and token t
-/// begins at data + b * batch_stride + h * head_stride + t * token_stride.
+/// Rows of [batch, heads, tokens, ...] in the caller's memory: the row of batch b, head h and token
+/// t starts at data + b * batch_stride + h * head_stride + t * token_stride.
 template <class T>
 struct HeadRows {
-  T* data;  ///< null: there are none
+  T* data;  ///< null: no such tensor
   std::int64_t batch_stride, head_stride, token_stride;
 };
 
-/// Rows whose elements, one for each key, lie key_stride apart: of a bias or a mask.
+/// Rows with one element per key, key_stride apart: of a bias or a mask.
 template <class T>
 struct ElementRows {
   HeadRows<T> rows;
   std::int64_t key_stride;
 };
 
-/// States (m, l, o). Of results, o is out and m is lse, and there is no l.
+/// States (m, l, o); for results o is out, m is lse, and l is absent.
 template <class T>
 struct StateRows {
   HeadRows<T> m, l, o;
@@ -58,7 +58,7 @@ struct RotateArgs {
   std::int64_t head_dim;
   Rotation rotation;
   const std::int64_t* positions;  ///< null: row i is at first_position + i
-  std::int64_t position_stride;   ///< else at positions[i * position_stride]
+  std::int64_t position_stride;   ///< otherwise positions[i * position_stride]
   std::int64_t first_position;
 };
 

@@ -7,7 +7,7 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Where a register tile of y goes and what is done to it on the way.
+/// The destination of a register tile in y, and the last steps before it is written.
 struct LinearEpilogue {
   float* y;
   std::int64_t y_stride;
@@ -16,10 +16,10 @@ struct LinearEpilogue {
   bool first, last;      // depth block
 };
 
-/// Weights that a tile asks for while it computes: `lines` cache lines after every kLanes steps.
-/// All at once they would take all the buffers of missing lines (512 x 4096 x 4096, Zen 4,
-/// AVX-512: 0.983 of the time without).
-struct WeightsAhead {
+/// Weights that a tile prefetches while it computes: `lines` cache lines after every kLanes steps.
+/// All at once they would occupy all line fill buffers (512 x 4096 x 4096, Zen 4, AVX-512: 0.983 of
+/// the time without).
+struct WeightsPrefetch {
   const float* line;
   std::int64_t stride, lines;
 };
@@ -50,13 +50,13 @@ RAPT_INLINE void store_tile(const LinearEpilogue& e, Vec (&acc)[R][C]) {
   }
 }
 
-// Whole panels for as many rows as the registers allow: weights that come from memory are then read
-// from end to end, which the processor's prefetchers follow.
+// Whole panels for as many rows as the registers allow: weights from memory are then read
+// sequentially, which the hardware prefetchers follow.
 constexpr int kPanelRows = kTileIsPanel ? 0 : (kRegisters - 1 - kPanelVectors) / kPanelVectors;
 
 template <int R, int C>
 RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t depth,
-                             WeightsAhead ahead, const LinearEpilogue& epilogue) {
+                             WeightsPrefetch ahead, const LinearEpilogue& epilogue) {
   Vec acc[R][C];
   clear(acc);
   for (; depth >= kLanes; depth -= kLanes, x += kTileChunk) {
@@ -72,7 +72,7 @@ RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t d
 template <int R>
 struct LinearTile {
   static void run(const float* x, const float* weight, std::int64_t depth,
-                  const WeightsAhead& ahead, const LinearEpilogue& epilogue) {
+                  const WeightsPrefetch& ahead, const LinearEpilogue& epilogue) {
     linear_tile<R, kVectors>(x, weight, depth, ahead, epilogue);
   }
 };
@@ -80,13 +80,13 @@ struct LinearTile {
 template <int R>
 struct LinearPanel {
   static void run(const float* x, const float* weight, std::int64_t depth,
-                  const WeightsAhead& ahead, const LinearEpilogue& epilogue) {
+                  const WeightsPrefetch& ahead, const LinearEpilogue& epilogue) {
     linear_tile<R, kPanelVectors>(x, weight, depth, ahead, epilogue);
   }
 };
 
-/// Few rows are packed whole, so that each panel of weights can be read from end to end; many in
-/// depth blocks, which stay in L2.
+/// Up to one row tile is packed whole, so that each panel of weights is read sequentially; more
+/// rows are packed in depth blocks, which stay in L2.
 RAPT_INLINE bool packs_whole_depth(const LinearArgs& args) { return args.rows <= kRows; }
 
 RAPT_INLINE void pack_rows(const LinearArgs& args, std::int64_t k, std::int64_t depth) {
@@ -111,10 +111,10 @@ struct LinearColumns {
         weight(args.weight + (c_ / kPanel * args.depth + k_) * kPanel + c_ % kPanel) {}
 };
 
-/// A column tile times `rows` rows from r on, which lie packed at x.
+/// A column tile times `rows` rows from r on, packed at x.
 RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearColumns& at, std::int64_t end,
                                std::int64_t r, std::int64_t rows, const float* x,
-                               const WeightsAhead& ahead) {
+                               const WeightsPrefetch& ahead) {
   const LinearEpilogue epilogue{
       args.y + r * args.y_stride + at.c,
       args.y_stride,
@@ -131,9 +131,9 @@ RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearColumns& at, 
   with_rows<LinearTile>(rows, x, at.weight, at.depth, ahead, epilogue);
 }
 
-/// The share of the next column tile's weights that row tile `tile` of `tiles` brings into L2.
-RAPT_INLINE WeightsAhead weights_ahead(const LinearColumns& next, std::int64_t end,
-                                       std::int64_t tile, std::int64_t tiles) {
+/// The share of the next column tile's weights that row tile `tile` of `tiles` prefetches into L2.
+RAPT_INLINE WeightsPrefetch weights_prefetch(const LinearColumns& next, std::int64_t end,
+                                             std::int64_t tile, std::int64_t tiles) {
   constexpr std::int64_t kRowLines = (kColumns + kLanes - 1) / kLanes;
   constexpr std::int64_t kStride = kColumns < kPanel ? kPanel : kLanes;
   static_assert(kTileIsPanel || kRowLines == 1);
@@ -143,7 +143,7 @@ RAPT_INLINE WeightsAhead weights_ahead(const LinearColumns& next, std::int64_t e
   return {next.weight + first * kStride, kStride, lines};
 }
 
-/// Rows of y that a tile is about to write.
+/// Prefetches the rows of y that a tile will write.
 RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std::int64_t c) {
   for (std::int64_t row = r; row < args.rows && row < r + kRows; ++row) {
     for (int i = 0; i < kColumns; i += kLanes) {
@@ -170,7 +170,7 @@ std::int64_t linear_scratch(const LinearArgs& args) {
   return (args.rows + kRows - 1) / kRows * tile_floats(whole ? args.depth : kDepthBlock);
 }
 
-/// Column tiles outside, row tiles inside: a tile of weights (kDepthBlock x kColumns) serves all
+/// The outer loop runs over column tiles: a tile of weights (kDepthBlock x kColumns) serves all
 /// rows before the next one is read.
 void linear(const LinearArgs& args) {
   const std::int64_t begin = args.panel_begin * kPanel;
@@ -185,7 +185,7 @@ void linear(const LinearArgs& args) {
         prefetch_rows_of_y(args, r, c);
         multiply_rows(args, at, end, r, args.rows - r < kRows ? args.rows - r : kRows,
                       args.scratch + r / kRows * tile_floats(at.depth),
-                      weights_ahead(next, end, r / kRows, (args.rows + kRows - 1) / kRows));
+                      weights_prefetch(next, end, r / kRows, (args.rows + kRows - 1) / kRows));
       }
     }
   }

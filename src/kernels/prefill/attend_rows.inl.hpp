@@ -1,4 +1,5 @@
-// Rows of queries and keys as they are multiplied: normalised and rotated where that is wanted.
+// Rows of queries and keys in the form that is multiplied, normalised and rotated as the call
+// requires.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -11,9 +12,10 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// y = x, normalised and then rotated, as far as either is wanted.
-RAPT_INLINE void change_row(const float* x, float* y, std::int64_t head_dim, const RowNorm& norm,
-                            const Rotation& rotation, std::int64_t position) {
+/// y = x, normalised and then rotated, each if enabled.
+RAPT_INLINE void normalize_and_rotate(const float* x, float* y, std::int64_t head_dim,
+                                      const RowNorm& norm, const Rotation& rotation,
+                                      std::int64_t position) {
   if (norm.on != 0) {
     normalize_row(x, y, head_dim, norm);
     x = y;
@@ -21,14 +23,14 @@ RAPT_INLINE void change_row(const float* x, float* y, std::int64_t head_dim, con
   if (rotation.cos != nullptr) rotate_row(x, y, head_dim, rotation, position);
 }
 
-/// The position of token `token` of a batch index where it is given, else `position`.
+/// The position of token `token` of a batch index if given, otherwise `position`.
 RAPT_INLINE std::int64_t given_position(const Positions& given, std::int64_t batch,
                                         std::int64_t token, std::int64_t position) {
   if (given.data == nullptr) return position;
   return given.data[batch * given.batch_stride + token * given.token_stride];
 }
 
-/// The query of a row of the group, in scratch.row when it was changed.
+/// The query of a row of the group; in scratch.row if it is normalised or rotated.
 RAPT_INLINE const float* query_row(const AttendItem& item, const AttendScratch& scratch,
                                    RowPosition at) {
   const float* q =
@@ -39,7 +41,7 @@ RAPT_INLINE const float* query_row(const AttendItem& item, const AttendScratch& 
   const std::int64_t position =
       given_position(call.q_positions, sequence.batch, sequence.q_row + at.query,
                      sequence.query_offset + at.query);
-  change_row(q, scratch.row, call.head_dim, call.norm_q, call.rotate_q, position);
+  normalize_and_rotate(q, scratch.row, call.head_dim, call.norm_q, call.rotate_q, position);
   return scratch.row;
 }
 
@@ -49,7 +51,7 @@ struct KeyRows {
   std::int64_t stride;
 };
 
-/// The keys `keys` of a block, in scratch.keys when they were changed.
+/// The keys `keys` of a block; in scratch.keys if they are normalised or rotated.
 RAPT_INLINE KeyRows key_rows(const AttendItem& item, const AttendScratch& scratch,
                              std::int64_t block, KeyRange keys) {
   const AttendCall& call = *item.call;
@@ -60,8 +62,8 @@ RAPT_INLINE KeyRows key_rows(const AttendItem& item, const AttendScratch& scratc
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
     const std::int64_t position =
         given_position(call.k_positions, sequence.batch, sequence.kv_row + first + j, first + j);
-    change_row(k + j * call.k_stride, scratch.keys + j * scratch.key_stride, call.head_dim,
-               call.norm_k, call.rotate_k, position);
+    normalize_and_rotate(k + j * call.k_stride, scratch.keys + j * scratch.key_stride,
+                         call.head_dim, call.norm_k, call.rotate_k, position);
   }
   return {scratch.keys, scratch.key_stride};
 }

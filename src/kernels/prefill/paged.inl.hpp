@@ -1,5 +1,6 @@
-// Keys and values in pages: packed pages are used in place, rows of pages are packed page by page.
-// A chain runs on over the pages of a block, in ascending keys, so that paging changes no bit.
+// Keys and values in pages: packed pages are read in place, pages of rows are packed page by page.
+// A multiply-add chain continues across the pages of a block, in ascending keys, so that paging
+// changes no bit.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -29,11 +30,11 @@ RAPT_INLINE const float* page_values(const AttendItem& item, std::int64_t page) 
 
 /// A block of K and V, packed or in place.
 struct PackedBlock {
-  const float* k;           // panels; null: they are in pages
-  std::int64_t first_page;  // then the block's first
+  const float* k;           // panels; null if they are in pages
+  std::int64_t first_page;  // the block's first page, if k is null
   const float* v;
   std::int64_t v_stride, v_panel_stride;
-  bool v_in_pages;  // instead of at v
+  bool v_in_pages;  // in pages instead of at v
 };
 
 /// The panel of key j of the block.
@@ -45,7 +46,7 @@ RAPT_INLINE const float* key_panel(const AttendItem& item, const PackedBlock& pa
          j % keys / kPanel * kPanel * item.call->head_dim;
 }
 
-/// Keys [begin, end) of a block that lie in one page, the first at `row` of it.
+/// Keys [begin, end) of a block within one page, the first at `row` of it.
 struct PagePiece {
   std::int64_t page, row;
   std::int64_t begin, end;
@@ -66,8 +67,8 @@ RAPT_INLINE void for_page_pieces(const AttendItem& item, std::int64_t block, Key
   }
 }
 
-/// Keys that are rows of pages into panels, a strip of one vector of keys at a time where it lies
-/// in one page; 0 for the rest of their column tiles.
+/// Packs keys from pages of rows into panels, a vector of keys at a time if it is within one page;
+/// pads their column tiles with 0.
 inline void pack_paged_keys(const AttendItem& item, std::int64_t block, KeyRange keys,
                             float* panels) {
   const std::int64_t size = item.call->page_keys;
@@ -94,7 +95,7 @@ inline void pack_paged_keys(const AttendItem& item, std::int64_t block, KeyRange
   }
 }
 
-/// Floats from the 32 columns of a panel of V to the next 32: in rows they lie side by side.
+/// Floats between the 32-column panels of V: in rows they are adjacent.
 RAPT_INLINE std::int64_t value_panel_stride(const AttendItem& item) {
   return is_packed(item) ? item.call->page_keys * kPanel : kPanel;
 }
@@ -116,15 +117,15 @@ inline void pack_paged_values(const AttendItem& item, std::int64_t block, KeyRan
   });
 }
 
-/// Panels of V are what packing would make of rows. A page of fewer rows than a line of weights has
-/// is copied: the chain would stop too often.
+/// Packed pages already have the layout of packed V. Pages with fewer rows than a line of weights
+/// are copied: the inner loop would restart for each page.
 RAPT_INLINE bool values_stay_in_pages(const AttendItem& item) {
   if (is_packed(item)) return true;
   return item.rows < kTuning.pack_values_rows && item.call->page_keys >= kLanes &&
          item.call->value_dim % kColumns == 0;
 }
 
-/// The keys of a block alone.
+/// The keys of a block without its values.
 RAPT_INLINE PackedBlock paged_keys(const AttendItem& item, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
   PackedBlock packed{scratch.k, 0, scratch.v, kPanel, kKeyBlock * kPanel, false};
@@ -150,8 +151,8 @@ RAPT_INLINE PackedBlock pack_paged_block(const AttendItem& item, const AttendScr
   return packed;
 }
 
-/// Asks for the keys and values of a block; pages of fewer keys than a panel are left to the
-/// processor.
+/// Prefetches the keys and values of a block; pages of fewer keys than a panel are left to the
+/// hardware prefetchers.
 inline void prefetch_paged_block(const AttendItem& item, std::int64_t block, KeyRange keys,
                                  Prefetcher& prefetcher) {
   if (item.call->page_keys < kPanel || keys.begin == keys.end) return;
@@ -178,7 +179,7 @@ inline void prefetch_paged_block(const AttendItem& item, std::int64_t block, Key
   });
 }
 
-/// The keys and values of one block that the rows of an item may see.
+/// Prefetches the keys and values of one block that the rows of an item may see.
 inline void prefetch_block(const AttendItem& item, std::int64_t block, KeyRange keys,
                            Prefetcher& prefetcher) {
   const std::int64_t count = keys.end - keys.begin;

@@ -1,5 +1,5 @@
-// Bringing what comes next nearer: into L2, a few cache lines per register tile, while the tiles
-// compute; and streams that are read ahead of their use.
+// Prefetching: into L2, a few cache lines per register tile, while the tiles compute; and
+// sequential reads ahead of their use.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -10,7 +10,7 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Rows of memory, each of `lines` cache lines: row r lies at base + (r / group) * stride + (r %
+/// Rows of memory, each of `lines` cache lines: row r starts at base + (r / group) * stride + (r %
 /// group) * group_stride bytes.
 struct MemoryRows {
   const char* base;
@@ -23,7 +23,7 @@ struct MemoryRows {
 
 constexpr std::int64_t kLineBytes = 64;
 
-/// A queue of memory rows, worked off line by line.
+/// A queue of memory rows, prefetched line by line.
 class Prefetcher {
  public:
   using InTile = NoReadAhead;
@@ -45,7 +45,7 @@ class Prefetcher {
     left_ += rows * lines;
   }
 
-  /// Spreads what is queued over `steps` calls of step().
+  /// Spreads the queue over `steps` calls of step().
   void spread_over(std::int64_t steps) { per_step_ = steps > 0 ? (left_ + steps - 1) / steps : 0; }
 
   RAPT_INLINE void step() {
@@ -90,14 +90,14 @@ class Prefetcher {
     row_left_ = queue_[at_].lines;
   }
 
-  // Next item's q, k, v, own out; k and v may be in pages, at most 9 of a block.
+  // The next item's q, k and v, and this item's out; k and v may be in pages, at most 9 per block.
   MemoryRows queue_[20];
   int count_ = 0, at_ = 0;
   std::int64_t row_ = 0, in_group_ = 0, row_left_ = 0, left_ = 0, per_step_ = 0;
   const char *row_start_ = nullptr, *line_ = nullptr;
 };
 
-// Rows of a group begin with its first head: what is before the first row is prefetched, too.
+// Rows of a group are prefetched from its first head on, even if the item starts later.
 
 inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin);
@@ -106,7 +106,7 @@ inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
                  item.call->q_head_stride);
 }
 
-/// Of rows [first, last) of the item.
+/// The outputs of rows [first, last) of the item.
 inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::int64_t last,
                              Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin + first);
@@ -115,7 +115,8 @@ inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::in
                  item.call->out_head_stride, true);
 }
 
-/// Decoding from panels: tiles read ahead by themselves, nothing is brought nearer between them.
+/// The prefetch policy of the decode path over panels: tiles read ahead themselves, and nothing is
+/// prefetched between them.
 struct PanelStream {
   using InTile = PanelsAhead;
   RAPT_INLINE void step() {}

@@ -283,7 +283,7 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
   }
 }
 
-/// Scores, whose maxima are known, become weights, and what folding the block into the running state needs.
+/// Turns scores whose maxima are known into weights, and computes the block's fold coefficients.
 inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile) {
   tile_softmax(item, scratch, tile);

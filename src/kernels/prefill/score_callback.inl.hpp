@@ -1,5 +1,5 @@
-// The caller's score callback on the scores of a query tile: one dense tile of natural scores for
-// each query head of the group.
+// Applies the caller's score callback to a query tile: one dense tile of natural scores per query
+// head of the group.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -11,8 +11,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// natural[j] = s_j * ln 2 for the scores `seen`, -inf for the others of `keys`; some number in the
-/// rest of their lines.
+/// natural[j] = s_j * ln 2 for the scores `seen`, -inf for the others of `keys`; unspecified
+/// numbers in the rest of their lines.
 inline void to_natural(const float* row, KeyRange seen, KeyRange keys, float* natural) {
   const LineRange lines(seen);
   const Vec ln2(static_cast<float>(kLn2));
@@ -27,14 +27,14 @@ inline void to_natural(const float* row, KeyRange seen, KeyRange keys, float* na
   for (std::int64_t j = seen.end; j < keys.end; ++j) natural[j] = -kInfinity;
 }
 
-/// The least x whose product with float(log2 e) is a float.
-constexpr float kLeastNatural = -0x1.62e42ep+127f;
+/// The smallest x whose product with float(log2 e) does not overflow.
+constexpr float kMinNatural = -0x1.62e42ep+127f;
 
-/// s_j = natural[j] * log2 e. A natural score as low as -FLT_MAX is a value, as a bias is
+/// s_j = natural[j] * log2 e. A natural score as low as -FLT_MAX is an ordinary value, as in a bias
 /// (score_options.inl.hpp); only -inf hides the key.
 inline void from_natural(const float* natural, KeyRange seen, float* row) {
   const LineRange lines(seen);
-  const Vec log2_e(static_cast<float>(kLog2E)), lowest(kLowest), least(kLeastNatural), zero(0.0f);
+  const Vec log2_e(static_cast<float>(kLog2E)), lowest(kLowest), least(kMinNatural), zero(0.0f);
   for (std::int64_t line = lines.first; line < lines.last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) {
       const Vec x = load(natural + line * kLanes + i);
@@ -45,15 +45,15 @@ inline void from_natural(const float* natural, KeyRange seen, float* row) {
   }
 }
 
-/// Gives the scores of rows [first_row, first_row + rows) of the kv head, whose block begins at
-/// `key`, to the callback and takes them back. seen_by(r): what row r of them sees of `keys`;
-/// scores_of(r): its scores.
+/// Passes the scores of rows [first_row, first_row + rows) of the kv head, in the block that starts
+/// at `key`, through the callback. seen_by(r): the keys of `keys` that row r sees; scores_of(r):
+/// its scores.
 template <class SeenBy, class ScoresOf>
 inline void call_back(const AttendItem& item, const AttendScratch& scratch, std::int64_t first_row,
                       std::int64_t rows, std::int64_t key, KeyRange keys, const SeenBy& seen_by,
                       const ScoresOf& scores_of) {
   for (std::int64_t head = 0; head < item.call->group; ++head) {
-    // Rows of one head lie a group apart.
+    // Consecutive rows of one head are `group` rows apart.
     const std::int64_t first =
         (head + item.call->group - first_row % item.call->group) % item.call->group;
     std::int64_t count = 0;

@@ -1,5 +1,5 @@
-// What options do to one row of scores of one key block: soft cap, bias, ALiBi; then, after a score
-// callback, the element mask. A key that they hide gets -inf, whatever its score holds.
+// Score options on one row of one key block: soft cap, bias, ALiBi; then, after a score callback,
+// the element mask. A hidden key gets -inf, whatever its score was.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -9,8 +9,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// A row of a bias or element mask, from key 0 of a block on. Only the elements of the keys `seen`
-/// are read.
+/// A row of a bias or element mask, starting at key 0 of a block. Only the elements of the keys
+/// `seen` are read.
 template <class T>
 struct ElementRow {
   const T* first;
@@ -23,14 +23,14 @@ struct ElementRow {
         stride(elements.key_stride),
         seen(seen_) {}
 
-  /// Those of the keys [j, j + kVecLanes), 0 for what is not seen.
+  /// The elements of the keys [j, j + kVecLanes), 0 for keys that are not seen.
   RAPT_INLINE Vec at(std::int64_t j) const {
     const bool whole = stride == 1 && seen.begin <= j && j + kVecLanes <= seen.end;
     return whole ? load(first + j) : one_by_one(j);
   }
 
  private:
-  // Out of line: it is rare, and unrolled it fills the loop of the scores.
+  // Out of line: rare, and unrolled it would bloat the loop over scores.
   RAPT_NOINLINE Vec one_by_one(std::int64_t j) const {
     float part[kVecLanes];
     for (int i = 0; i < kVecLanes; ++i) {
@@ -41,7 +41,7 @@ struct ElementRow {
   }
 };
 
-/// Calls line(scores, first key, keys) for each line of the scores `seen`.
+/// Calls line(scores, first key, keys) for each cache line of the scores `seen`.
 template <class F>
 RAPT_INLINE void for_lines(float* row, KeyRange seen, const F& line) {
   for (std::int64_t j = seen.begin; j < seen.end;) {
@@ -58,8 +58,9 @@ struct SoftCap {
   RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t) const { return cap * tanh(divide(s, cap)); }
 };
 
-/// s = fma(bias, log2 e, s); -inf where the bias is -inf. A bias as low as -FLT_MAX is a value: its
-/// product with log2 e stops at the lowest float, instead of hiding the key. A NaN stays.
+/// s = fma(bias, log2 e, s); -inf where the bias is -inf. A bias as low as -FLT_MAX is an ordinary
+/// value: its product with log2 e saturates at the lowest float instead of hiding the key. A NaN
+/// stays.
 struct Bias {
   ElementRow<float> row;
   RAPT_INLINE Vec operator()(Vec s, Vec, std::int64_t key) const {
@@ -73,8 +74,8 @@ struct Bias {
   static constexpr float kFactor = static_cast<float>(kLog2E);
   static constexpr float kLow = -0x1p+127f;
 
-  /// The same where a bias is so low that its product may overflow: the sum of quarters, which
-  /// rounds as the sum does.
+  /// For a bias so low that its product may overflow: a sum of quarters, which rounds as the sum
+  /// itself does.
   static RAPT_INLINE Vec with_low_bias(Vec s, Vec x) {
     const Vec lowest(kLowest), low(kLow), zero(0.0f), least(0.25f * kLowest);
     const Vec sum = fma(select_less(x, low, zero, x), Vec(kFactor), s);
@@ -85,7 +86,7 @@ struct Bias {
   }
 };
 
-/// s = -inf where the mask does not keep the key.
+/// s = -inf where the mask hides the key.
 struct ElementMask {
   ElementRow<unsigned char> row;
   bool keep;
@@ -95,7 +96,8 @@ struct ElementMask {
   }
 };
 
-/// s = fma(-slope, |distance - j|, s) for key j of a block that begins `distance` before the query.
+/// s = fma(-slope, |distance - j|, s) for key j of a block that starts `distance` keys before the
+/// query.
 struct Alibi {
   Vec minus_slope, distance;
   RAPT_INLINE Vec operator()(Vec s, Vec j, std::int64_t) const {
@@ -103,18 +105,19 @@ struct Alibi {
   }
 };
 
-/// Whether the distances of a block's keys are floats without rounding.
+/// Whether the distances of a block's keys are exact as floats.
 RAPT_INLINE bool is_exact(std::int64_t distance) {
-  constexpr std::int64_t kMost = (std::int64_t{1} << 24) - kKeyBlock;
-  return -kMost < distance && distance < kMost;
+  constexpr std::int64_t kMax = (std::int64_t{1} << 24) - kKeyBlock;
+  return -kMax < distance && distance < kMax;
 }
 
-/// From the first key of a block to a query.
+/// The distance from the first key of a block to a query.
 RAPT_INLINE std::int64_t distance_of(const AttendItem& item, RowPosition at, std::int64_t key) {
   return at.query + item.sequence->query_offset - key;
 }
 
-/// The same for any distance, on one line of scores whose first key is `distance` before the query.
+/// ALiBi at any distance, on one cache line of scores whose first key is `distance` before the
+/// query.
 RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::int64_t count) {
   for (std::int64_t j = 0; j < count; ++j) {
     const std::int64_t d = distance - j;
@@ -123,7 +126,7 @@ RAPT_INLINE void add_alibi(float* s, float slope, std::int64_t distance, std::in
 }
 
 /// s_j = change(s_j, j, key of lane 0) for the scores `seen`, -inf for the others of their lines.
-/// Returns the maximum, NaNs ignored: in the same pass, since a score that is loaded again costs as
+/// Returns the maximum, NaNs ignored, from the same pass: loading the scores again would cost as
 /// much as ALiBi.
 template <class Change>
 RAPT_INLINE float change_scores(float* row, KeyRange seen, const Change& change) {
@@ -167,8 +170,8 @@ RAPT_INLINE bool changes_scores(const AttendItem& item) {
          item.call->callback != nullptr;
 }
 
-/// Soft cap, ALiBi or both on the scores `seen` of one row of the block whose first key is `key`,
-/// at an exact distance. Returns their maximum, NaNs ignored.
+/// Soft cap, ALiBi or both on the non-empty scores `seen` of one row of the block whose first key
+/// is `key`, at an exact distance. Returns their maximum, NaNs ignored.
 template <bool kCapped, bool kSloped>
 struct CapAndSlope {
   const AttendItem& item;
@@ -186,7 +189,7 @@ struct CapAndSlope {
   }
 };
 
-/// All of the options, in their order, of which there is at least one; ALiBi at any distance.
+/// All options in their order, at least one of them; ALiBi at any distance.
 inline float apply_score_options(const AttendItem& item, RowPosition at, std::int64_t key,
                                  KeyRange seen, float* row) {
   const SoftCap cap{Vec(item.call->soft_cap)};
@@ -206,8 +209,8 @@ inline float apply_score_options(const AttendItem& item, RowPosition at, std::in
   return block_max(row, seen);
 }
 
-/// Hides what the element mask does not keep; and again, after a callback, what the bias hides.
-/// Returns the maximum of what is left, NaNs ignored.
+/// Hides keys by the element mask and, after a callback, again by the bias. Returns the maximum of
+/// the remaining scores, NaNs ignored.
 inline float hide_keys(const AttendItem& item, RowPosition at, std::int64_t key, KeyRange seen,
                        float* row) {
   if (item.call->callback != nullptr && item.call->bias.rows.data != nullptr) {

@@ -8,7 +8,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Lane t adds the squares of x_d with d mod 16 = t, ascending, each with one rounding; then pairs.
+/// Lane t adds the squares of x_d with d mod 16 = t, ascending, each with one rounding; then the
+/// lanes are added pairwise.
 RAPT_INLINE float sum_of_squares(const float* x, std::int64_t width) {
   Vec lanes[kLaneVectors];
   RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) lanes[i] = Vec(0.0f);

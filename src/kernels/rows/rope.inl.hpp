@@ -1,4 +1,4 @@
-// Rotating the pairs of a row by the angles of its position (RoPE).
+// RoPE: rotates the pairs of a row by the angles of its position.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -7,15 +7,15 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// -x, of either zero too; xsimd 8.1 negates by 0 - x, which makes +0 of both.
+/// -x, also for zeros; xsimd 8.1 negates by 0 - x, which gives +0 for both.
 RAPT_INLINE Vec negated(Vec x) { return x * Vec(-1.0f); }
 
-/// The pair (u, w) after a turn: (fma(u, cos, -(w sin)), fma(u, sin, w cos)).
-struct TurnedVec {
+/// The rotated pair (u, w): (fma(u, cos, -(w sin)), fma(u, sin, w cos)).
+struct RotatedPair {
   Vec u, w;
 };
 
-RAPT_INLINE TurnedVec turned(Vec u, Vec w, Vec cos, Vec sin) {
+RAPT_INLINE RotatedPair rotated_pair(Vec u, Vec w, Vec cos, Vec sin) {
   return {canonical(fma(u, cos, negated(w * sin))), canonical(fma(u, sin, w * cos))};
 }
 
@@ -24,7 +24,8 @@ RAPT_INLINE void rotate_halves(const float* x, float* y, std::int64_t pairs, con
                                const float* sin) {
   std::int64_t d = 0;
   for (; d + kVecLanes <= pairs; d += kVecLanes) {
-    const TurnedVec pair = turned(load(x + d), load(x + pairs + d), load(cos + d), load(sin + d));
+    const RotatedPair pair =
+        rotated_pair(load(x + d), load(x + pairs + d), load(cos + d), load(sin + d));
     store(y + d, pair.u);
     store(y + pairs + d, pair.w);
   }
@@ -45,7 +46,7 @@ RAPT_INLINE void rotate_neighbours(const float* x, float* y, std::int64_t pairs,
       u[i] = x[2 * (d + i)];
       w[i] = x[2 * (d + i) + 1];
     }
-    const TurnedVec pair = turned(load(u), load(w), load(cos + d), load(sin + d));
+    const RotatedPair pair = rotated_pair(load(u), load(w), load(cos + d), load(sin + d));
     store(u, pair.u);
     store(w, pair.w);
     RAPT_UNROLL for (int i = 0; i < kVecLanes; ++i) {
@@ -60,7 +61,7 @@ RAPT_INLINE void rotate_neighbours(const float* x, float* y, std::int64_t pairs,
   }
 }
 
-/// A row, turned by the angles of its position. y may be x.
+/// A row, rotated by the angles of its position. y may be x.
 inline void rotate_row(const float* x, float* y, std::int64_t head_dim, const Rotation& rotation,
                        std::int64_t position) {
   const float* cos = rotation.cos + position * rotation.cos_stride;

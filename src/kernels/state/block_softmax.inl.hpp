@@ -1,6 +1,6 @@
-// Block softmax: a row of scores of one key block becomes weights p_j = exp2(s_j - m), their
-// maximum m and their sum l. A row lies in a row tile: 16 keys on a cache line, lines kTileChunk
-// floats apart.
+// Block softmax: turns a row of scores of one key block into weights p_j = exp2(s_j - m), their
+// maximum m and their sum l. A row is stored in a row tile: 16 keys per cache line, lines
+// kTileChunk floats apart.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -40,7 +40,7 @@ RAPT_INLINE float reduce_sum(Vec (&lanes)[kLaneVectors]) {
   return sum_lanes(lanes[0]);
 }
 
-/// Makes the scores outside `seen`, in the line of scores that holds key j, -inf.
+/// Sets scores outside `seen` to -inf, in the cache line of scores with key j.
 RAPT_INLINE void hide_in_line(float* row, KeyRange seen, std::int64_t j) {
   const std::int64_t line = j / kLanes;
   for (int i = 0; i < kLaneVectors; ++i) {
@@ -50,7 +50,7 @@ RAPT_INLINE void hide_in_line(float* row, KeyRange seen, std::int64_t j) {
   }
 }
 
-/// Weights of 0 for the lines [first, last).
+/// Sets the weights in lines [first, last) to 0.
 RAPT_INLINE void clear_lines(float* row, std::int64_t first, std::int64_t last) {
   for (std::int64_t line = first; line < last; ++line) {
     RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
@@ -59,7 +59,7 @@ RAPT_INLINE void clear_lines(float* row, std::int64_t first, std::int64_t last) 
   }
 }
 
-/// The lines of cache that a range of keys touches.
+/// The cache lines that hold a range of keys.
 struct LineRange {
   std::int64_t first, last;
 
@@ -82,7 +82,7 @@ RAPT_INLINE float block_max(float* row, KeyRange seen) {
   return reduce_max(lanes);
 }
 
-/// A block without a finite maximum: empty, or with a NaN that must reach the row. Returns l.
+/// For a block without a finite maximum: empty, or with a NaN that must reach the row. Returns l.
 inline float weights_without_maximum(float* row, KeyRange seen) {
   float l = 0.0f;
   for (std::int64_t j = seen.begin / kLanes * kLanes; j < seen.end || j % kLanes != 0; ++j) {
@@ -96,8 +96,8 @@ inline float weights_without_maximum(float* row, KeyRange seen) {
   return l;
 }
 
-/// After block_max gave `m`: scores `seen` become weights, the others that `tile` touches become 0.
-/// Returns l.
+/// After block_max() returned `m`: scores `seen` become weights, other scores in the lines of
+/// `tile` become 0. Returns l.
 RAPT_INLINE float block_weights(float* row, KeyRange seen, KeyRange tile, float m) {
   const LineRange lines(seen), all(tile);
   if (seen.begin == seen.end) {

@@ -1,5 +1,5 @@
-// States that are passed on: a row's (m, l, o) read from and written to the caller's memory, and
-// two of them merged.
+// States across calls: a row's (m, l, o) read from and written to the caller's memory, and the
+// merge of two.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -9,14 +9,14 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// A row's state as it is read: what it says, not what its memory holds.
+/// A row's state in normal form, which may differ from its memory.
 struct RowState {
   float m, l;
-  const float* o;  // null: no part, which saw no key
+  const float* o;  // null: no state, because no key was seen
 };
 
-/// The o of a part without a key is nothing, whatever is there. A NaN m is no maximum: what is left
-/// of it is a NaN in l, which reaches the row.
+/// The o of a state without a key is ignored. A NaN m is not a maximum: it is represented by a NaN
+/// in l, which reaches the row's result.
 RAPT_INLINE RowState row_state(float m, float l, const float* o) {
   if (m == -kInfinity && l == 0.0f) return {m, 0.0f, nullptr};
   if (!(m == m)) return {-kInfinity, m, o};
@@ -28,7 +28,7 @@ RAPT_INLINE bool continues(const AttendItem& item) {
   return item.call->state_in.o.data != nullptr && item.sequence->continues;
 }
 
-/// The state before the first block: none, or the one to go on from.
+/// Sets the state before the first block: empty, or the caller's.
 inline void begin_state(const AttendItem& item, const AttendScratch& scratch) {
   clear_state(item, scratch);
   if (!continues(item)) return;
@@ -63,7 +63,7 @@ inline void merge_row(const RowState& x, const RowState& y, std::int64_t columns
   }
 }
 
-/// The first element of row i of the head that is merged.
+/// The first element of row i of the merged head.
 template <class T>
 RAPT_INLINE T* row_of(const HeadRows<T>& rows, const MergeArgs& args, std::int64_t i) {
   return rows.data + args.batch * rows.batch_stride + args.head * rows.head_stride +
@@ -82,8 +82,8 @@ inline void merge_states(const MergeArgs& args) {
   }
 }
 
-/// What is left of a state in out and lse: m = lse * log2 e, l = 1, o = out. An lse of -inf is no
-/// part, NaN stays, and -FLT_MAX is a value (score_options.inl.hpp).
+/// The state that out and lse represent: m = lse * log2 e, l = 1, o = out. An lse of -inf is an
+/// empty state, NaN stays, and -FLT_MAX is an ordinary value (score_options.inl.hpp).
 RAPT_INLINE RowState state_of_result(const StateRows<const float>& result, const MergeArgs& args,
                                      std::int64_t i) {
   const float lse = *row_of(result.m, args, i);

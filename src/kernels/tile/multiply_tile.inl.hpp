@@ -1,4 +1,4 @@
-// The register tile under scores, weighted values and linear: R rows x C vectors of multiply-add
+// The register tile of scores, weighted values and linear: R rows x C vectors of multiply-add
 // chains, each over ascending k.
 #pragma once
 
@@ -9,8 +9,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// A row tile holds kRows rows of left-hand factors as [k / 16][row][k % 16]: dense, whole cache
-/// lines, and one pointer with constant displacements serves all rows.
+/// A row tile holds kRows rows of left-hand factors as [k / 16][row][k % 16]: dense, in whole cache
+/// lines, and addressed from one pointer with constant displacements for all rows.
 constexpr std::int64_t kTileChunk = kRows * kLanes;
 
 /// Floats of a row tile of depth k.
@@ -49,9 +49,9 @@ RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const float* b, Vec (&ac
 
 static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters);
 
-/// Steps for the kLanes factors of a chunk. Where a multiply-add takes a lane of a vector, each
-/// row's factors are loaded four at a time and nothing is broadcast: R C + R + C registers, and 64
-/// multiply-adds to 16 loads for 8 x 2 instead of to 40 (NEON by llvm-mca: docs/kernels.md).
+/// The steps of one chunk of kLanes factors. If a multiply-add can take a lane of a vector, each
+/// row's factors are loaded four at a time without broadcasts: R C + R + C registers, and for 8 x 2
+/// 16 loads per 64 multiply-adds instead of 40 (NEON by llvm-mca: docs/kernels.md).
 template <int R, int C, class Ahead = NoReadAhead>
 RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int64_t b_stride,
                                         Vec (&acc)[R][C], Ahead&& ahead = {}) {
@@ -75,7 +75,7 @@ RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int
 }
 
 /// acc[r][c] = fma chain over k in [first, last) of (a(r, k), b[(k - first) * b_stride + c *
-/// kVecLanes ...]), from acc.
+/// kVecLanes ...]), starting from acc.
 template <int R, int C, class Ahead = NoReadAhead>
 RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_stride,
                                std::int64_t first, std::int64_t last, Vec (&acc)[R][C],
@@ -91,8 +91,7 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
     a += kTileChunk;
     first = line + kLanes;
   }
-  // A trip count that the compiler knows: with a variable one this loop lost 15 % (AVX-512, g++
-  // 12).
+  // A compile-time trip count: with a variable one this loop lost 15 % (AVX-512, g++ 12).
   for (; first + kLanes <= last; first += kLanes, a += kTileChunk) {
     b = multiply_chunk<R, C>(a, b, b_stride, acc, ahead);
   }
@@ -109,7 +108,7 @@ RAPT_INLINE void clear(Vec (&acc)[R][C]) {
   }
 }
 
-/// Calls Kernel<rows>::run(arguments...) for a row count known only at run time.
+/// Calls Kernel<rows>::run(arguments...) for a run-time number of rows.
 template <template <int> class Kernel, int R = kRows, class... Arguments>
 RAPT_INLINE void with_rows(std::int64_t rows, Arguments&&... arguments) {
   if constexpr (R == 1) {

@@ -1,4 +1,4 @@
-// Packing: rows of left-hand factors into row tiles, keys transposed into panels, values copied
+// Packing: rows into row tiles of left-hand factors, keys transposed into panels, values copied
 // into panels of whole register tiles.
 #pragma once
 
@@ -29,8 +29,8 @@ RAPT_INLINE void pack_row(const float* src, std::int64_t count, float* row) {
   for (std::int64_t i = 0; k + i < count; ++i) row[i] = src[k + i];
 }
 
-/// A strip of one vector of keys of a panel: dst[d * kPanel + t] = k[t * k_stride + d] for first <=
-/// t < last, 0 for the rest of the vector. Other keys are not read.
+/// Packs one vector of keys of a panel: dst[d * kPanel + t] = k[t * k_stride + d] for first <= t <
+/// last, 0 for the rest of the vector. Other keys are not read.
 RAPT_INLINE void pack_key_strip(const float* k, std::int64_t k_stride, std::int64_t first,
                                 std::int64_t last, std::int64_t head_dim, float* dst) {
   constexpr int T = kVecLanes;

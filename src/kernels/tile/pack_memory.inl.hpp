@@ -1,4 +1,4 @@
-// Packing of what is kept: the keys and values of a cache's pages, and weights.
+// Packing for long-term storage: the keys and values of a cache's pages, and weights.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -7,8 +7,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Whole vectors of keys are turned with shuffles. A single key is a column of its panel: a store
-/// for each of its floats, into as many cache lines.
+/// Whole vectors of keys are transposed with shuffles. A single key is a column of its panel: one
+/// store, to another cache line, per component.
 inline void place_keys(const PackKeysArgs& args) {
   constexpr std::int64_t T = kVecLanes;
   for (std::int64_t j = 0; j < args.keys;) {
@@ -30,7 +30,7 @@ inline void place_values(const PackValuesArgs& args) {
                   args.panel_stride);
 }
 
-/// Depth [k, k + depth) of as many columns from c on as a vector has lanes.
+/// Depth [k, k + depth) of one vector of columns from c on.
 inline void pack_weight_strip(const PackWeightArgs& args, std::int64_t c, std::int64_t k,
                               std::int64_t depth, float* to) {
   constexpr std::int64_t T = kVecLanes;
@@ -57,7 +57,7 @@ inline void pack_weight_strip(const PackWeightArgs& args, std::int64_t c, std::i
   }
 }
 
-/// In pieces of depth that stay in L1: strips of a panel share the lines of both sides.
+/// In pieces of depth that fit L1: the strips of a panel share cache lines on both sides.
 inline void pack_weight(const PackWeightArgs& args) {
   constexpr std::int64_t kDepth = 128;
   for (std::int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {

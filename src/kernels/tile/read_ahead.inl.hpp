@@ -1,5 +1,4 @@
-// What register tiles prefetch of their right-hand factors: the one place where streams are read
-// ahead.
+// What register tiles prefetch of their right-hand factors on the decode path.
 #pragma once
 
 #include "kernels/tile/tuning.hpp"
@@ -11,23 +10,22 @@ namespace {
 /// Floats of a cache line.
 constexpr std::int64_t kLineFloats = 16;
 
-/// What a register tile reads ahead of its right-hand factors: nothing. The tiles take such a
-/// policy as their last argument.
+/// The read-ahead policy of a register tile that does not read ahead. Policies are the last
+/// argument of the tiles.
 struct NoReadAhead {
-  /// For the column tile at `tile`, `column` columns into its panel of `depth` steps.
+  /// For the column tile at `tile`, which starts `column` columns into its panel of `depth` steps.
   static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
-  /// One step: the next C vectors.
+  /// One step: reads ahead for the next C vectors.
   template <int C>
   RAPT_INLINE void step() {}
 };
 
-/// Panels that are read from end to end, as in decoding, where reading bounds the time: each step
-/// of a tile prefetches as much as it reads, some KiB further on, in one ascending stream whatever
-/// the tile's share of a panel is. What was read so far ahead is in L1 by then, for any order of
-/// use.
+/// The read-ahead of panels that are read once and in order, on the decode path: each step of a
+/// tile prefetches as much as it reads, some KiB ahead, in one ascending stream for any width of
+/// the tile. The data is in L1 when it is used, in any order.
 class PanelsAhead {
  public:
-  PanelsAhead() = default;  // names the type to a tile
+  PanelsAhead() = default;  // for callers that only name the type
   static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
     return PanelsAhead(tile - column + kTuning.panel_floats_ahead + column * depth);
   }
@@ -44,8 +42,8 @@ class PanelsAhead {
   const float* next_ = nullptr;
 };
 
-/// Rows of `width` floats, `stride` apart, prefetched one after the other; or nothing at all. A
-/// prefetch is no access: it may pass the end of the last row.
+/// The read-ahead of rows in place: rows of `width` floats, `stride` apart, line by line in address
+/// order; or nothing at all. A prefetch is no access: it may pass the end of the last row.
 class RowsAhead {
  public:
   RowsAhead() = default;

@@ -8,9 +8,9 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// R rows times C vectors of keys. k: a panel at the first key. s: the row tile's scores; `j`: the
-/// first key in them. top: null, or a vector per row, kLanes floats apart, that collects the row's
-/// maximum, NaNs ignored. ahead: what the tile reads ahead, a type.
+/// R rows x C vectors of keys. k: a panel at the first key. s: the row tile's scores. j: the first
+/// key's index in s. top: null, or one vector per row, kLanes floats apart, that collects the row's
+/// maximum, NaNs ignored. ahead: the tile's read-ahead policy.
 template <int R, int C, class Ahead>
 RAPT_INLINE void score_tile(const float* q, const float* k, std::int64_t head_dim, std::int64_t j,
                             float* s, float* top, Ahead) {
@@ -39,7 +39,7 @@ struct ScoreTile {
   }
 };
 
-/// One of a column tile's two vectors of keys, see Tuning::half_score_tiles.
+/// Scores of one of a column tile's two vectors of keys, see Tuning::half_score_tiles.
 template <int R>
 struct ScoreVector {
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,

@@ -1,5 +1,5 @@
-// What was measured and chosen for the kernels, a row per ISA: the numbers in the rows, the reasons
-// at the fields. Any row gives the same bits.
+// Measured constants of the kernels, one row per ISA; the fields state their reasons. No row
+// changes a bit of a result.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,22 @@ namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
 struct Tuning {
-  /// The register tile: `rows` rows by `vectors` vectors of multiply-add chains. tiles.hpp has the
-  /// inequalities that it must keep.
+  /// The register tile: `rows` rows by `vectors` vectors of multiply-add chains. tiles.hpp states
+  /// the inequalities.
   int rows, vectors;
   /// Rows whose scores are held in L2 at once.
   int query_rows;
-  /// Rows up to which an item reads K and V in place: reading bounds it.
+  /// Maximum rows of an item on the decode path, which reads K and V in place.
   int stream_rows;
-  /// Scores of one vector of keys where a row tile sees no more of a column tile: at the diagonal
-  /// and at both ends of a window. Its chains are half as many, so it saves less than half, but
-  /// never takes longer; of four vectors it would be a quarter.
+  /// Whether to compute one vector of keys alone when a row tile sees no more of a column tile: at
+  /// the diagonal and at both ends of a window. It has half as many chains, so it saves less than
+  /// half, but is never slower; with four vectors it would be a quarter.
   bool half_score_tiles;
-  /// Rows of an item from which copying V into panels pays: when enough row tiles read the copy to
-  /// repay writing it.
+  /// Minimum rows of an item for copying V into panels: enough row tiles read the copy to repay
+  /// writing it.
   std::int64_t pack_values_rows;
-  /// Floats from one row of V to the next up to which it does not pay: rows that lie so close
-  /// together stay in L1, or in AVX-512's case no column tile of 32 KiB does in either form.
+  /// Maximum floats between rows of V for which copying never helps: such rows stay in L1 (or, with
+  /// AVX-512, a column tile of 32 KiB does not in either form).
   std::int64_t near_values_stride;
   /// Decoding from panels: floats from what is read to what is prefetched. (Zen 5, D1 from a
   /// KvCache, AVX2 and AVX-512, of the time without: 16 KiB 0.42 and 0.88; 4 KiB 0.70 and 0.85; 24
@@ -81,7 +81,7 @@ constexpr Tuning scalar{.rows = 2,
                         .stream_floats = 2048,
                         .short_value_row = 64};
 
-/// For a test alone, which compiles the scalar kernels once more: everything is other than above.
+/// For tests: the scalar kernels compiled once more with every constant changed.
 constexpr Tuning scalar_other{.rows = 5,
                               .vectors = 2,
                               .query_rows = 80,

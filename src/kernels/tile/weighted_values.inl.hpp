@@ -8,7 +8,7 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// How the rows of a tile fold their block into the running output.
+/// The factors by which the rows of a tile fold their block into the running output.
 struct FoldInto {
   const float* a;  // per row
   const float* b;
@@ -16,7 +16,7 @@ struct FoldInto {
   std::int64_t o_stride;
 };
 
-/// The tile joins the running output at column c.
+/// Folds the tile into the running output at column c.
 template <int R, int C>
 RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C]) {
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
@@ -28,18 +28,18 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
   }
 }
 
-/// Where the sums of a tile go when its rows are attended directly: their first block begins the
-/// running output, their last one's is written out.
+/// The destination of a tile's sums in a direct pass over the keys: the first block starts the
+/// running output, the last one writes the results.
 struct DirectTile {
   bool begins = false;             // no block was folded before: o is not read
-  float* const* out = nullptr;     // per row; null: more blocks follow
+  float* const* out = nullptr;     // per row; null if more blocks follow
   std::int64_t column = 0;         // of out
   const float* inverse = nullptr;  // 1 / l per row
-  float* largest = nullptr;        // a vector that collects the magnitudes of what is written
+  float* largest = nullptr;        // a vector that collects the magnitudes of the results
 };
 
-/// fold_tile, without what the first block need not read and the last one need not write: out =
-/// fma(o, 1 / l, 0), as finish_out has it.
+/// fold_tile() that skips reading o in the first block and writing it in the last one: out = fma(o,
+/// 1 / l, 0), as in finish_out().
 template <int R, int C>
 RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, Vec (&acc)[R][C]) {
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
@@ -75,7 +75,7 @@ RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, V
   store(direct.largest, largest);
 }
 
-/// Keys of a block whose values lie a stride apart: those of a page, or all of them.
+/// Keys of a block whose values have one stride: those of a page, or all of them.
 struct ValuePiece {
   const float* v;  // the first panel of columns at the first of the keys
   std::int64_t begin, end;
@@ -83,8 +83,9 @@ struct ValuePiece {
 
 template <int R>
 struct ValueTile {
-  /// p: the row tile's weights. pieces: `count` of them, ascending; one chain of multiply-adds runs
-  /// over all of them. at: of the column tile, from a piece's v. column: of it in its panel.
+  /// p: the row tile's weights. pieces: `count` of them, ascending; each chain of multiply-adds
+  /// runs over all of them. at: offset of the column tile in a piece's v. column: its first column
+  /// in its panel.
   template <class Ahead>
   RAPT_NOINLINE static void run(const float* p, const ValuePiece* pieces, std::int64_t count,
                                 std::int64_t at, std::int64_t column, std::int64_t v_stride,
@@ -100,9 +101,8 @@ struct ValueTile {
   }
 };
 
-/// The first row of a tile alone, leaving out the keys whose weight is -0: those that do not exist
-/// for the row, whatever their values hold. The slow path of rows that would be NaN
-/// (attend.cpp).
+/// The first row of a tile alone, without the keys whose weight is -0: those that do not exist for
+/// the row, whatever their values hold. The slow path of rows that would be NaN (attend.cpp).
 inline void values_of_existing_keys(const float* p, const float* v, std::int64_t v_stride,
                                     std::int64_t panel_stride, std::int64_t first,
                                     std::int64_t last, std::int64_t columns, const FoldInto& fold) {

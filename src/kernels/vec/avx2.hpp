@@ -17,7 +17,7 @@ RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm256_max_ps(x, acc);
 RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {
   return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
 }
-/// The float whose exponent field is the low 8 bits of x's.
+/// The float whose exponent field is the low 8 bits of x.
 RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
 }
@@ -26,8 +26,8 @@ struct Exp2Parts {
   Vec factor, f;
 };
 RAPT_INLINE Exp2Parts exp2_parts(Vec x, Vec shift, Vec bound) {
-  // A blend takes a port of the multiply-adds (exp2 alone, Zen 4: 1.14 of the time of none, a
-  // maximum 1.03). Where x is NaN it is the second operand that stays.
+  // No blend: it takes a port of the multiply-adds (exp2 alone, Zen 4: 1.14 of the time without
+  // any; a maximum: 1.03). If x is NaN, the maximum returns its second operand.
   const __m256 kept = _mm256_cmp_ps(x, bound, _CMP_NLT_UQ);
   x = _mm256_max_ps(Vec(-126.0f), x);
   const Vec n = x + shift;
@@ -42,7 +42,7 @@ RAPT_INLINE Vec load_first(const float* p, std::int64_t n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane));
 }
-// The masked store is microcode on AMD's processors.
+// AVX2's masked store is microcode on AMD's processors.
 RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
   __m128 part = _mm256_castps256_ps128(x);
   if ((n & 4) != 0) {

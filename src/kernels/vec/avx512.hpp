@@ -1,4 +1,4 @@
-// AVX-512 F, BW, DQ and VL: sixteen lanes, and masks for lanes that are left out.
+// AVX-512 F, BW, DQ and VL: sixteen lanes, with masks for partial vectors.
 #pragma once
 
 #include "kernels/vec/base.hpp"
@@ -11,7 +11,7 @@ namespace {
 using Vec = xsimd::batch<float, xsimd::avx512dq>;
 constexpr int kVecLanes = 16, kRegisters = 32;
 
-// xsimd 8.1 has no fused fma for AVX-512, and its max does not say which operand a NaN yields.
+// xsimd 8.1 has no fused fma for AVX-512, and its max does not specify which operand a NaN yields.
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 RAPT_INLINE Vec divide(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return _mm512_max_ps(x, acc); }

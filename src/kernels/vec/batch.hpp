@@ -1,5 +1,5 @@
-// The operations that xsimd has for the vectors of every ISA. Included at the end of an ISA's file,
-// by those whose Vec is a batch of xsimd.
+// The operations that xsimd provides for all ISAs. Included at the end of an ISA's file if its Vec
+// is an xsimd batch.
 #pragma once
 
 #include "kernels/vec/base.hpp"

@@ -12,7 +12,7 @@ using Vec = xsimd::batch<float, xsimd::neon64>;
 constexpr int kVecLanes = 4, kRegisters = 32;
 
 RAPT_INLINE Vec fma(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
-// xsimd 8.1 divides by an estimate of the reciprocal, which is not rounded as a quotient.
+// xsimd 8.1 divides by an estimated reciprocal, whose quotient is not correctly rounded.
 RAPT_INLINE Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
 RAPT_INLINE Vec max_ignoring_nan(Vec x, Vec acc) { return vmaxnmq_f32(x, acc); }
 RAPT_INLINE Vec max_magnitude(Vec a, Vec b) {

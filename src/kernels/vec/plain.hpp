@@ -1,5 +1,5 @@
-// The operations that an ISA without masks and without better instructions has in common with
-// scalar code. Included at the end of the files of such ISAs.
+// Operations of ISAs without masks or dedicated instructions, in terms of other operations.
+// Included at the end of their files.
 #pragma once
 
 #include "kernels/vec/base.hpp"
@@ -11,7 +11,7 @@ struct Exp2Parts {
   Vec factor, f;
 };
 RAPT_INLINE Exp2Parts exp2_parts(Vec x, Vec shift, Vec bound) {
-  // What is below the bound becomes the number of which n is 1.5 * 2^23: an exponent field of 0.
+  // Lanes below the bound become the number whose n is 1.5 * 2^23: an exponent field of 0.
   x = select_less(x, bound, Vec(0x1.8p+23f) - shift, x);
   const Vec n = x + shift;
   return {low_bits_to_exponent(n), x - (n - shift)};

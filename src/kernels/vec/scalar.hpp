@@ -1,4 +1,4 @@
-// Scalar: one lane, and the compiler's own idea of everything.
+// Scalar: one lane, in plain C++ operations.
 #pragma once
 
 #include "kernels/vec/base.hpp"

@@ -1,5 +1,5 @@
 // Multi-head work items, over a cache or over tokens whose kv heads are adjacent: the number of
-// heads depends on the threads. However many they are, each has the bits of the scalar statement.
+// heads per item depends on the threads, and never changes the bits.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/on_every_isa.hpp"
@@ -19,10 +19,11 @@ namespace {
 
 constexpr std::int64_t kKeys = 530;
 
-/// One query in a sequence of two blocks and a part, two in a short one, three in one of a block.
+/// One query in a sequence of two and a half blocks, two in a short sequence, three in a sequence
+/// of one block.
 Cuts cuts() { return {.q = {0, 1, 3, 6}, .kv = {0, kKeys, kKeys + 10, kKeys + 266}}; }
 
-/// Kv heads that make two groups in one thread, and two query heads for each.
+/// Enough kv heads for two groups on one thread, with two query heads each.
 Spec decoding() {
   Spec spec;
   spec.shape = {.heads = 22,
@@ -35,7 +36,7 @@ Spec decoding() {
   return spec;
 }
 
-/// In one thread heads go by six and five, in two by four and three, in nine alone.
+/// Heads per item: six and five on one thread, four and three on two, one on nine.
 void check_heads(const Problem& problem) {
   const Outputs want = run_ragged_statement(problem, cuts());
   const auto check = [&] {
@@ -48,7 +49,7 @@ void check_heads(const Problem& problem) {
 
 void check_heads(const Spec& spec) { check_heads(Problem(spec)); }
 
-/// Two query heads for each kv head, of tokens with all heads side by side.
+/// Two query heads per kv head, over tokens with all heads adjacent.
 Spec decoding_tokens(std::int64_t q_len, std::int64_t head_dim, std::int64_t value_dim) {
   Spec spec;
   spec.shape = {.heads = 22,
@@ -62,7 +63,7 @@ Spec decoding_tokens(std::int64_t q_len, std::int64_t head_dim, std::int64_t val
   return spec;
 }
 
-/// In one thread heads go by six and five, in two by four and three, in four by two, in nine alone.
+/// Heads per item: six and five on one thread, four and three on two, two on four, one on nine.
 void check_tokens(const Problem& problem) {
   const Outputs want = run(reference::attention, problem);
   const auto check = [&] {
@@ -75,7 +76,8 @@ void check_tokens(const Problem& problem) {
 void check_tokens(const Spec& spec) { check_tokens(Problem(spec)); }
 
 /// The same elements as [batch, heads, tokens, dim], dense, in `storage`.
-TensorView<float, 4> heads_apart(const TensorView<float, 4>& view, std::vector<float>& storage) {
+TensorView<float, 4> with_gaps_between_heads(const TensorView<float, 4>& view,
+                                             std::vector<float>& storage) {
   for (std::int64_t h = 0; h < view.shape[1]; ++h) {
     for (std::int64_t t = 0; t < view.shape[2]; ++t) {
       storage.insert(storage.end(), &view(0, h, t, 0), &view(0, h, t, 0) + view.shape[3]);
@@ -86,7 +88,7 @@ TensorView<float, 4> heads_apart(const TensorView<float, 4>& view, std::vector<f
 
 }  // namespace
 
-TEST_CASE("heads together: masks and score options") {
+TEST_CASE("multi-head items: masks and score options") {
   check_heads(decoding());
   Spec spec = decoding();
   spec.mask = causal().windowed(270, 0);
@@ -100,14 +102,14 @@ TEST_CASE("heads together: masks and score options") {
   check_heads(spec);
 }
 
-TEST_CASE("heads together: queries that are normalised and rotated") {
+TEST_CASE("multi-head items: normalised and rotated queries") {
   Spec spec = decoding();
   spec.qk_norm = 1e-6f;
   spec.rope = Rope::half;
   check_heads(spec);
 }
 
-TEST_CASE("heads together: outputs beside out") {
+TEST_CASE("multi-head items: optional outputs") {
   Spec spec = decoding();
   spec.weights = true;
   spec.weight_sums = WeightSums::per_kv_head;
@@ -116,7 +118,7 @@ TEST_CASE("heads together: outputs beside out") {
   check_heads(spec);
 }
 
-TEST_CASE("heads together: what is not finite in one head stays there") {
+TEST_CASE("multi-head items: NaN and infinity in one head stay there") {
   for (const std::int64_t head : {0, 4, 10}) {
     for (const float poison :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
@@ -131,7 +133,7 @@ TEST_CASE("heads together: what is not finite in one head stays there") {
   }
 }
 
-TEST_CASE("heads of tokens together: every number of rows, dimensions of every kind") {
+TEST_CASE("multi-head items over token rows: every number of rows, all dimensions") {
   for (std::int64_t q_len = 1; q_len <= (quick() ? 2 : 5); ++q_len) {
     for (const std::int64_t head_dim : {8, 48, 64}) {
       for (const std::int64_t value_dim : {16, 40, 136}) {
@@ -147,7 +149,7 @@ TEST_CASE("heads of tokens together: every number of rows, dimensions of every k
   }
 }
 
-TEST_CASE("heads of tokens together: one, three and seven rows of a head") {
+TEST_CASE("multi-head items over token rows: one, three and seven rows of a head") {
   for (const std::int64_t rows : {1, 3, 7}) {
     Spec spec = decoding_tokens(1, 32, 48);
     spec.shape.heads = rows * spec.shape.kv_heads;
@@ -155,7 +157,7 @@ TEST_CASE("heads of tokens together: one, three and seven rows of a head") {
   }
 }
 
-TEST_CASE("heads of tokens together: windows, lengths and several sequences") {
+TEST_CASE("multi-head items over token rows: windows, lengths and several sequences") {
   for (const std::int64_t window : {20, 256, 300, 700}) {
     Spec spec = decoding_tokens(2, 32, 32);
     spec.mask = causal(783).windowed(window, 0);
@@ -167,17 +169,17 @@ TEST_CASE("heads of tokens together: windows, lengths and several sequences") {
   check_tokens(spec);
 }
 
-TEST_CASE("heads of tokens together: neither where only keys nor where only values adjoin") {
+TEST_CASE("single-head items when only the keys or only the values of heads are adjacent") {
   std::vector<float> storage;
   Problem keys(decoding_tokens(1, 32, 32)), values(decoding_tokens(1, 32, 32));
-  keys.v = heads_apart(keys.v, storage);
+  keys.v = with_gaps_between_heads(keys.v, storage);
   check_tokens(keys);
   storage.clear();
-  values.k = heads_apart(values.k, storage);
+  values.k = with_gaps_between_heads(values.k, storage);
   check_tokens(values);
 }
 
-TEST_CASE("heads of tokens together: score options and outputs beside out") {
+TEST_CASE("multi-head items over token rows: score options and optional outputs") {
   Spec spec = decoding_tokens(2, 32, 32);
   spec.soft_cap = 3.0f;
   spec.alibi_slope = 0.25f;
@@ -205,7 +207,7 @@ TEST_CASE("heads of tokens together: score options and outputs beside out") {
   check_tokens(spec);
 }
 
-TEST_CASE("heads of tokens together: what is not finite in one head stays there") {
+TEST_CASE("multi-head items over token rows: NaN and infinity in one head stay there") {
   for (const std::int64_t head : {0, 4, 10}) {
     for (const float poison :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {

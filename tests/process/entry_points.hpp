@@ -1,5 +1,5 @@
-// The doors of the API, functions that keep memory from call to call, in a form that can be called
-// at any stage of a program: their inputs are made once and never destroyed.
+// The entry points that keep memory across calls, callable at any stage of a program: their inputs
+// are created once and never destroyed.
 #pragma once
 
 #include "rapt/rapt.hpp"
@@ -12,8 +12,8 @@
 
 namespace rapt::test {
 
-/// Writes the results of one door.
-struct Door {
+/// Writes the results of one entry point.
+struct EntryPoint {
   const char* name;
   std::function<void(std::vector<float>& y)> call;
 };
@@ -28,8 +28,8 @@ inline std::vector<float> some_floats(std::int64_t count, std::uint32_t seed) {
   return floats;
 }
 
-/// The tensors of all doors; large enough that a call runs on several threads.
-struct DoorTensors {
+/// The tensors of all entry points; large enough for several threads.
+struct EntryPointTensors {
   static constexpr std::int64_t kHeads = 8, kQueries = 60, kTokens = 300, kDim = 64, kModel = 64;
 
   std::vector<float> q = some_floats(kHeads * kQueries * kDim, 1);
@@ -44,7 +44,7 @@ struct DoorTensors {
   MultiHeadAttention layer{{.model_dim = kModel, .num_heads = 4}, {linear, linear, linear, linear}};
   KvCache cache{{.kv_heads = kHeads, .head_dim = kDim, .page_tokens = 32}};
 
-  DoorTensors() {
+  EntryPointTensors() {
     forks.push_back(cache.add());
     cache.append(forks[0], tokens(k), tokens(v));
     forks.push_back(cache.fork(forks[0]));
@@ -66,12 +66,12 @@ struct DoorTensors {
   }
 };
 
-/// The doors; never destroyed, like what they read.
-inline const std::vector<Door>& doors() {
-  using T = DoorTensors;
+/// The entry points; never destroyed, like their inputs.
+inline const std::vector<EntryPoint>& entry_points() {
+  using T = EntryPointTensors;
   constexpr std::int64_t kAll = T::kHeads * T::kQueries * T::kDim;
   static T& t = *new T;
-  static const auto& list = *new std::vector<Door>{
+  static const auto& list = *new std::vector<EntryPoint>{
       {"attention",
        [](std::vector<float>& y) {
          y.resize(kAll);
@@ -129,15 +129,15 @@ inline const std::vector<Door>& doors() {
   return list;
 }
 
-/// Whether every door gives the bits that `want` has for it; names the first that does not.
-inline const char* first_wrong_door(const std::vector<std::vector<float>>& want) {
+/// Whether every entry point gives the bits in `want`; names the first that does not.
+inline const char* first_wrong_entry_point(const std::vector<std::vector<float>>& want) {
   std::vector<float> y;
-  for (std::size_t i = 0; i < doors().size(); ++i) {
+  for (std::size_t i = 0; i < entry_points().size(); ++i) {
     y.clear();
-    doors()[i].call(y);
+    entry_points()[i].call(y);
     const bool same = y.size() == want[i].size() &&
                       std::memcmp(y.data(), want[i].data(), y.size() * sizeof(float)) == 0;
-    if (!same) return doors()[i].name;
+    if (!same) return entry_points()[i].name;
   }
   return nullptr;
 }

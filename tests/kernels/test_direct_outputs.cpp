@@ -1,5 +1,6 @@
-// Items that produce only out and lse write them directly from registers: row tiles that start and
-// end at different blocks, over dims that are whole column tiles on every ISA.
+// Items of one key block that produce only out and lse write them directly from registers; those of
+// several blocks, whose row tiles start and end at different ones, do not. Over dims that are whole
+// column tiles on every ISA.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"

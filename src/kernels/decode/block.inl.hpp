@@ -148,8 +148,8 @@ inline void stream_block_of_pages(const StreamHeads& heads, const QueryTile& til
     const AttendItem& item = heads.items[h];
     const AttendScratch& own = heads.scratch[h];
     PanelStream stream;
-    attend_query_tile(item, own, tile, pack_paged_block(item, own, tile.block, tile.keys),
-                      {item.rows, 0}, stream);
+    attend_query_tile(item, own, tile, pack_paged_block(item, own, tile.block, tile.keys), false,
+                      stream);
   }
 }
 

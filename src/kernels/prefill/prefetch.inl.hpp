@@ -106,11 +106,9 @@ inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
                  item.call->q_head_stride);
 }
 
-/// The outputs of rows [first, last) of the item.
-inline void prefetch_outputs(const AttendItem& item, std::int64_t first, std::int64_t last,
-                             Prefetcher& prefetcher) {
-  const RowPosition at = position_of(item, item.row_begin + first);
-  prefetcher.add(item.out + at.query * item.call->out_token_stride, at.head + last - first,
+inline void prefetch_outputs(const AttendItem& item, Prefetcher& prefetcher) {
+  const RowPosition at = position_of(item, item.row_begin);
+  prefetcher.add(item.out + at.query * item.call->out_token_stride, at.head + item.rows,
                  item.call->value_dim, item.call->out_token_stride, item.call->group,
                  item.call->out_head_stride, true);
 }

@@ -202,32 +202,6 @@ inline void tile_softmax(const AttendItem& item, const AttendScratch& scratch,
   }
 }
 
-/// What a block is to the rows that are attended directly (attend_directly), in whole row tiles:
-/// the first one for those from `begun` on, the last one for those before `ended`.
-struct DirectRows {
-  std::int64_t begun, ended;
-};
-
-/// Where the column tile c of the row tile at row r goes.
-RAPT_INLINE FoldInto fold_of(const AttendScratch& scratch, const QueryTile& tile, std::int64_t r,
-                             std::int64_t c) {
-  return {scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
-          scratch.o_stride};
-}
-RAPT_INLINE DirectTile direct_of(const AttendScratch& scratch, std::int64_t r, std::int64_t c,
-                                 DirectRows direct, float* const* out) {
-  if (r >= direct.ended) return {r >= direct.begun};
-  return {r >= direct.begun, out + r, c, scratch.inverse + r, scratch.largest};
-}
-
-/// Where the outputs of the tile's rows [0, ended) go.
-inline void tile_outputs(const AttendItem& item, const QueryTile& tile, std::int64_t ended,
-                         float** out) {
-  for (std::int64_t r = 0; r < tile.rows && r < ended; ++r) {
-    out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
-  }
-}
-
 /// 1 / l of the tile's rows.
 inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   Vec largest = load(scratch.largest);
@@ -262,11 +236,13 @@ RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock&
 /// all rows.
 template <class Steps>
 inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, DirectRows direct, Steps& prefetcher) {
+                        const PackedBlock& packed, bool direct, Steps& prefetcher) {
   float* out[kQueryRows];
-  if (direct.ended > 0) {
+  if (direct) {
     tile_inverses(scratch, tile);
-    tile_outputs(item, tile, direct.ended, out);
+    for (std::int64_t r = 0; r < tile.rows; ++r) {
+      out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
+    }
   }
   ValuePiece pieces[kMostPieces];
   for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
@@ -275,9 +251,13 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
       const KeyRange seen = tile.spans[r / kRows];
       if (seen.begin == seen.end) continue;
       const std::int64_t count = value_pieces(item, packed, tile.block, seen, pieces);
-      with_rows<ValueTile>(tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at,
-                           c % kPanel, packed.v_stride, fold_of(scratch, tile, r, c),
-                           direct_of(scratch, r, c, direct, out), typename Steps::InTile{});
+      with_rows<ValueTile>(
+          tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at, c % kPanel,
+          packed.v_stride,
+          FoldInto{scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
+                   scratch.o_stride},
+          DirectTile{direct ? out + r : nullptr, c, scratch.inverse + r, scratch.largest},
+          typename Steps::InTile{});
       prefetcher.step();
     }
   }
@@ -331,7 +311,7 @@ class ElementsPrefetcher {
 /// prefetcher: the one place where reading ahead is chosen, Prefetcher or PanelStream.
 template <class Steps>
 inline void attend_query_tile(const AttendItem& item, const AttendScratch& scratch,
-                              const QueryTile& tile, const PackedBlock& packed, DirectRows direct,
+                              const QueryTile& tile, const PackedBlock& packed, bool direct,
                               Steps& prefetcher) {
   if (item.call->bias.rows.data == nullptr && item.call->mask.rows.data == nullptr) {
     tile_scores(item, scratch, tile, packed, prefetcher);

@@ -28,46 +28,24 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
   }
 }
 
-/// The destination of a tile's sums in a direct pass over the keys: the first block starts the
-/// running output, the last one writes the results.
+/// The destination of a tile's sums if its block is the only one: the results.
 struct DirectTile {
-  bool begins = false;             // no block was folded before: o is not read
-  float* const* out = nullptr;     // per row; null if more blocks follow
+  float* const* out = nullptr;     // per row; null if the sums are folded instead
   std::int64_t column = 0;         // of out
   const float* inverse = nullptr;  // 1 / l per row
   float* largest = nullptr;        // a vector that collects the magnitudes of the results
 };
 
-/// fold_tile() that skips reading o in the first block and writing it in the last one: out = fma(o,
-/// 1 / l, 0), as in finish_out().
+/// out = fma(acc b, 1 / l, 0), as fold_tile() and finish_out() compute it from a running state
+/// without keys.
 template <int R, int C>
-RAPT_INLINE void fold_directly(const FoldInto& fold, const DirectTile& direct, Vec (&acc)[R][C]) {
-  RAPT_UNROLL for (int r = 0; r < R; ++r) {
-    const Vec b(fold.b[r]);
-    RAPT_UNROLL for (int i = 0; i < C; ++i) acc[r][i] = acc[r][i] * b;
-  }
-  if (!direct.begins) {
-    RAPT_UNROLL for (int r = 0; r < R; ++r) {
-      const Vec a(fold.a[r]);
-      const float* const from = fold.o + r * fold.o_stride;
-      RAPT_UNROLL for (int i = 0; i < C; ++i) {
-        acc[r][i] = fma(load(from + i * kVecLanes), a, acc[r][i]);
-      }
-    }
-  }
-  if (direct.out == nullptr) {
-    RAPT_UNROLL for (int r = 0; r < R; ++r) {
-      float* const to = fold.o + r * fold.o_stride;
-      RAPT_UNROLL for (int i = 0; i < C; ++i) store(to + i * kVecLanes, acc[r][i]);
-    }
-    return;
-  }
+RAPT_INLINE void write_tile(const float* b, const DirectTile& direct, Vec (&acc)[R][C]) {
   Vec largest = load(direct.largest);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
-    const Vec inverse(direct.inverse[r]);
+    const Vec weight(b[r]), inverse(direct.inverse[r]);
     float* const to = direct.out[r] + direct.column;
     RAPT_UNROLL for (int i = 0; i < C; ++i) {
-      const Vec y = fma(acc[r][i], inverse, Vec(0.0f));
+      const Vec y = fma(acc[r][i] * weight, inverse, Vec(0.0f));
       store(to + i * kVecLanes, y);
       largest = max_magnitude(absolute(y), largest);
     }
@@ -97,7 +75,8 @@ struct ValueTile {
       multiply_tile<R, kVectors>(p, v, v_stride, piece->begin, piece->end, acc,
                                  Ahead::of(v, column, piece->end - piece->begin));
     }
-    fold_directly<R, kVectors>(fold, direct, acc);
+    if (direct.out != nullptr) return write_tile<R, kVectors>(fold.b, direct, acc);
+    fold_tile<R, kVectors>(fold, 0, acc);
   }
 };
 

@@ -21,13 +21,10 @@ namespace {
 std::int64_t tokens() { return quick() ? 530 : 900; }
 
 /// `heads` on one kv head, every token attending to all, with lse.
-Spec many_rows(std::int64_t heads, std::int64_t value_dim) {
+Spec many_rows(std::int64_t heads, std::int64_t value_dim, std::int64_t keys = tokens()) {
   Spec spec;
-  spec.shape = {.heads = heads,
-                .q_len = tokens(),
-                .kv_len = tokens(),
-                .head_dim = 16,
-                .value_dim = value_dim};
+  spec.shape = {
+      .heads = heads, .q_len = tokens(), .kv_len = keys, .head_dim = 16, .value_dim = value_dim};
   spec.lse = true;
   return spec;
 }
@@ -57,6 +54,22 @@ TEST_CASE("direct outputs: causal rows and windows") {
         Spec spec = many_rows(heads, value_dim);
         spec.mask = mask;
         check_threads(Problem(spec));
+      }
+    }
+  }
+}
+
+TEST_CASE("direct outputs: one key block, and NaN and infinity in it") {
+  for (const std::int64_t value_dim : {32, 96}) {
+    for (const Mask& mask : {Mask{}, causal(0), Mask{}.windowed(600, 60)}) {
+      Spec spec = many_rows(3, value_dim, 200);
+      spec.mask = mask;
+      check_threads(Problem(spec));
+      for (const float poison :
+           {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        Problem problem(spec);
+        problem.v(0, 0, 199, 5) = poison;
+        check_every_isa(problem);
       }
     }
   }

@@ -93,6 +93,7 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
   }
   // A compile-time trip count: with a variable one this loop lost 15 % (AVX-512, g++ 12).
   for (; first + kLanes <= last; first += kLanes, a += kTileChunk) {
+    ahead.chunk();
     b = multiply_chunk<R, C>(a, b, b_stride, acc, ahead);
   }
   for (std::int64_t k = 0; k < last - first; ++k, b += b_stride) {

@@ -18,6 +18,8 @@ struct NoReadAhead {
   /// One step: reads ahead for the next C vectors.
   template <int C>
   RAPT_INLINE void step() {}
+  /// kLanes steps, before the first of them.
+  RAPT_INLINE void chunk() {}
 };
 
 /// The read-ahead of panels that are read once and in order, on the decode path: each step of a
@@ -26,8 +28,9 @@ struct NoReadAhead {
 class PanelsAhead {
  public:
   PanelsAhead() = default;  // for callers that only name the type
-  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) {
-    return PanelsAhead(tile - column + kTuning.panel_floats_ahead + column * depth);
+  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth,
+                                    std::int64_t distance = kTuning.panel_floats_ahead) {
+    return PanelsAhead(tile - column + distance + column * depth);
   }
   template <int C>
   RAPT_INLINE void step() {
@@ -36,6 +39,7 @@ class PanelsAhead {
     }
     next_ += C * kVecLanes;
   }
+  RAPT_INLINE void chunk() {}
 
  private:
   explicit PanelsAhead(const float* next) : next_(next) {}
@@ -54,6 +58,8 @@ class RowsAhead {
   RAPT_INLINE void step() {
     lines<(C * kVecLanes + kLineFloats - 1) / kLineFloats>();
   }
+
+  RAPT_INLINE void chunk() {}
 
   template <int N>
   RAPT_INLINE void lines() {

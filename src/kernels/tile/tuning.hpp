@@ -29,6 +29,9 @@ struct Tuning {
   /// KvCache, AVX2 and AVX-512, of the time without: 16 KiB 0.42 and 0.88; 4 KiB 0.70 and 0.85; 24
   /// KiB 0.41 and 0.90.)
   std::int64_t panel_floats_ahead;
+  /// The same for a linear product of up to one row tile. Where a tile is half a panel, its rows of
+  /// a depth block must be prefetched by then: half of 512 x 32 floats.
+  std::int64_t weight_floats_ahead;
   /// Decoding from rows: floats of K or V in a step, while as many are prefetched. (Zen 5, D1: 8
   /// KiB 0.77 with AVX2, 16 KiB 0.88 of the time that demand loads take; in the caches 16 KiB lose
   /// 4 to 8 % to 8 KiB.)
@@ -48,6 +51,7 @@ constexpr Tuning avx512{.rows = 12,
                         .pack_values_rows = 96,
                         .near_values_stride = 128,
                         .panel_floats_ahead = 4096,
+                        .weight_floats_ahead = 2048,
                         .stream_floats = 2048,
                         .short_value_row = 64};
 constexpr Tuning avx2{.rows = 6,
@@ -58,6 +62,7 @@ constexpr Tuning avx2{.rows = 6,
                       .pack_values_rows = 96,
                       .near_values_stride = 32,
                       .panel_floats_ahead = 4096,
+                      .weight_floats_ahead = 8192,
                       .stream_floats = 2048,
                       .short_value_row = 64};
 constexpr Tuning neon{.rows = 8,
@@ -68,6 +73,7 @@ constexpr Tuning neon{.rows = 8,
                       .pack_values_rows = 96,
                       .near_values_stride = 32,
                       .panel_floats_ahead = 4096,
+                      .weight_floats_ahead = 8192,
                       .stream_floats = 2048,
                       .short_value_row = 64};
 constexpr Tuning scalar{.rows = 2,
@@ -78,6 +84,7 @@ constexpr Tuning scalar{.rows = 2,
                         .pack_values_rows = 96,
                         .near_values_stride = 32,
                         .panel_floats_ahead = 4096,
+                        .weight_floats_ahead = 8192,
                         .stream_floats = 2048,
                         .short_value_row = 64};
 
@@ -90,6 +97,7 @@ constexpr Tuning scalar_other{.rows = 5,
                               .pack_values_rows = 7,
                               .near_values_stride = 0,
                               .panel_floats_ahead = 512,
+                              .weight_floats_ahead = 100,
                               .stream_floats = 500,
                               .short_value_row = 6};
 

@@ -3,6 +3,7 @@
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/kernel_sets.hpp"
 #include "reference/scalar.hpp"
+#include "support/guarded_operand.hpp"
 #include "support/problems.hpp"
 #include "support/test_level.hpp"
 
@@ -26,16 +27,10 @@ using kernels::kPanel;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+int seeds() { return quick() ? 20 : 100; }
+
 std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
-}
-
-/// The offset of element (r, k) of a row tile, and the size of a row tile.
-std::size_t in_tile(const KernelSet& kernels, std::int64_t r, std::int64_t k) {
-  return index((k / kLanes * kernels.tiles.rows + r) * kLanes + k % kLanes);
-}
-std::size_t tile_floats(const KernelSet& kernels, std::int64_t depth) {
-  return index(round_up(depth, kLanes) * kernels.tiles.rows);
 }
 
 /// {1, L - 1, L, L + 1, 2 L + 3} of the kernel's own tile, without values below 1.
@@ -45,42 +40,37 @@ std::vector<std::int64_t> around(std::int64_t tile) {
   return sizes;
 }
 
-void check_scores(const KernelSet& kernels, std::int64_t rows, std::int64_t keys,
-                  std::int64_t head_dim) {
-  const std::vector<float> q = normal_floats(index(rows * head_dim), 1);
-  const std::vector<float> k = normal_floats(index(keys * head_dim), 2);
-  // Memory past the last row, dimension and key must not reach a score.
-  std::vector<float> q_packed(tile_floats(kernels, head_dim), kNaN);
-  std::vector<float> k_packed(index(round_up(keys, kPanel) * head_dim), kNaN);
-  for (std::int64_t d = 0; d < head_dim; ++d) {
+void check_scores(const KernelSet& kernels, OperandDraws& draws, std::int64_t rows,
+                  std::int64_t keys, std::int64_t head_dim) {
+  // Whole panels: their keys past the last one must not reach a score that is wanted.
+  const std::int64_t panel_keys = round_up(keys, kPanel);
+  const GuardedOperand q = drawn_tile(kernels, draws, rows, 0, head_dim);
+  const GuardedOperand k = draws.operand(panel_keys * head_dim);
+  const GuardedOperand s = draws.result(tile_end(kernels, rows, panel_keys));
+  std::vector<float> want = s.copy();
+  const Numbers kind = draws.numbers();
+  for (std::int64_t j = 0; j < keys; ++j) {
+    float* const key = k.data() + j / kPanel * kPanel * head_dim + j % kPanel;
+    for (std::int64_t d = 0; d < head_dim; ++d) key[d * kPanel] = draws.number(kind);
     for (std::int64_t r = 0; r < rows; ++r) {
-      q_packed[in_tile(kernels, r, d)] = q[index(r * head_dim + d)];
-    }
-    for (std::int64_t j = 0; j < keys; ++j) {
-      k_packed[index((j / kPanel * head_dim + d) * kPanel + j % kPanel)] =
-          k[index(j * head_dim + d)];
+      float& sum = want[index(in_tile(kernels, r, j))] = 0.0f;
+      for (std::int64_t d = 0; d < head_dim; ++d) {
+        sum = std::fma(q[in_tile(kernels, r, d)], key[d * kPanel], sum);
+      }
     }
   }
-  std::vector<float> s(tile_floats(kernels, kKeyBlock), 77.0f);
-  kernels.scores({.q = q_packed.data(),
-                  .k = k_packed.data(),
+  kernels.scores({.q = q.data(),
+                  .k = k.data(),
                   .head_dim = head_dim,
                   .rows = rows,
                   .keys = keys,
                   .s = s.data()});
-  std::int64_t wrong = 0;
-  for (std::int64_t r = 0; r < kernels.tiles.rows; ++r) {
-    for (std::int64_t j = 0; j < kKeyBlock; ++j) {
-      const bool wanted = r < rows && j < keys;
-      if (!wanted && r < rows && j < round_up(keys, kPanel)) continue;
-      float want = wanted ? 0.0f : 77.0f;
-      for (std::int64_t d = 0; wanted && d < head_dim; ++d) {
-        want = std::fma(q[index(r * head_dim + d)], k[index(j * head_dim + d)], want);
-      }
-      wrong += s[in_tile(kernels, r, j)] == want ? 0 : 1;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t j = keys; j < panel_keys; ++j) {
+      s[in_tile(kernels, r, j)] = kUnwritten;  // may be anything
     }
   }
-  CHECK_MESSAGE(wrong == 0, "rows ", rows, " keys ", keys, " head_dim ", head_dim);
+  CHECK_MESSAGE(first_wrong(s, want) == -1, "rows ", rows, " keys ", keys, " head_dim ", head_dim);
 }
 
 /// The block softmax as specified, over the scores [begin, end) of `keys`.
@@ -101,63 +91,67 @@ std::vector<float> plain_softmax(const std::vector<float>& s, std::int64_t begin
   return p;
 }
 
-void check_softmax(const KernelSet& kernels, const std::vector<float>& scores, std::int64_t begin,
-                   std::int64_t end, std::int64_t keys) {
-  const std::int64_t row = kernels.tiles.rows - 1;
-  // Outside [begin, end) memory may hold anything, and the other rows of the tile must not be
-  // accessed.
-  std::vector<float> s(tile_floats(kernels, kKeyBlock), 77.0f);
-  for (std::int64_t j = 0; j < kKeyBlock; ++j) {
-    s[in_tile(kernels, row, j)] = begin <= j && j < end ? scores[index(j)] : kNaN;
+/// For the last row of a tile: nothing before its first score is the kernel's.
+void check_softmax(const KernelSet& kernels, OperandDraws& draws, const std::vector<float>& scores,
+                   std::int64_t begin, std::int64_t end, std::int64_t keys) {
+  // Outside [begin, end) memory may hold anything.
+  const std::int64_t line_keys = round_up(keys, kLanes);
+  const GuardedOperand s = draws.result(tile_end(kernels, 1, line_keys));
+  std::vector<float> want = s.copy();
+  for (std::int64_t j = 0; j < line_keys; ++j) {
+    s[in_tile(kernels, 0, j)] = begin <= j && j < end ? scores[index(j)] : kUnread;
   }
-  kernels::SoftmaxArgs args{
-      .s = s.data() + row * kLanes, .begin = begin, .end = end, .keys = keys, .m = 0.0f, .l = 0.0f};
-  kernels.softmax(args);
   float m = 0.0f;
   float l = 0.0f;
-  const std::vector<float> want = plain_softmax(scores, begin, end, keys, m, l);
-  std::vector<float> got;
-  for (std::int64_t j = 0; j < keys; ++j) got.push_back(s[in_tile(kernels, row, j)]);
-  CHECK_MESSAGE(same_bits(got, want), "begin ", begin, " end ", end, " keys ", keys);
+  const std::vector<float> weights = plain_softmax(scores, begin, end, keys, m, l);
+  for (std::int64_t j = 0; j < keys; ++j) want[index(in_tile(kernels, 0, j))] = weights[index(j)];
+  kernels::SoftmaxArgs args{
+      .s = s.data(), .begin = begin, .end = end, .keys = keys, .m = 0.0f, .l = 0.0f};
+  kernels.softmax(args);
+  for (std::int64_t j = keys; j < line_keys; ++j) {
+    s[in_tile(kernels, 0, j)] = kUnwritten;  // may be anything
+  }
+  CHECK_MESSAGE(first_wrong(s, want) == -1, "begin ", begin, " end ", end, " keys ", keys);
   CHECK(args.m == m);
   CHECK(args.l == l);
-  const auto untouched = std::count(s.begin(), s.end(), 77.0f);
-  CHECK(untouched == kKeyBlock * row);
 }
 
-void check_values(const KernelSet& kernels, std::int64_t rows, std::int64_t keys,
-                  std::int64_t columns) {
-  const std::int64_t panels = round_up(columns, kPanel) / kPanel;
-  const std::int64_t panel_stride = keys * kPanel;
-  const std::int64_t o_stride = panels * kPanel;
-  const std::vector<float> v = normal_floats(index(panels * panel_stride), 3);
-  std::vector<float> p(tile_floats(kernels, keys), kNaN);
-  const std::vector<float> weights = normal_floats(index(rows * keys), 4);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t j = 0; j < keys; ++j) {
-      p[in_tile(kernels, r, j)] = weights[index(r * keys + j)];
-    }
+/// Where the values of a block lie: in panels, or as rows in place.
+struct ValueLayout {
+  std::int64_t v_stride, panel_stride;
+};
+
+void check_values(const KernelSet& kernels, OperandDraws& draws, std::int64_t rows,
+                  std::int64_t keys, std::int64_t columns, const ValueLayout& layout) {
+  const auto at = [&](std::int64_t j, std::int64_t c) {
+    return c / kPanel * layout.panel_stride + j * layout.v_stride + c % kPanel;
+  };
+  const std::int64_t o_stride = columns + draws.gap();
+  const GuardedOperand p = drawn_tile(kernels, draws, rows, 0, keys);
+  const GuardedOperand v = draws.operand(at(keys - 1, columns - 1) + 1);
+  const GuardedOperand a = draws.rows(1, rows, rows), b = draws.rows(1, rows, rows);
+  const GuardedOperand o = draws.result((rows - 1) * o_stride + columns);
+  const Numbers kind = draws.numbers();
+  for (std::int64_t c = 0; c < columns; ++c) {
+    for (std::int64_t j = 0; j < keys; ++j) v[at(j, c)] = draws.number(kind);
+    for (std::int64_t r = 0; r < rows; ++r) o[r * o_stride + c] = draws.number(kind);
   }
-  const std::vector<float> a = normal_floats(index(rows), 5);
-  const std::vector<float> b = normal_floats(index(rows), 6);
-  std::vector<float> o = normal_floats(index(rows * o_stride), 7);
-  std::vector<float> want = o;
+  std::vector<float> want = o.copy();
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       float sum = 0.0f;
       for (std::int64_t j = 0; j < keys; ++j) {
-        const std::int64_t at = c / kPanel * panel_stride + j * kPanel + c % kPanel;
-        sum = std::fma(weights[index(r * keys + j)], v[index(at)], sum);
+        sum = std::fma(p[in_tile(kernels, r, j)], v[at(j, c)], sum);
       }
       float& to = want[index(r * o_stride + c)];
-      const float block = sum * b[index(r)];
-      to = std::fma(to, a[index(r)], block);
+      const float block = sum * b[r];
+      to = std::fma(to, a[r], block);
     }
   }
   kernels.values({.p = p.data(),
                   .v = v.data(),
-                  .v_stride = kPanel,
-                  .panel_stride = panel_stride,
+                  .v_stride = layout.v_stride,
+                  .panel_stride = layout.panel_stride,
                   .keys = keys,
                   .rows = rows,
                   .columns = columns,
@@ -165,51 +159,77 @@ void check_values(const KernelSet& kernels, std::int64_t rows, std::int64_t keys
                   .b = b.data(),
                   .o = o.data(),
                   .o_stride = o_stride});
-  CHECK_MESSAGE(same_bits(o, want), "rows ", rows, " keys ", keys, " columns ", columns);
+  CHECK_MESSAGE(first_wrong(o, want) == -1, "rows ", rows, " keys ", keys, " columns ", columns,
+                " v_stride ", layout.v_stride);
+}
+
+void check_pack_rows(const KernelSet& kernels, OperandDraws& draws, std::int64_t rows,
+                     std::int64_t depth) {
+  const std::int64_t stride = depth + draws.gap();
+  const float scale = draws.normal();
+  const GuardedOperand x = draws.rows(rows, depth, stride);
+  const GuardedOperand tile = draws.result(tile_end(kernels, rows, depth));
+  std::vector<float> want = tile.copy();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t k = 0; k < depth; ++k) {
+      want[index(in_tile(kernels, r, k))] = x[r * stride + k] * scale;
+    }
+  }
+  kernels.pack_rows({x.data(), stride, rows, depth, scale, tile.data()});
+  CHECK_MESSAGE(first_wrong(tile, want) == -1, "rows ", rows, " depth ", depth);
 }
 
 }  // namespace
 
 TEST_CASE("rows packed into a row tile are scaled once") {
-  on_every_kernel_set([](const KernelSet& kernels) {
+  on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
+    const std::int64_t rows = draws.between(1, kernels.tiles.rows);
+    check_pack_rows(kernels, draws, rows, draws.between(1, 300));
+  });
+  on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
     for (const std::int64_t depth : around(kLanes)) {
-      for (const std::int64_t rows : around(kernels.tiles.rows)) {
-        if (rows > kernels.tiles.rows) continue;
-        const std::vector<float> x = normal_floats(rows * (depth + 3), 1);
-        std::vector<float> tile(tile_floats(kernels, depth), kNaN);
-        kernels.pack_rows({x.data(), depth + 3, rows, depth, 0.3f, tile.data()});
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t k = 0; k < depth; ++k) {
-            CHECK(tile[in_tile(kernels, r, k)] == x[index(r * (depth + 3) + k)] * 0.3f);
-          }
-        }
+      for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
+        check_pack_rows(kernels, draws, rows, depth);
       }
     }
   });
 }
 
 TEST_CASE("scores are chains of fused multiply-adds over ascending dimensions on every ISA") {
-  on_every_kernel_set([](const KernelSet& kernels) {
+  on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
+    const std::int64_t rows = draws.between(1, kernels.tiles.rows);
+    check_scores(kernels, draws, rows, draws.between(1, kKeyBlock), draws.between(1, 300));
+  });
+  on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
-      for (const std::int64_t keys : around(kPanel)) check_scores(kernels, rows, keys, 19);
-      check_scores(kernels, rows, kKeyBlock, 1);
+      for (const std::int64_t keys : around(kPanel)) check_scores(kernels, draws, rows, keys, 19);
+      check_scores(kernels, draws, rows, kKeyBlock, 1);
     }
     for (const std::int64_t head_dim : {2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 300}) {
-      check_scores(kernels, kernels.tiles.rows, 40, head_dim);
+      check_scores(kernels, draws, kernels.tiles.rows, 40, head_dim);
     }
   });
 }
 
 TEST_CASE("the block softmax sums its weights in sixteen lanes on every ISA") {
-  std::vector<float> scores = normal_floats(index(kKeyBlock), 9);
-  for (float& score : scores) score *= 20.0f;
-  on_every_kernel_set([&scores](const KernelSet& kernels) {
+  on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
+    std::vector<float> scores(index(kKeyBlock));
+    const bool holes = draws.below(4) == 0;
+    for (float& score : scores) {
+      score = holes && draws.below(3) == 0 ? -kInfinity : 20.0f * draws.normal();
+    }
+    const std::int64_t keys = draws.between(1, kKeyBlock), end = draws.between(0, keys);
+    check_softmax(kernels, draws, scores, draws.between(0, end), end, keys);
+  });
+  on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
+    std::vector<float> scores(index(kKeyBlock));
+    for (float& score : scores) score = 20.0f * draws.normal();
     const std::vector<std::int64_t> ends{1, 2, 15, 16, 17, 31, 33, 100, 255, kKeyBlock};
     for (const std::int64_t end : ends) {
       for (const std::int64_t begin : {std::int64_t{0}, std::int64_t{1}, end / 2, end - 1, end}) {
-        check_softmax(kernels, scores, begin, end, end);
-        check_softmax(kernels, scores, begin, end, round_up(end, kLanes));
-        check_softmax(kernels, scores, begin, end, kKeyBlock);
+        check_softmax(kernels, draws, scores, begin, end, end);
+        check_softmax(kernels, draws, scores, begin, end, round_up(end, kLanes));
+        check_softmax(kernels, draws, scores, begin, end, kKeyBlock);
       }
     }
   });
@@ -221,11 +241,11 @@ TEST_CASE("the block softmax skips scores of -inf, and a block with only such sc
     if (j % 3 != 1) scores[index(j)] = -kInfinity;
   }
   const std::vector<float> nothing(index(kKeyBlock), -kInfinity);
-  on_every_kernel_set([&](const KernelSet& kernels) {
-    check_softmax(kernels, scores, 0, kKeyBlock, kKeyBlock);
-    check_softmax(kernels, scores, 5, 47, 100);
-    check_softmax(kernels, nothing, 0, kKeyBlock, kKeyBlock);
-    check_softmax(kernels, nothing, 3, 18, 20);
+  on_guarded_operands(1, [&](const KernelSet& kernels, OperandDraws& draws) {
+    check_softmax(kernels, draws, scores, 0, kKeyBlock, kKeyBlock);
+    check_softmax(kernels, draws, scores, 5, 47, 100);
+    check_softmax(kernels, draws, nothing, 0, kKeyBlock, kKeyBlock);
+    check_softmax(kernels, draws, nothing, 3, 18, 20);
   });
 }
 
@@ -234,8 +254,8 @@ TEST_CASE("a NaN score reaches the sum of its block, and the maximum ignores it,
     for (const std::int64_t at : {0, 1, 7, 15, 16, 30}) {
       CAPTURE(at);
       for (const float others : {-kInfinity, 2.0f}) {
-        std::vector<float> s(tile_floats(kernels, kKeyBlock), others);
-        s[in_tile(kernels, 0, at)] = kNaN;
+        std::vector<float> s(index(tile_end(kernels, 1, 2 * kLanes)), others);
+        s[index(in_tile(kernels, 0, at))] = kNaN;
         kernels::SoftmaxArgs args{
             .s = s.data(), .begin = 0, .end = 31, .keys = 31, .m = 0.0f, .l = 0.0f};
         kernels.softmax(args);
@@ -247,14 +267,22 @@ TEST_CASE("a NaN score reaches the sum of its block, and the maximum ignores it,
 }
 
 TEST_CASE("weighted values are chains over ascending keys, then one fold, on every ISA") {
-  on_every_kernel_set([](const KernelSet& kernels) {
+  on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
+    const std::int64_t rows = draws.between(1, kernels.tiles.rows);
+    const std::int64_t keys = draws.between(1, kKeyBlock), tile = kernels.tiles.columns;
+    const std::int64_t columns = tile * draws.between(1, 200 / tile);
+    const ValueLayout panels{kPanel, (keys + draws.gap()) * kPanel};
+    const ValueLayout in_place{columns + draws.gap(), kPanel};
+    check_values(kernels, draws, rows, keys, columns, draws.below(2) == 0 ? panels : in_place);
+  });
+  on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
     const std::int64_t tile = kernels.tiles.columns;
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
       for (const std::int64_t columns : {tile, 2 * tile, 3 * tile}) {
-        check_values(kernels, rows, 21, columns);
+        check_values(kernels, draws, rows, 21, columns, {kPanel, 21 * kPanel});
       }
       for (const std::int64_t keys : {1, 15, 16, 17, 31, 32, 255, kKeyBlock}) {
-        check_values(kernels, rows, keys, tile);
+        check_values(kernels, draws, rows, keys, tile, {kPanel, keys * kPanel});
       }
     }
   });

@@ -6,6 +6,7 @@
 #include <new>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 
 namespace rapt::test {
 
@@ -29,7 +30,14 @@ class GuardedBuffer {
     if (mprotect(first, inner, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
     data_ = reinterpret_cast<T*>(at == At::end ? first + inner - count * sizeof(T) : first);
   }
-  ~GuardedBuffer() { munmap(base_, bytes_); }
+  ~GuardedBuffer() {
+    if (base_ != nullptr) munmap(base_, bytes_);
+  }
+  GuardedBuffer(GuardedBuffer&& from) noexcept
+      : count_(from.count_),
+        bytes_(from.bytes_),
+        base_(std::exchange(from.base_, nullptr)),
+        data_(from.data_) {}
   GuardedBuffer(const GuardedBuffer&) = delete;
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
 

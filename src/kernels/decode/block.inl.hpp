@@ -42,9 +42,10 @@ struct WholeKeys {
 
   explicit WholeKeys(KeyRange keys)
       : begin(round_up(keys.begin, kVecLanes)), end(keys.end / kVecLanes * kVecLanes) {
-    // Packing two parts of one column tile would overwrite the first one's scores.
-    const bool both = keys.begin < begin && end < keys.end;
-    if (end <= begin || (both && begin / kColumns == end / kColumns)) begin = end = keys.end;
+    // Packing two parts of one column tile would overwrite the first one's scores. With a whole
+    // vector between them they are in two.
+    static_assert(kVecLanes == 1 || kVectors <= 2);
+    if (end <= begin) begin = end = keys.end;
   }
 };
 

@@ -89,7 +89,17 @@ TEST_CASE("decoding: windows whose first block is partial") {
   }
 }
 
-TEST_CASE("decoding: normalised and rotated keys, over several block batches") {
+TEST_CASE("decoding: a window of a few keys begins and ends anywhere in its vectors") {
+  for (std::int64_t first = 256; first < 256 + 32; first += quick() ? 5 : 1) {
+    for (std::int64_t kv_len = first + 1; kv_len <= 256 + 49; kv_len += quick() ? 3 : 1) {
+      Spec spec = decoding(2, 1, kv_len, 16, 16);
+      spec.mask = causal(kv_len - 1).windowed(kv_len - 1 - first, 0);
+      check_every_isa(spec);
+    }
+  }
+}
+
+TEST_CASE("few rows: keys that are normalised and rotated, more than a run of blocks") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 2400, 64, 64);
     spec.qk_norm = 1e-6f;

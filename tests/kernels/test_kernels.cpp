@@ -254,7 +254,7 @@ TEST_CASE("a NaN score reaches the sum of its block, and the maximum ignores it,
     for (const std::int64_t at : {0, 1, 7, 15, 16, 30}) {
       CAPTURE(at);
       for (const float others : {-kInfinity, 2.0f}) {
-        std::vector<float> s(index(tile_end(kernels, 1, 2 * kLanes)), others);
+        std::vector<float> s(index(tile_end(kernels, 1, kPanel)), others);
         s[index(in_tile(kernels, 0, at))] = kNaN;
         kernels::SoftmaxArgs args{
             .s = s.data(), .begin = 0, .end = 31, .keys = 31, .m = 0.0f, .l = 0.0f};
@@ -279,7 +279,7 @@ TEST_CASE("weighted values are chains over ascending keys, then one fold, on eve
     const std::int64_t tile = kernels.tiles.columns;
     for (std::int64_t rows = 1; rows <= kernels.tiles.rows; ++rows) {
       for (const std::int64_t columns : {tile, 2 * tile, 3 * tile}) {
-        check_values(kernels, draws, rows, 21, columns, {kPanel, 21 * kPanel});
+        check_values(kernels, draws, rows, 21, columns, {kPanel, std::int64_t{21} * kPanel});
       }
       for (const std::int64_t keys : {1, 15, 16, 17, 31, 32, 255, kKeyBlock}) {
         check_values(kernels, draws, rows, keys, tile, {kPanel, keys * kPanel});

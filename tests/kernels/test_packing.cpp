@@ -131,7 +131,7 @@ void check_weight(const KernelSet& kernels, OperandDraws& draws, kernels::PackWe
 
 TEST_CASE("keys are written into their columns of the panels, and nothing beside them is") {
   on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
-    const std::int64_t first = draws.between(0, 2 * kPanel), keys = draws.between(1, 3 * kPanel);
+    const std::int64_t first = draws.between(0, 64), keys = draws.between(1, 96);
     check_keys(kernels, draws, first, keys, draws.between(1, 256));
   });
   on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {

@@ -3,13 +3,13 @@
 #pragma once
 
 #include "core/random.hpp"
+#include "core/same_bits.hpp"
 #include "support/guarded_buffer.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -37,7 +37,7 @@ inline std::int64_t first_wrong(const GuardedOperand& got, const std::vector<flo
   for (std::size_t i = 0; i < want.size(); ++i) {
     const float x = got.data()[i], y = want[i];
     if (std::isnan(x) && std::isnan(y)) continue;
-    if (std::memcmp(&x, &y, sizeof x) != 0) return static_cast<std::int64_t>(i);
+    if (!same_bits({&x, 1}, {&y, 1})) return static_cast<std::int64_t>(i);
   }
   return -1;
 }

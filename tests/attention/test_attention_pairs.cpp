@@ -231,9 +231,8 @@ TEST_CASE("every ISA gives the bits of the scalar statement for every pair of fe
   }
 }
 
-TEST_CASE("every ISA gives the bits of the scalar statement for pairs over several block batches") {
-  // The decode path has block batches of 2048 keys. The second batch has one key, one block, or all
-  // of its keys; the last case has a third batch.
+TEST_CASE("every ISA gives the bits of the scalar statement for pairs over many key blocks") {
+  // One key, one block and all keys beyond 2048, and more than twice as many.
   constexpr std::int64_t kKeys[] = {2049, 2304, 4096, 4700};
   const std::vector<Feature> features = all_features();
   const std::size_t count = features.size();

@@ -67,9 +67,7 @@ Shape any_shape(Random& random) {
   return s;
 }
 
-/// A decode-sized problem with more keys than a block batch, in dims for which K and V are read in
-/// place.
-/// place.
+/// A decode-sized problem with many key blocks, in dims for which K and V are read in place.
 Shape long_shape(Random& random) {
   const auto any_dim = [&] { return one_in(random, 6) ? 1 + random.below(16) : 16; };
   Shape s;

@@ -1,5 +1,5 @@
-// The decode path, compared with the scalar statement at each of its borders: batches of eight key
-// blocks, rows of V in strips and chunks, keys in groups or streams.
+// The decode path, compared with the scalar statement at each of its borders: of key blocks, of the
+// steps of rows in a block, of the columns whose sums are in registers together.
 #include "rapt/attention.hpp"
 #include "reference/scalar.hpp"
 #include "support/check_every_isa.hpp"
@@ -35,7 +35,7 @@ std::vector<std::int64_t> row_counts() {
 
 }  // namespace
 
-TEST_CASE("decoding: block batches end at any key") {
+TEST_CASE("decoding: key blocks end at any key") {
   for (const std::int64_t rows : row_counts()) {
     for (const std::int64_t kv_len : {2048, 2049, 2304, 4097}) {
       if (quick() && kv_len == 2304) continue;
@@ -61,7 +61,7 @@ TEST_CASE("decoding: long rows over several blocks") {
   }
 }
 
-TEST_CASE("decoding: rows with gaps, over several block batches") {
+TEST_CASE("decoding: rows with gaps, over several key blocks") {
   for (const Layout layout : {Layout::bshd, Layout::packed, Layout::padded}) {
     for (const std::int64_t rows : row_counts()) {
       for (const std::int64_t dim : {64, 128}) {
@@ -108,7 +108,7 @@ TEST_CASE("few rows: keys that are normalised and rotated, more than a run of bl
   }
 }
 
-TEST_CASE("decoding: optional outputs, over several block batches") {
+TEST_CASE("decoding: optional outputs, over several key blocks") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 2310, 64, 80);
     spec.weights = true;
@@ -119,7 +119,7 @@ TEST_CASE("decoding: optional outputs, over several block batches") {
   }
 }
 
-TEST_CASE("decoding: saved states, over several block batches in an item") {
+TEST_CASE("decoding: saved states, over several key blocks in an item") {
   for (const std::int64_t rows : row_counts()) {
     Spec spec = decoding(rows, 1, 256 * 40 + 17, 64, 64);
     spec.sink = 0.5f;

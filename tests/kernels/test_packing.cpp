@@ -1,4 +1,4 @@
-// Packing for memory that is kept, on every ISA, against the plain statement of its layout, and no
+// Packing for long-term storage, on every ISA, against plain loops over its layout, and no
 // access beyond its operands.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/kernel_sets.hpp"

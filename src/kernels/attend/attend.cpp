@@ -1,4 +1,4 @@
-// One work item of attention by tiles: rows of queries over a range of key blocks.
+// One work item on the tile route: rows of queries over a range of key blocks.
 //   pack Q;  for each key block: pack K, V;  for each query tile: scores -> masks -> block softmax
 //   -> weighted values, folded into the running state;  then the outputs (finish.inl.hpp).
 #include "kernels/abi/kernel_set.hpp"
@@ -26,8 +26,8 @@ RAPT_INLINE PackedBlock pack_block(const AttendItem& item, const AttendScratch& 
   const float* v = item.v + block * kKeyBlock * item.call->v_stride;
   const KeyRows k = key_rows(item, scratch, block, keys);
   pack_keys(k.first, k.stride, keys.begin, keys.end, item.call->head_dim, scratch.k);
-  // Few rows do not repay the copy, nor do rows of V that lie close together; a value_dim that is
-  // no whole number of tiles needs the padding.
+  // A copy costs more than it saves for few query rows and for rows of V close to each other; a
+  // value_dim that is no multiple of the tile needs the padding.
   const bool in_place =
       item.rows < kTuning.pack_values_rows ||
       (item.call->v_stride >= 0 && item.call->v_stride <= kTuning.near_values_stride);
@@ -84,8 +84,8 @@ inline void attend_blocks(const AttendItem& item, const AttendScratch& scratch, 
   }
 }
 
-/// One row against one block, leaving out what does not exist for it: keys outside its range, and
-/// keys whose score is -inf. They get a weight of -0.
+/// One row against one block, without the keys that do not exist for it: those outside its range,
+/// and those with a score of -inf. Their weight is -0.
 inline void attend_block_exactly(const AttendItem& item, const AttendScratch& scratch,
                                  std::int64_t block) {
   const QueryTile tile(item, 0, block);
@@ -117,10 +117,10 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
                           {scratch.a, scratch.b, scratch.o, scratch.o_stride});
 }
 
-/// Whether the item is one block, of which all rows see a key, and produces nothing but out and
-/// lse: then no running state is needed. (Zen 5, 16 x 16 keys: 0.94 of the time with AVX-512, 0.88
-/// with AVX2; 128 x 128 1.00 and 0.97. Of rows of several blocks the first and the last block
-/// gained less than 1 %.)
+/// Whether the item has one key block, every row sees a key of it, and only out and lse are
+/// requested: then no running state is needed (Zen 5, 16 x 16 keys: 0.94 of the time with AVX-512,
+/// 0.88 with AVX2; 128 x 128: 1.00 and 0.97). Doing so for the first and last of several blocks
+/// gained less than 1 %.
 inline bool can_attend_directly(const AttendItem& item) {
   const bool plain = ends_plainly(item) && item.states == nullptr && !continues(item) &&
                      item.call->mask.rows.data == nullptr && item.call->bias.rows.data == nullptr &&
@@ -133,7 +133,7 @@ inline bool can_attend_directly(const AttendItem& item) {
   return first.begin < first.end && last.begin < last.end;
 }
 
-/// Such an item. Returns false when something is not finite.
+/// Computes such an item. Returns false if a result is not finite.
 inline bool attend_directly(const AttendItem& item, const AttendScratch& scratch) {
   clear_rows(scratch);
   for (int i = 0; i < kLanes; i += kVecLanes) store(scratch.largest + i, Vec(0.0f));
@@ -145,7 +145,7 @@ inline bool attend_directly(const AttendItem& item, const AttendScratch& scratch
   return true;
 }
 
-/// Plainly, where that cannot be done directly.
+/// Computes any other item that is not split: all blocks, then the outputs.
 inline void attend_and_finish(const AttendItem& item, const AttendScratch& scratch) {
   begin_state(item, scratch);
   clear_weights(item, scratch);
@@ -153,7 +153,7 @@ inline void attend_and_finish(const AttendItem& item, const AttendScratch& scrat
   finish_rows(item, scratch);
 }
 
-/// Each block into a state of its own.
+/// Computes an item of split keys: the state of each block.
 inline void attend_into_states(const AttendItem& item, const AttendScratch& scratch) {
   for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
     clear_state(item, scratch);
@@ -164,8 +164,8 @@ inline void attend_into_states(const AttendItem& item, const AttendScratch& scra
 
 }  // namespace
 
-/// One row again, exactly. A row that came out NaN or Inf may owe it to 0 * NaN at a key that it
-/// cannot see; so rare that the fast path only looks at the result.
+/// Computes one row again, exactly. A result of NaN or Inf may come from 0 * NaN at a hidden key;
+/// that is so rare that the fast path only checks the result.
 void attend_row_exactly(const AttendItem& item, std::int64_t r, float* memory) {
   AttendItem one = item;
   one.row_begin = item.row_begin + r;

@@ -1,4 +1,4 @@
-// How the rows of every item begin and end, whatever its route.
+// The first and last step of every item on either route: packing queries, writing outputs.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"

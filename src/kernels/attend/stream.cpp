@@ -1,5 +1,5 @@
-// One work item of attention on the stream route: few rows, whose K and V are read once, of one
-// head or of several.
+// One work item on the stream route: a few rows of one or several kv heads, whose K and V are read
+// once.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/attend/rows.inl.hpp"
 #include "kernels/decode/block.inl.hpp"
@@ -12,7 +12,7 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Kv head h of an item of several.
+/// Kv head h of a multi-head work item.
 RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   const AttendCall& call = *item.call;
   AttendItem head = item;
@@ -39,8 +39,7 @@ inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
 
 }  // namespace
 
-/// Partial sums of values pass through the memory of V's panels, of which there is none without
-/// values.
+/// None without values: sums of values are kept in the memory of V's panels, which then is empty.
 std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
   if (storage == KeyStorage::pages_of_rows) return 0;
   if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
@@ -57,8 +56,8 @@ void add_value_rows(const ValueRowsArgs& args) {
   with_rows<ValueRowSums, kStreamRows>(args.rows, args, none);
 }
 
-/// Block by block for all heads: what is read of them for a block is adjacent in memory, and a jump
-/// costs as much as reading a few KiB.
+/// Block by block for all heads: a block of all heads is adjacent in memory, and a jump costs as
+/// much as reading a few KiB.
 void attend_stream(const AttendItem& item, float* memory) {
   const AttendScratch scratch(item, memory);
   StreamHeads heads{item.heads, &item, &scratch};

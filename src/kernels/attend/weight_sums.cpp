@@ -1,5 +1,5 @@
-// Sums of the attention weights over rows, for the keys of one block. The weights are computed
-// again from the scores and from what the rows ended with, so that none has to be stored.
+// Sums of the attention weights over rows, for the keys of one block. The weights are recomputed
+// from the scores and the rows' final m and 1 / l, so that none has to be stored.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/attend/rows.inl.hpp"
 #include "kernels/functions.hpp"
@@ -31,7 +31,7 @@ inline void add_weights(float* row, KeyRange seen, float m, float inverse, float
   }
 }
 
-/// The keys of a block, whose values are not wanted.
+/// The keys of a block, without values.
 inline PackedBlock pack_keys_alone(const AttendItem& item, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
   if (in_pages(item)) return paged_keys(item, scratch, block, keys);
@@ -40,7 +40,7 @@ inline PackedBlock pack_keys_alone(const AttendItem& item, const AttendScratch& 
   return {scratch.k, 0, nullptr, 0, 0, false};
 }
 
-/// The first of the item's rows: what is in the cache at once.
+/// The item's first query tile.
 RAPT_INLINE AttendItem first_rows(const AttendItem& item) {
   AttendItem tile = item;
   tile.rows = item.rows < kQueryRows ? item.rows : kQueryRows;

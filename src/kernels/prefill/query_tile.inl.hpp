@@ -16,8 +16,8 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// The keys of block `block` that queries [first_query, last_query] may see, relative to the block.
-/// Both ends of what a query sees ascend with the query.
+/// The keys of block `block` that any of queries [first_query, last_query] sees, relative to the
+/// block. Both ends of a query's range ascend with the query.
 RAPT_INLINE KeyRange visible_keys(const AttendItem& item, std::int64_t first_query,
                                   std::int64_t last_query, std::int64_t block) {
   const std::int64_t base = block * kKeyBlock;
@@ -45,10 +45,10 @@ struct QueryTile {
   std::int64_t row;  // of the item
   std::int64_t rows;
   std::int64_t block;
-  KeyRange keys;                       // what any of them may see
-  bool uniform;                        // they all see the same
-  bool whole;                          // ... whole column tiles of keys, with scores as they come
-  KeyRange spans[kQueryRows / kRows];  // what each row tile may see
+  KeyRange keys;                       // seen by any of the rows
+  bool uniform;                        // all rows see the same keys,
+  bool whole;                          // in whole column tiles, and no option changes the scores
+  KeyRange spans[kQueryRows / kRows];  // seen by any row of each row tile
 
   QueryTile(const AttendItem& item, std::int64_t row_, std::int64_t block_)
       : row(row_),
@@ -58,7 +58,7 @@ struct QueryTile {
     const KeyRange first = visible_to_rows(item, item.row_begin + row, 1, block);
     const KeyRange last = visible_to_rows(item, item.row_begin + row + rows - 1, 1, block);
     uniform = first.begin == last.begin && first.end == last.end;
-    // Neither a column tile nor a line of scores may hold anything that is not a key of every row.
+    // Every key of a column tile and of a line of scores must be seen by every row.
     constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
     whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(item);
     for (std::int64_t r = 0; r < rows; r += kRows) {
@@ -75,8 +75,8 @@ struct QueryTile {
   }
 };
 
-/// Column tiles outside, row tiles inside: a tile of K stays in L1 for all rows. Calls
-/// prefetcher.step() for each tile.
+/// The scores of a query tile. The outer loop is over column tiles: a tile of K stays in L1 for all
+/// rows. Calls prefetcher.step() for each tile.
 template <class Steps>
 inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, Steps& prefetcher) {
@@ -111,8 +111,7 @@ RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
   return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
 }
 
-/// Calls change(row of the tile, position, keys) for the rows that see any and makes what it
-/// returns their maximum.
+/// Sets each row's maximum to change(scores, position, keys seen), or -inf if it sees no key.
 template <class Change>
 RAPT_INLINE void change_rows(const AttendItem& item, const AttendScratch& scratch,
                              const QueryTile& tile, const Change& change) {
@@ -124,8 +123,8 @@ RAPT_INLINE void change_rows(const AttendItem& item, const AttendScratch& scratc
   }
 }
 
-/// Soft cap and ALiBi on all rows. A function of its own, so that constants are loaded once for all
-/// of them (causal, window of 512, both, head_dim 64: 0.985).
+/// Soft cap and ALiBi on all rows. Not inlined, so that constants are loaded once for all rows
+/// (causal, window of 512, both options, head_dim 64: 0.985 of the time).
 template <bool kCapped, bool kSloped>
 RAPT_NOINLINE void tile_cap_and_slope(const AttendItem& item, const AttendScratch& scratch,
                                       const QueryTile& tile) {
@@ -144,7 +143,7 @@ RAPT_INLINE bool has_plain_options(const AttendItem& item, const QueryTile& tile
          is_exact(distance_of(item, position_of(item, row + tile.rows - 1), key));
 }
 
-/// What the options make of the tile's scores, and each row's maximum of what is left.
+/// Applies the options to the tile's scores, and computes each row's maximum.
 inline void tile_score_options(const AttendItem& item, const AttendScratch& scratch,
                                const QueryTile& tile) {
   const std::int64_t key = tile.block * kKeyBlock;
@@ -174,7 +173,7 @@ inline void tile_score_options(const AttendItem& item, const AttendScratch& scra
   });
 }
 
-/// Each row's maximum of the scores that it sees, after the options.
+/// Each row's maximum over the keys that it sees, after the options.
 inline void row_maxima(const AttendItem& item, const AttendScratch& scratch,
                        const QueryTile& tile) {
   if (changes_scores(item)) return tile_score_options(item, scratch, tile);
@@ -185,15 +184,15 @@ inline void row_maxima(const AttendItem& item, const AttendScratch& scratch,
   }
 }
 
-/// The same of a whole tile, collected with its scores.
+/// The maxima of a whole tile, which were collected with its scores.
 inline void collected_maxima(const AttendScratch& scratch, const QueryTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     scratch.block_m[r] = max_lanes(load(scratch.top + r * kLanes));
   }
 }
 
-/// Weights of the tile in place of its scores; each row's l of the block. A pass of its own over
-/// the rows, so that the reductions of one row overlap the next row's work.
+/// Replaces the tile's scores by weights, and computes each row's l of the block. A separate pass
+/// over the rows, so that the reductions of one row overlap the next row's work.
 inline void tile_softmax(const AttendItem& item, const AttendScratch& scratch,
                          const QueryTile& tile) {
   for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -213,13 +212,13 @@ inline void tile_inverses(const AttendScratch& scratch, const QueryTile& tile) {
   store(scratch.largest, largest);
 }
 
-/// Pieces of a block whose pages have at least kLanes keys each.
-constexpr std::int64_t kMostPieces = kKeyBlock / kLanes + 1;
+/// Maximum number of pieces of a block in pages of at least kLanes keys.
+constexpr std::int64_t kMaxPieces = kKeyBlock / kLanes + 1;
 
-/// Where the values of keys `seen` of a block lie. Returns how many pieces they are.
+/// Lists where the values of keys `seen` of a block lie. Returns the number of pieces.
 RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock& packed,
                                       std::int64_t block, KeyRange seen,
-                                      ValuePiece (&pieces)[kMostPieces]) {
+                                      ValuePiece (&pieces)[kMaxPieces]) {
   if (!packed.v_in_pages) {
     pieces[0] = {packed.v + seen.begin * packed.v_stride, seen.begin, seen.end};
     return 1;
@@ -232,8 +231,8 @@ RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock&
   return count;
 }
 
-/// Weighted values of the tile, wherever V is. Column tiles outside: a tile of V stays in L1 for
-/// all rows.
+/// The weighted values of a query tile. The outer loop is over column tiles: a tile of V stays in
+/// L1 for all rows.
 template <class Steps>
 inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, bool direct, Steps& prefetcher) {
@@ -244,7 +243,7 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
       out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
     }
   }
-  ValuePiece pieces[kMostPieces];
+  ValuePiece pieces[kMaxPieces];
   for (std::int64_t c = 0; c < item.call->value_dim; c += kColumns) {
     const std::int64_t at = c / kPanel * packed.v_panel_stride + c % kPanel;
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
@@ -275,8 +274,8 @@ inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
                     tile.rows, scratch.a, scratch.b);
 }
 
-/// Beside what comes next, the tile's own rows of a bias and an element mask: each is short and far
-/// from the one before, so that the processor's prefetchers do not find it.
+/// Prefetches the tile's rows of a bias and an element mask too: they are short and far from each
+/// other, so the hardware prefetchers do not follow them.
 template <class Steps>
 class ElementsPrefetcher {
  public:
@@ -308,7 +307,7 @@ class ElementsPrefetcher {
   Prefetcher elements_;
 };
 
-/// prefetcher: the one place where reading ahead is chosen, Prefetcher or PanelStream.
+/// prefetcher: the prefetch policy, Prefetcher or PanelStream.
 template <class Steps>
 inline void attend_query_tile(const AttendItem& item, const AttendScratch& scratch,
                               const QueryTile& tile, const PackedBlock& packed, bool direct,

@@ -1,4 +1,4 @@
-// How an attention work item divides its scratch memory.
+// The layout of an attention work item's scratch memory.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -24,10 +24,10 @@ RAPT_INLINE bool changes_keys(const AttendItem& item) {
   return item.call->norm_k.on != 0 || item.call->rotate_k.cos != nullptr;
 }
 
-/// Of block_m, a and b for each head of an item of several.
+/// Each head's part of a and b in a multi-head work item.
 constexpr std::int64_t kHeadRows = (kStreamRows + kVecLanes - 1) / kVecLanes * kVecLanes;
 static_assert(kStreamRows <= kRows);
-// What each head has of the memory of scores, of V's panels and of coefficients.
+// The parts of the heads fit into the memory of scores, of V's panels and of coefficients.
 static_assert(kItemHeads * kRows <= kQueryRows && kItemHeads * kStreamRows <= kKeyBlock &&
               kItemHeads * kHeadRows <= kQueryRows);
 
@@ -37,9 +37,9 @@ struct AttendScratch {
   std::int64_t q_tile;      // floats of a row tile of queries
   std::int64_t q_floats;    // of all row tiles
   std::int64_t o_stride;    // value_dim in whole panels
-  std::int64_t key_stride;  // of changed keys
-  float* row;               // [head_dim] when queries are normalised or rotated
-  float* keys;              // [kKeyBlock][key_stride] when keys are
+  std::int64_t key_stride;  // of a row of `keys`
+  float* row;               // [head_dim], if queries are normalised or rotated
+  float* keys;              // [kKeyBlock][key_stride], if keys are
   float* q;                 // row tiles of depth head_dim
   float* k;                 // panels of one block
   float* v;                 // panels of one block
@@ -48,22 +48,22 @@ struct AttendScratch {
   float* o;                 // [rows][o_stride], with m and l the running state
   float* m;
   float* l;
-  float* block_m;  // [kQueryRows], the block's own state and its fold coefficients
+  float* block_m;  // [kQueryRows]: the state and the fold coefficients of one block
   float* block_l;
   float* a;
   float* b;
-  float* inverse;  // [kQueryRows] and a vector of magnitudes when outputs are written directly
+  float* inverse;  // [kQueryRows]: 1 / l, and a vector of magnitudes, for direct outputs
   float* largest;
-  float* natural;    // [kQueryRows][kKeyBlock] when a callback wants the scores
-  float* block_max;  // [rows][blocks] when the weights are wanted
-  float* others;     // what further heads of the item keep from block to block
+  float* natural;    // [kQueryRows][kKeyBlock], if there is a score callback
+  float* block_max;  // [rows][blocks], if weights are requested
+  float* others;     // queries and states of the other heads of the item
   std::int64_t floats;
-  float* after;  // for a row that is computed again (attend_row_exactly)
+  float* after;  // scratch memory of attend_row_exactly()
 
   AttendScratch() = default;
 
-  /// For the first kv head of the item, or as if it had another number of rows. memory: null to
-  /// know how many floats that takes.
+  /// For the first kv head of the item, or with another number of rows. memory: null to compute
+  /// only `floats`.
   AttendScratch(const AttendItem& item, float* memory) : AttendScratch(item, item.rows, memory) {}
 
   AttendScratch(const AttendItem& item, std::int64_t item_rows, float* memory) {
@@ -96,7 +96,7 @@ struct AttendScratch {
     after = take(memory, 0);
   }
 
-  /// Floats of what a head keeps from block to block: its queries and its running state.
+  /// Floats that a head keeps from block to block: its queries and its running state.
   std::int64_t kept_floats() const {
     return q_floats + rows * (o_stride + 2) + round_up(rows * blocks, 16);
   }
@@ -118,8 +118,8 @@ struct AttendScratch {
   }
 
  private:
-  /// The next `count` floats. Addresses as integers: null + n is undefined, and twenty questions
-  /// whether it is null are a part of a small call.
+  /// The next `count` floats. Addresses are integers: null + n is undefined, and testing for null
+  /// twenty times is measurable in a small call.
   float* take(float* scratch, std::int64_t count) {
     const auto at = reinterpret_cast<std::uintptr_t>(scratch) +
                     static_cast<std::uintptr_t>(floats) * sizeof(float);
@@ -128,7 +128,7 @@ struct AttendScratch {
   }
 };
 
-/// For the item itself, then for one of its rows again (attend_row_exactly).
+/// Floats for the item, and for attend_row_exactly() after it.
 inline std::int64_t attend_scratch(const AttendItem& item) {
   return AttendScratch(item, nullptr).floats + AttendScratch(item, 1, nullptr).floats;
 }

@@ -1,5 +1,5 @@
-// The running state (m, l, o) of a row: folding blocks into it, saving it, and turning it into
-// outputs.
+// The running state (m, l, o) of a row: folding blocks into it, saving it, computing outputs from
+// it.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -16,11 +16,11 @@ struct RowPosition {
 };
 
 RAPT_INLINE RowPosition position_of(const AttendItem& item, std::int64_t row) {
-  if (item.call->group == 1) return {row, 0};  // a division is dear beside a short row
+  if (item.call->group == 1) return {row, 0};  // spares a short row the division
   return {row / item.call->group, row % item.call->group};
 }
 
-/// The first element of the row at `at`, of a tensor of the call.
+/// The first element of a row of one of the call's tensors.
 template <class T>
 RAPT_INLINE T* row_at(const HeadRows<T>& rows, const AttendItem& item, RowPosition at) {
   const SequencePlace& sequence = *item.sequence;
@@ -48,12 +48,10 @@ RAPT_INLINE float* output_row(const AttendItem& item, RowPosition at) {
 }
 
 /// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
-/// and l become the new ones. From the state of no block at all (-inf, 0) this copies: a = 0, b
-/// = 1.
+/// and l are updated. Folding into the empty state (-inf, 0) copies: a = 0, b = 1.
 inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l, std::int64_t rows,
                               float* a, float* b) {
-  // Rows up to the next multiple of a vector are scratch of nobody: they are folded too, into
-  // states without a block.
+  // The rest of the last vector is unused scratch memory: it folds empty blocks.
   for (std::int64_t r = 0; r < rows; r += kVecLanes) {
     const Vec mv = load(m + r);
     Vec bm = load(block_m + r);
@@ -65,8 +63,8 @@ inline void fold_coefficients(float* m, float* l, float* block_m, float* block_l
     store(b + r, bv);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
-    // A block without a finite maximum leaves the state as it is, unless it holds a NaN, which then
-    // is in block_l and in the weights.
+    // A block without a finite maximum does not change the state, unless it contains a NaN, which
+    // then is in block_l and in the weights.
     if (block_m[r] == -kInfinity) {
       a[r] = 1.0f;
       b[r] = block_l[r] == 0.0f ? 0.0f : 1.0f;
@@ -97,7 +95,7 @@ inline void fold_states(const FoldArgs& args, const AttendScratch& scratch) {
     float* o = scratch.o + r * scratch.o_stride;
     for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
       const float* from = args.states + state_offset(item, block, r);
-      // The row saw no key of the block: no part, whatever hidden values left in its o.
+      // The row saw no key of the block: skip it, as hidden values may be in its o.
       if (from[scratch.o_stride] == -kInfinity && from[scratch.o_stride + 1] == 0.0f) continue;
       float block_m[kVecLanes] = {from[scratch.o_stride]};
       float block_l[kVecLanes] = {from[scratch.o_stride + 1]};
@@ -113,7 +111,7 @@ inline void fold_states(const FoldArgs& args, const AttendScratch& scratch) {
   }
 }
 
-/// Where the row's weights are wanted; null where they are not.
+/// The destination of the row's weights, or null if they are not requested.
 RAPT_INLINE float* weights_row(const AttendItem& item, std::int64_t row) {
   const RowPosition at = position_of(item, row);
   const AttendCall& call = *item.call;
@@ -123,7 +121,7 @@ RAPT_INLINE float* weights_row(const AttendItem& item, std::int64_t row) {
   return row_at(call.weights, item, {i - item.sequence->q_row, at.head});
 }
 
-/// Row r's weights of one block, to be scaled when the row's final state is known.
+/// Stores row r's weights of one block; finish_weights() scales them by the final state.
 inline void keep_weights(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                          std::int64_t block, KeyRange seen, float* row) {
   float* w = weights_row(item, item.row_begin + r);
@@ -133,7 +131,7 @@ inline void keep_weights(const AttendItem& item, const AttendScratch& scratch, s
   scratch.block_max[r * scratch.blocks + block] = scratch.block_m[r % kQueryRows];
 }
 
-/// Before the first block: no key exists (-0 says so, see finish_weights).
+/// Before the first block no key exists: a weight of -0, see finish_weights().
 inline void clear_weights(const AttendItem& item, const AttendScratch& scratch) {
   if (item.call->weights.data == nullptr) return;
   for (std::int64_t r = 0; r < item.rows; ++r) {
@@ -146,8 +144,8 @@ inline void clear_weights(const AttendItem& item, const AttendScratch& scratch) 
   }
 }
 
-/// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 for a weight of -0: a key that does not
-/// exist. Without NaNs (`exact` unset) a block whose maximum is -inf is empty.
+/// w_j = p_j * (exp2(m_b - m) * (1 / l)), block by block; 0 if p_j is -0: the key does not exist.
+/// Without NaNs (`exact` unset) a block with a maximum of -inf is empty.
 inline void finish_weights(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                            float m, float inverse, bool exact) {
   float* w = weights_row(item, item.row_begin + r);
@@ -167,8 +165,8 @@ inline void finish_weights(const AttendItem& item, const AttendScratch& scratch,
   for (std::int64_t j = item.visible.kv_len; j < item.call->weights_keys; ++j) w[j] = 0.0f;
 }
 
-/// The sink joins the row's state last, as a key without a value: o = fma(o, a, 0) is left to
-/// finish_out. Returns a.
+/// Adds the sink to the row's state, last, as a key without a value. Returns the factor a of o =
+/// fma(o, a, 0), which finish_out() applies.
 RAPT_INLINE float join_sink(const AttendItem& item, std::int64_t head, float& m, float& l) {
   if (item.call->sinks == nullptr) return 1.0f;
   const float sink = item.call->sinks[item.first_head + head];
@@ -181,20 +179,20 @@ RAPT_INLINE float join_sink(const AttendItem& item, std::int64_t head, float& m,
   return a;
 }
 
-/// What a row's sums are scaled by; 0 without an attended key.
+/// The factor of a row's sums, 0 if it attends to no key.
 RAPT_INLINE float inverse_of(float m, float l) {
   const bool empty = m == -kInfinity && l == 0.0f;
   return empty ? 0.0f : 1.0f / l;
 }
 
-/// 1 / l of rows side by side; 1 of an l of 0, whose row has no key and an o of 0.
+/// 1 / l of several rows; 1 if l is 0: the row has no key, and its o is 0.
 RAPT_INLINE Vec inverses_of(Vec l) {
   return divide(Vec(1.0f), select_less(Vec(0.0f), l, l, Vec(1.0f)));
 }
 
-/// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign tells of keys that do not
-/// exist. o is 0 up to a whole vector. `largest` collects magnitudes, to tell whether all are
-/// finite: by their bits, since a chain of multiply-adds would wait for each of them.
+/// out = fma(o, 1 / l, 0): the sum turns -0 into +0, so that no sign depends on hidden keys. o is
+/// padded with 0 to a whole vector. `largest` collects magnitudes, by their bits, for a check that
+/// all are finite.
 RAPT_INLINE void finish_out(const float* o, float a, float inverse, std::int64_t value_dim,
                             float* out, Vec& largest) {
   const Vec keep(a), scale(inverse);
@@ -204,15 +202,15 @@ RAPT_INLINE void finish_out(const float* o, float a, float inverse, std::int64_t
     store(out + c, y);
     largest = max_magnitude(absolute(y), largest);
   }
-  if (c < value_dim) {  // what lies behind o is 0
+  if (c < value_dim) {  // o is padded with 0
     const Vec y = fma(fma(load(o + c), keep, Vec(0.0f)), scale, Vec(0.0f));
     store_first(out + c, y, value_dim - c);
     largest = max_magnitude(absolute(y), largest);
   }
 }
 
-/// The row's state for the caller, before a sink joins it. Adding +0 keeps -0 out, as in out; the
-/// maximum of -0 and +0 is either.
+/// Writes the row's state for the caller, without the sink. Adding +0 turns -0 into +0, as in out:
+/// the maximum of -0 and +0 may be either.
 inline void write_state(const AttendItem& item, RowPosition at, const float* o, float m, float l) {
   const StateRows<float>& to = item.call->state_out;
   if (to.o.data == nullptr) return;
@@ -226,7 +224,7 @@ RAPT_INLINE void write_lse(const AttendItem& item, RowPosition at, float m, floa
   *row_at(item.call->lse, item, at) = log_sum_exp(m, l);
 }
 
-/// Where m and 1 / l of a row are kept for the sums of weights.
+/// The place of a row's m and 1 / l for the sums of weights.
 RAPT_INLINE float* row_end_of(const AttendItem& item, std::int64_t row) {
   const AttendCall& call = *item.call;
   const std::int64_t head = item.first_head / call.group;
@@ -235,9 +233,8 @@ RAPT_INLINE float* row_end_of(const AttendItem& item, std::int64_t row) {
   return call.row_ends + 2 * (q_row * call.group + row);
 }
 
-/// Writes out, lse and row end of a row whose state is (m, l, o); m and l then hold its sink as
-/// well. Returns false when the row is not finite and `exact` is false: it must then be computed
-/// again, exactly.
+/// Writes out, lse and row end of a row with state (m, l, o), and adds the sink to m and l. Returns
+/// false if the row is not finite and `exact` is false: then it must be computed again, exactly.
 RAPT_INLINE bool finish_outputs(const AttendItem& item, std::int64_t row, const float* o, float& m,
                                 float& l, bool exact) {
   const RowPosition at = position_of(item, row);
@@ -259,7 +256,7 @@ RAPT_INLINE bool finish_outputs(const AttendItem& item, std::int64_t row, const 
   return true;
 }
 
-/// The same of row r of the item, and its state and weights.
+/// Writes every output of row r of the item; returns as finish_outputs().
 inline bool finish_row(const AttendItem& item, const AttendScratch& scratch, std::int64_t r,
                        bool exact) {
   const std::int64_t row = item.row_begin + r;
@@ -272,14 +269,14 @@ inline bool finish_row(const AttendItem& item, const AttendScratch& scratch, std
   return true;
 }
 
-/// Whether rows end in out and lse alone.
+/// Whether only out and lse are requested, and no sink is added.
 RAPT_INLINE bool ends_plainly(const AttendItem& item) {
   return item.call->sinks == nullptr && item.call->state_out.o.data == nullptr &&
          item.call->row_ends == nullptr && item.call->weights.data == nullptr;
 }
 
-/// The outputs of all rows where there are no others than out and lse. Returns false when some row
-/// is not finite: one look at the end instead of one per row, on which it would wait.
+/// Writes the outputs of all rows of such an item. Returns false if any row is not finite: one
+/// check at the end instead of one per row.
 inline bool finish_plain_rows(const AttendItem& item, const AttendScratch& scratch) {
   Vec largest(0.0f);
   for (std::int64_t first = 0; first < item.rows; first += kVecLanes) {

@@ -158,9 +158,8 @@ RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std:
 inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
   pack_rows(args, 0, args.depth);
   const std::int64_t width = args.rows <= kPanelRows ? kPanel : kColumns;
-  // One row: 2 KiB (Zen 5, G2: 0.99 of the time without with AVX-512, 0.90 with AVX2; 8 KiB 1.03
-  // and 0.93).
-  const std::int64_t distance = args.rows == 1 ? 512 : kTuning.weight_floats_ahead;
+  const std::int64_t distance =
+      args.rows == 1 ? kTuning.one_row_weight_floats_ahead : kTuning.weight_floats_ahead;
   for (std::int64_t panel = begin; panel < end; panel += kPanel) {
     for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
       for (std::int64_t c = panel; c < end && c < panel + kPanel; c += width) {

@@ -1,5 +1,4 @@
-// Prefetching: into L2, a few cache lines per register tile, while the tiles compute; and
-// sequential reads ahead of their use.
+// Prefetching into L2, a few cache lines per register tile, while the tiles compute.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"

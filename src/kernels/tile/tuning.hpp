@@ -32,6 +32,9 @@ struct Tuning {
   /// The same for a linear product of up to one row tile. Where a tile is half a panel, its rows of
   /// a depth block must be prefetched by then: half of 512 x 32 floats.
   std::int64_t weight_floats_ahead;
+  /// The same for one row. (Zen 5, G2, of the time without: 2 KiB 0.99 with AVX-512, 0.90 with
+  /// AVX2; 8 KiB 1.03 and 0.93.)
+  std::int64_t one_row_weight_floats_ahead;
   /// Decoding from rows: floats of K or V in a step, while as many are prefetched. (Zen 5, D1: 8
   /// KiB 0.77 with AVX2, 16 KiB 0.88 of the time that demand loads take; in the caches 16 KiB lose
   /// 4 to 8 % to 8 KiB.)
@@ -52,6 +55,7 @@ constexpr Tuning avx512{.rows = 12,
                         .near_values_stride = 128,
                         .panel_floats_ahead = 4096,
                         .weight_floats_ahead = 2048,
+                        .one_row_weight_floats_ahead = 512,
                         .stream_floats = 2048,
                         .short_value_row = 64};
 constexpr Tuning avx2{.rows = 6,
@@ -63,6 +67,7 @@ constexpr Tuning avx2{.rows = 6,
                       .near_values_stride = 32,
                       .panel_floats_ahead = 4096,
                       .weight_floats_ahead = 8192,
+                      .one_row_weight_floats_ahead = 512,
                       .stream_floats = 2048,
                       .short_value_row = 64};
 constexpr Tuning neon{.rows = 8,
@@ -74,6 +79,7 @@ constexpr Tuning neon{.rows = 8,
                       .near_values_stride = 32,
                       .panel_floats_ahead = 4096,
                       .weight_floats_ahead = 8192,
+                      .one_row_weight_floats_ahead = 512,
                       .stream_floats = 2048,
                       .short_value_row = 64};
 constexpr Tuning scalar{.rows = 2,
@@ -85,6 +91,7 @@ constexpr Tuning scalar{.rows = 2,
                         .near_values_stride = 32,
                         .panel_floats_ahead = 4096,
                         .weight_floats_ahead = 8192,
+                        .one_row_weight_floats_ahead = 512,
                         .stream_floats = 2048,
                         .short_value_row = 64};
 
@@ -98,6 +105,7 @@ constexpr Tuning scalar_other{.rows = 5,
                               .near_values_stride = 0,
                               .panel_floats_ahead = 512,
                               .weight_floats_ahead = 100,
+                              .one_row_weight_floats_ahead = 50,
                               .stream_floats = 500,
                               .short_value_row = 6};
 

@@ -119,9 +119,7 @@ void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
 
 /// Whether adjacent kv heads are adjacent in memory, keys and values, and are read in place.
 bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
-  if (call.storage != kernels::KeyStorage::rows) {
-    return call.storage == kernels::KeyStorage::packed_pages;
-  }
+  if (call.storage == kernels::KeyStorage::packed_pages) return true;
   const bool changes_keys = call.norm_k.on != 0 || call.rotate_k.cos != nullptr;
   // A multi-head item reads whole key blocks.
   return !changes_keys && kv_len >= kernels::kKeyBlock && call.k_head_stride == call.head_dim &&
@@ -129,8 +127,9 @@ bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
 }
 
 std::int64_t stream_rows_of(const AttentionTensors& tensors) {
-  return dispatch::active_kernels().stream_rows(storage_of(tensors.pages), tensors.q.shape[3],
-                                                tensors.v.shape[3]);
+  const std::int64_t page_keys = tensors.pages != nullptr ? tensors.pages->keys : 0;
+  return dispatch::active_kernels().stream_rows(storage_of(tensors.pages), page_keys,
+                                                tensors.q.shape[3], tensors.v.shape[3]);
 }
 
 void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,

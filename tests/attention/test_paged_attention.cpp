@@ -72,9 +72,14 @@ StreamOutputs over_pages(const StreamTokens& tokens, const Pages& pages, Attenti
 }  // namespace
 
 TEST_CASE("the caller's pages of any size have the bits of one tensor") {
-  for (const Stream& stream :
-       {Stream{.tokens = 330, .seed = 21},
-        Stream{.tokens = 300, .head_dim = 32, .value_dim = 64, .seed = 22}}) {
+  for (const Stream& stream : {Stream{.tokens = 330, .seed = 21},
+                               Stream{.tokens = 300, .head_dim = 32, .value_dim = 64, .seed = 22},
+                               Stream{.heads = 2,
+                               .kv_heads = 1,
+                               .tokens = 310,
+                               .head_dim = 32,
+                               .value_dim = 96,
+                               .seed = 24}}) {
     const StreamTokens tokens(stream);
     for (const AttentionOptions& options :
          {AttentionOptions{.mask = causal()}, AttentionOptions{.mask = causal().windowed(70, 0)},
@@ -82,7 +87,7 @@ TEST_CASE("the caller's pages of any size have the bits of one tensor") {
           AttentionOptions{.mask = causal().windowed(90, kNoWindow).with_prefix(200)},
           AttentionOptions{.mask = causal().windowed(90, 20).with_prefix(200)}}) {
       const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
-      for (const std::int64_t page_size : {1, 5, 16, 33, 64, 500}) {
+      for (const std::int64_t page_size : {1, 5, 16, 33, 48, 64, 272, 500}) {
         CAPTURE(page_size);
         Pages pages(tokens, page_size);
         for (const Isa isa : available_isas()) {

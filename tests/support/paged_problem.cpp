@@ -175,7 +175,10 @@ Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& 
 
 Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
   const Shape& s = problem.spec.shape;
-  const std::int64_t page_size = 1 + random.below(random.below(2) == 0 ? 20 : 300);
+  // Multiples of 16 too, over which few rows are read in place.
+  const std::int64_t page_size = random.below(3) == 0
+                                     ? 16 * (1 + random.below(20))
+                                     : 1 + random.below(random.below(2) == 0 ? 20 : 300);
   const auto sequences = std::ssize(cuts.kv) - 1;
   const std::int64_t columns = s.kv_len / page_size + 1;
   Outputs got = outputs_of(problem, cuts);

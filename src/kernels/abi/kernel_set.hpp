@@ -106,7 +106,8 @@ struct KernelSet {
 
   /// Maximum rows of an item on the decode path, which ignores AttendItem::next. 0: no item takes
   /// it.
-  std::int64_t (*stream_rows)(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim);
+  std::int64_t (*stream_rows)(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
+                              std::int64_t value_dim);
   /// Floats of scratch for `attend` and `fold`, aligned to 64 bytes.
   std::int64_t (*attend_scratch)(const AttendItem&);
   void (*attend)(const AttendItem&, float* scratch);

@@ -40,8 +40,9 @@ inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
 }  // namespace
 
 /// None without values: sums of values are kept in the memory of V's panels, which then is empty.
-std::int64_t stream_rows(KeyStorage storage, std::int64_t head_dim, std::int64_t value_dim) {
-  if (storage == KeyStorage::pages_of_rows) return 0;
+std::int64_t stream_rows(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
+                         std::int64_t value_dim) {
+  if (storage == KeyStorage::pages_of_rows && page_keys % kLanes != 0) return 0;
   if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
   return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kStreamRows : 0;
 }
@@ -76,7 +77,7 @@ void attend_stream(const AttendItem& item, float* memory) {
     if (item.states != nullptr) clear_state(item, heads.scratch[0]);
     const QueryTile tile(item, 0, block);
     if (tile.keys.begin < tile.keys.end) {
-      in_pages(item) ? stream_block_of_pages(heads, tile) : stream_block_of_rows(heads, tile);
+      is_packed(item) ? stream_block_of_panels(heads, tile) : stream_block_of_rows(heads, tile);
     }
     if (item.states != nullptr) save_state(item, heads.scratch[0], block);
   }

@@ -1,5 +1,5 @@
 // The stream route, a block of keys at a time for all kv heads of the item: packed pages by the
-// tiles of prefill, rows of K and V in place.
+// tiles of prefill, rows of K and V in place, in tensors and in pages.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -23,13 +23,17 @@ struct StreamHeads {
 };
 
 /// Scores of keys [begin, end) of a block by way of packed panels; others of their column tiles are
-/// overwritten.
+/// overwritten. k: key 0 of the block, unless it is in pages.
 inline void packed_key_scores(const AttendItem& item, const AttendScratch& scratch,
-                              const KeyRows& k, std::int64_t begin, std::int64_t end) {
+                              std::int64_t block, const KeyRows& k, KeyRange keys) {
   const std::int64_t head_dim = item.call->head_dim;
-  if (begin == end) return;
-  pack_keys(k.first, k.stride, begin, end, head_dim, scratch.k);
-  for (std::int64_t j = begin / kColumns * kColumns; j < end; j += kColumns) {
+  if (keys.begin == keys.end) return;
+  if (in_pages(item)) {
+    pack_paged_keys(item, block, keys, scratch.k);
+  } else {
+    pack_keys(k.first, k.stride, keys.begin, keys.end, head_dim, scratch.k);
+  }
+  for (std::int64_t j = keys.begin / kColumns * kColumns; j < keys.end; j += kColumns) {
     const float* panel = scratch.k + j / kPanel * kPanel * head_dim + j % kPanel;
     with_rows<ScoreTile>(item.rows, scratch.q, panel, head_dim, j, scratch.s, nullptr,
                          NoReadAhead{});
@@ -49,102 +53,147 @@ struct WholeKeys {
   }
 };
 
+/// Where row j of a block of K or V lies: in a tensor, or in pages of whole lines of keys.
+struct BlockRows {
+  const float* first;  // row 0 of the block; not in pages
+  std::int64_t stride;
+  const float* const* pages = nullptr;
+  std::int64_t key = 0, page_keys = 0;  // the block's first key; keys of a page
+  std::int64_t offset = 0;              // floats from a page's beginning to its row 0
+
+  RAPT_INLINE const float* row(std::int64_t j) const {
+    if (pages == nullptr) return first + j * stride;
+    return pages[(key + j) / page_keys] + offset + (key + j) % page_keys * stride;
+  }
+  /// The end of the rows from j on that lie `stride` apart.
+  RAPT_INLINE std::int64_t end_of(std::int64_t j) const {
+    return pages == nullptr ? kKeyBlock : j + page_keys - (key + j) % page_keys;
+  }
+};
+
 /// Rows of K or V of a block, of all heads of the item. A step of them is processed while the next
 /// one is prefetched.
 struct StreamRows {
-  const float* first;  // of the block
-  std::int64_t width, stride;
+  BlockRows rows;
+  std::int64_t width;          // of a row, of all heads
   std::int64_t step = kLanes;  // rows
   bool prefetched = true;
 
   /// A step of several heads is as short as can be, as it is as much as all of them read.
-  StreamRows(std::int64_t heads, const float* block, std::int64_t dim, std::int64_t row_stride)
-      : first(block), width(heads * dim), stride(row_stride) {
+  StreamRows(std::int64_t heads, const BlockRows& block, std::int64_t dim)
+      : rows(block), width(heads * dim) {
     if (heads > 1) return;
     constexpr std::int64_t kFloats = kTuning.stream_floats, kTwoVectors = 2 * kVecLanes;
     if (step < kTwoVectors && kTwoVectors * dim <= 2 * kFloats) step = kTwoVectors;
     while (2 * step * dim <= kFloats && step < kKeyBlock) step *= 2;
   }
 
+  bool is_dense() const { return width == rows.stride; }
+
+  /// The end of the step that begins with row j.
+  std::int64_t end_of_step(std::int64_t j, std::int64_t end) const {
+    const std::int64_t stop = (j / step + 1) * step, piece = rows.end_of(j);
+    const std::int64_t near = stop < piece ? stop : piece;
+    return near < end ? near : end;
+  }
+
   /// From row j on. Dense rows are one.
   RowsAhead ahead(std::int64_t j) const {
     if (!prefetched) return {};
-    return {first + j * stride, width == stride ? kUnlimited : width, stride};
+    return {rows.row(j), is_dense() ? kUnlimited : width, rows.stride};
   }
 };
 
-/// V of a block. Short dense rows whose sums fit into the registers are read in address order in
-/// one go, which the hardware prefetchers follow by themselves.
-inline StreamRows value_rows(const StreamHeads& heads, std::int64_t block) {
+inline StreamRows stream_keys(const StreamHeads& heads, const QueryTile& tile) {
   const AttendItem& item = heads.items[0];
   const AttendCall& call = *item.call;
-  StreamRows rows(heads.count, item.v + block * kKeyBlock * call.v_stride, call.value_dim,
-                  call.v_stride);
-  const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
-  if (rows.width == rows.stride && rows.width <= kTuning.short_value_row && rows.width <= part) {
-    rows.prefetched = false;
-    rows.step = kKeyBlock;
+  const std::int64_t key = tile.block * kKeyBlock;
+  if (in_pages(item)) {
+    return {heads.count,
+            {nullptr, call.k_stride, item.sequence->k_pages, key, call.page_keys, item.k_offset},
+            call.head_dim};
   }
-  return rows;
+  const KeyRows k = key_rows(item, heads.scratch[0], tile.block, tile.keys);
+  return {heads.count, {k.first, k.stride}, call.head_dim};
 }
 
-inline void stream_scores(const StreamHeads& heads, const QueryTile& tile, const StreamRows& v) {
+/// Short dense rows whose sums fit into the registers are read in address order in one go, which
+/// the hardware prefetchers follow by themselves.
+inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   const AttendItem& item = heads.items[0];
   const AttendCall& call = *item.call;
-  const KeyRows rows = key_rows(item, heads.scratch[0], tile.block, tile.keys);
-  const StreamRows k(heads.count, rows.first, call.head_dim, rows.stride);
+  const std::int64_t key = block * kKeyBlock;
+  BlockRows rows{nullptr, call.v_stride,  item.sequence->v_pages,
+                 key,     call.page_keys, item.v_offset};
+  if (!in_pages(item)) rows = {item.v + key * call.v_stride, call.v_stride};
+  StreamRows v(heads.count, rows, call.value_dim);
+  const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
+  if (v.is_dense() && v.width <= kTuning.short_value_row && v.width <= part) {
+    v.prefetched = false;
+    v.step = kKeyBlock;
+  }
+  return v;
+}
+
+inline void key_scores(const StreamHeads& heads, const QueryTile& tile, const StreamRows& k,
+                       const StreamRows& v) {
+  const AttendCall& call = *heads.items[0].call;
   const WholeKeys whole(tile.keys);
   for (std::int64_t h = 0; h < heads.count; ++h) {
-    const KeyRows own{k.first + h * call.k_head_stride, k.stride};
-    packed_key_scores(item, heads.scratch[h], own, tile.keys.begin, whole.begin);
-    packed_key_scores(item, heads.scratch[h], own, whole.end, tile.keys.end);
+    const AttendItem& item = heads.items[h];
+    KeyRows own{k.rows.first, k.rows.stride};
+    if (!in_pages(item)) own.first += h * call.k_head_stride;
+    packed_key_scores(item, heads.scratch[h], tile.block, own, {tile.keys.begin, whole.begin});
+    packed_key_scores(item, heads.scratch[h], tile.block, own, {whole.end, tile.keys.end});
   }
-  for (std::int64_t j = whole.begin; j < whole.end; j += k.step) {
-    const bool last = j + k.step >= whole.end;
-    const std::int64_t keys = last ? whole.end - j : k.step;
-    RowsAhead ahead = last ? v.ahead(tile.keys.begin) : k.ahead(j + k.step);
+  for (std::int64_t j = whole.begin, end = 0; j < whole.end; j = end) {
+    end = k.end_of_step(j, whole.end);
+    const float* const row = k.rows.row(j);
+    RowsAhead ahead = end == whole.end ? v.ahead(tile.keys.begin) : k.ahead(end);
     for (std::int64_t h = 0; h < heads.count; ++h) {
       with_rows<KeyRowScores, kStreamRows>(
-          item.rows,
-          KeyRowsArgs{heads.scratch[h].q, k.first + j * k.stride + h * call.k_head_stride, k.stride,
-                      call.head_dim, item.rows, j, keys, heads.scratch[h].s},
+          tile.rows,
+          KeyRowsArgs{heads.scratch[h].q, row + h * call.k_head_stride, k.rows.stride,
+                      call.head_dim, tile.rows, j, end - j, heads.scratch[h].s},
           ahead);
     }
   }
 }
 
-inline void stream_values(const StreamHeads& heads, const QueryTile& tile, const StreamRows& v) {
-  const AttendItem& item = heads.items[0];
-  const AttendCall& call = *item.call;
-  for (std::int64_t j = tile.keys.begin; j < tile.keys.end;) {
-    const std::int64_t stop = (j / v.step + 1) * v.step;
-    const bool last = stop >= tile.keys.end;
-    const std::int64_t end = last ? tile.keys.end : stop;
-    RowsAhead ahead = v.ahead(stop);
+/// next: what is read after the block.
+inline void add_values(const StreamHeads& heads, const QueryTile& tile, const StreamRows& v,
+                       RowsAhead next) {
+  const AttendCall& call = *heads.items[0].call;
+  const auto [begin, last] = tile.keys;
+  for (std::int64_t j = begin, end = 0; j < last; j = end) {
+    end = v.end_of_step(j, last);
+    const float* const row = v.rows.row(j);
+    RowsAhead ahead = end < last ? v.ahead(end) : next;
     for (std::int64_t h = 0; h < heads.count; ++h) {
       const AttendScratch& own = heads.scratch[h];
       with_rows<ValueRowSums, kStreamRows>(
-          item.rows,
-          ValueRowsArgs{own.s, v.first + j * v.stride + h * call.v_head_stride, v.stride,
-                        call.value_dim, item.rows, j, end, j == tile.keys.begin, last, own.v, own.a,
-                        own.b, own.o, own.o_stride},
+          tile.rows,
+          ValueRowsArgs{own.s, row + h * call.v_head_stride, v.rows.stride, call.value_dim,
+                        tile.rows, j, end, j == begin, end == last, own.v, own.a, own.b, own.o,
+                        own.o_stride},
           ahead);
     }
-    j = end;
   }
 }
 
 inline void stream_block_of_rows(const StreamHeads& heads, const QueryTile& tile) {
-  const StreamRows v = value_rows(heads, tile.block);
-  stream_scores(heads, tile, v);
+  const StreamRows k = stream_keys(heads, tile), v = stream_values(heads, tile.block);
+  key_scores(heads, tile, k, v);
   for (std::int64_t h = 0; h < heads.count; ++h) {
     row_maxima(heads.items[h], heads.scratch[h], tile);
     tile_weights(heads.items[h], heads.scratch[h], tile);
   }
-  stream_values(heads, tile, v);
+  // In pages the next block's keys may not exist.
+  const bool goes_on = v.prefetched && !in_pages(heads.items[0]);
+  add_values(heads, tile, v, goes_on ? k.ahead(kKeyBlock) : RowsAhead());
 }
 
-inline void stream_block_of_pages(const StreamHeads& heads, const QueryTile& tile) {
+inline void stream_block_of_panels(const StreamHeads& heads, const QueryTile& tile) {
   for (std::int64_t h = 0; h < heads.count; ++h) {
     const AttendItem& item = heads.items[h];
     const AttendScratch& own = heads.scratch[h];

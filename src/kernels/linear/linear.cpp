@@ -16,18 +16,23 @@ struct LinearEpilogue {
   bool first, last;      // depth block
 };
 
-/// Weights that a tile prefetches while it computes: `lines` cache lines after every kLanes steps.
-/// All at once they would occupy all line fill buffers (512 x 4096 x 4096, Zen 4, AVX-512: 0.983 of
-/// the time without).
+/// Weights that a tile prefetches into L2 while it computes, `advance` floats per step, so that
+/// they never occupy all line fill buffers. Steps within a line prefetch it again.
 struct WeightsPrefetch {
-  const float* line;
-  std::int64_t stride, lines;
+  /// Floats from one prefetched line to the next: a column tile that is part of a panel has one in
+  /// each row of the panel.
+  static constexpr std::int64_t kApart = kTileIsPanel ? kLineFloats : kPanel;
+
+  const float* first;
+  std::int64_t advance;
+  std::int64_t at = 0;
 
   template <int C>
-  RAPT_INLINE void step() {}
-  RAPT_INLINE void chunk() {
-    for (std::int64_t i = 0; i < lines; ++i, line += stride) __builtin_prefetch(line, 0, 2);
+  RAPT_INLINE void step() {
+    __builtin_prefetch(first + at / kApart * kApart, 0, 2);
+    at += C / kVectors * advance;
   }
+  RAPT_INLINE void chunk() {}
 };
 
 /// y = acc, then y + acc, then y + bias, in this order; NaNs of the result are canonical.
@@ -91,11 +96,18 @@ struct LinearPanel {
 /// rows are packed in depth blocks, which stay in L2.
 RAPT_INLINE bool packs_whole_depth(const LinearArgs& args) { return args.rows <= kRows; }
 
+/// Rows of a row tile: as even as can be, because one of few rows has few chains. (Zen 5, AVX-512,
+/// cold 4096 x 4096: 13 rows as 7 and 6 take 0.59 of the time of 12 and 1, 16 rows 0.66.)
+RAPT_INLINE std::int64_t tile_rows(const LinearArgs& args) {
+  const std::int64_t tiles = (args.rows + kRows - 1) / kRows;
+  return (args.rows + tiles - 1) / tiles;
+}
+
 RAPT_INLINE void pack_rows(const LinearArgs& args, std::int64_t k, std::int64_t depth) {
-  const std::int64_t floats = tile_floats(depth);
+  const std::int64_t floats = tile_floats(depth), rows = tile_rows(args);
   for (std::int64_t r = 0; r < args.rows; ++r) {
     pack_row(args.x + r * args.x_stride + k, depth,
-             args.scratch + r / kRows * floats + r % kRows * kLanes);
+             args.scratch + r / rows * floats + r % rows * kLanes);
   }
 }
 
@@ -112,6 +124,11 @@ struct LinearColumns {
         depth(args.depth - k_ < kDepthBlock ? args.depth - k_ : kDepthBlock),
         weight(args.weight + (c_ / kPanel * args.depth + k_) * kPanel + c_ % kPanel) {}
 };
+
+/// The depth block after k; the first one after the last.
+RAPT_INLINE std::int64_t next_depth(const LinearArgs& args, std::int64_t k) {
+  return k + kDepthBlock < args.depth ? k + kDepthBlock : 0;
+}
 
 /// A column tile times `rows` rows from r on, packed at x.
 template <class Ahead>
@@ -134,16 +151,18 @@ RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearColumns& at, 
   with_rows<LinearTile>(rows, x, at.weight, at.depth, ahead, epilogue);
 }
 
-/// The share of the next column tile's weights that row tile `tile` of `tiles` prefetches into L2.
-RAPT_INLINE WeightsPrefetch weights_prefetch(const LinearColumns& next, std::int64_t end,
+/// Which weights row tile `tile` of `tiles` prefetches: its share of the column tile after `at`.
+/// The last one is followed by the first one of the next depth block, or of the rows that follow.
+RAPT_INLINE WeightsPrefetch weights_prefetch(const LinearArgs& args, const LinearColumns& at,
+                                             std::int64_t begin, std::int64_t end,
                                              std::int64_t tile, std::int64_t tiles) {
-  constexpr std::int64_t kRowLines = (kColumns + kLanes - 1) / kLanes;
-  constexpr std::int64_t kStride = kColumns < kPanel ? kPanel : kLanes;
-  static_assert(kTileIsPanel || kRowLines == 1);
-  const std::int64_t lines = (kRowLines * kLanes + tiles - 1) / tiles;
-  const std::int64_t first = tile * (next.depth / kLanes) * lines;
-  if (next.c >= end || first >= next.depth * kRowLines) return {nullptr, 0, 0};
-  return {next.weight + first * kStride, kStride, lines};
+  const bool more = at.c + kColumns < end;
+  const LinearColumns next(args, more ? at.c + kColumns : begin, kColumns,
+                           more ? at.k : next_depth(args, at.k));
+  const std::int64_t advance = (kPanel + tiles - 1) / tiles;
+  if (tile * advance >= kPanel) return {next.weight, 0};
+  const std::int64_t first = tile * advance * at.depth;
+  return {next.weight + first / WeightsPrefetch::kApart * WeightsPrefetch::kApart, advance};
 }
 
 /// Prefetches the rows of y that a tile will write.
@@ -154,6 +173,34 @@ RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std:
     }
   }
 }
+
+/// Prefetches into L2, some lines with each tile, the rows of x that are packed after depth block
+/// k: the same rows, or those that follow. (Zen 5, 4096 x 768 x 768, AVX2: 0.97 of the time.)
+class RowsPrefetch {
+ public:
+  RowsPrefetch(const LinearArgs& args, std::int64_t k, std::int64_t tiles)
+      : stride_(args.x_stride) {
+    const std::int64_t next = next_depth(args, k), left = args.depth - next;
+    x_ = args.x + (next == 0 ? args.rows * args.x_stride : 0) + next;
+    row_lines_ = ((left < kDepthBlock ? left : kDepthBlock) + kLineFloats - 1) / kLineFloats;
+    lines_ = row_lines_ * args.rows;
+    share_ = (lines_ + tiles - 1) / tiles;
+  }
+
+  RAPT_INLINE void step() {
+    for (std::int64_t i = 0; i < share_ && lines_ > 0; ++i, --lines_) {
+      __builtin_prefetch(x_ + line_ * kLineFloats, 0, 2);
+      line_ += 1;
+      if (line_ < row_lines_) continue;
+      line_ = 0;
+      x_ += stride_;
+    }
+  }
+
+ private:
+  const float* x_;
+  std::int64_t stride_, row_lines_, lines_, share_, line_ = 0;
+};
 
 inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
   pack_rows(args, 0, args.depth);
@@ -185,15 +232,19 @@ void linear(const LinearArgs& args) {
   const std::int64_t end =
       args.panel_end * kPanel < args.columns ? args.panel_end * kPanel : args.columns;
   if (packs_whole_depth(args)) return linear_whole_depth(args, begin, end);
+  const std::int64_t rows = tile_rows(args), tiles = (args.rows + rows - 1) / rows;
   for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
+    RowsPrefetch next_rows(args, k, tiles * ((end - begin + kColumns - 1) / kColumns));
     for (std::int64_t c = begin; c < end; c += kColumns) {
-      const LinearColumns at(args, c, kColumns, k), next(args, c + kColumns, kColumns, k);
+      const LinearColumns at(args, c, kColumns, k);
       if (c == begin) pack_rows(args, k, at.depth);
-      for (std::int64_t r = 0; r < args.rows; r += kRows) {
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t r = tile * rows, left = args.rows - r;
         prefetch_rows_of_y(args, r, c);
-        multiply_rows(args, at, end, r, args.rows - r < kRows ? args.rows - r : kRows,
-                      args.scratch + r / kRows * tile_floats(at.depth),
-                      weights_prefetch(next, end, r / kRows, (args.rows + kRows - 1) / kRows));
+        next_rows.step();
+        multiply_rows(args, at, end, r, left < rows ? left : rows,
+                      args.scratch + tile * tile_floats(at.depth),
+                      weights_prefetch(args, at, begin, end, tile, tiles));
       }
     }
   }

@@ -53,10 +53,11 @@ bool workers_are_gone() {
 int available_threads() { return tbb::this_task_arena::max_concurrency(); }
 
 void for_items(std::int64_t items, bool shared, ItemFunction run) {
-  if (!shared || items <= 1 || workers_are_gone()) {
+  const auto in_turn = [&] {
     for (std::int64_t i = 0; i < items; ++i) run(i);
-    return;
-  }
+  };
+  if (!shared || items <= 1 || workers_are_gone()) return in_turn();
+  if (available_threads() == 1) return tbb::this_task_arena::isolate(in_turn);
   FirstException first;
   tbb::this_task_arena::isolate([&] {
     // Items have the size that the plan chose: no further grouping.

@@ -188,8 +188,7 @@ inline void stream_block_of_rows(const StreamHeads& heads, const QueryTile& tile
     row_maxima(heads.items[h], heads.scratch[h], tile);
     tile_weights(heads.items[h], heads.scratch[h], tile);
   }
-  // In pages the next block's keys may not exist.
-  const bool goes_on = v.prefetched && !in_pages(heads.items[0]);
+  const bool goes_on = v.prefetched && tile.block + 1 < heads.items[0].block_end;
   add_values(heads, tile, v, goes_on ? k.ahead(kKeyBlock) : RowsAhead());
 }
 

@@ -64,14 +64,24 @@ class RowsAhead {
   template <int N>
   RAPT_INLINE void lines() {
     if constexpr (kVecLanes == 1) return;  // arithmetic bounds it
+    const float* const first = take<N>(nullptr);
+    if (first == nullptr) return;
+    RAPT_UNROLL for (int i = 0; i < N; ++i) __builtin_prefetch(first + i * kLineFloats, 0, 3);
+  }
+
+  /// The first of the next N lines, for a caller that prefetches them itself; `none` if nothing is
+  /// to be prefetched.
+  template <int N>
+  RAPT_INLINE const float* take(const float* none) {
     if (left_ <= 0) {
-      if (width_ == 0) return;
+      if (width_ == 0) return none;
       next_ += stride_ - width_ + left_;
       left_ = width_;
     }
-    RAPT_UNROLL for (int i = 0; i < N; ++i) __builtin_prefetch(next_ + i * kLineFloats, 0, 3);
+    const float* const first = next_;
     next_ += N * kLineFloats;
     left_ -= N * kLineFloats;
+    return first;
   }
 
  private:

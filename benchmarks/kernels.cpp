@@ -113,7 +113,8 @@ void linear_tile(benchmark::State& state, Isa isa, std::int64_t rows) {
   const FloatBuffer x = drawn(product({rows, kDepthBlock}), 11);
   const FloatBuffer weight = drawn(product({kDepthBlock, kColumns}), 12);
   FloatBuffer y = drawn(product({rows, kColumns}), 13);
-  kernels::LinearArgs args{.x = x.data(),
+  kernels::LinearArgs args{.tuning = &set.tuning,
+                           .x = x.data(),
                            .x_stride = kDepthBlock,
                            .rows = rows,
                            .depth = kDepthBlock,

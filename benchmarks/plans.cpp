@@ -2,6 +2,7 @@
 #include "attention/plan.hpp"
 #include "benchmarks.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/tuning.hpp"
 #include "measure/workload.hpp"
 #include "measure/workload_plan.hpp"
 
@@ -15,9 +16,10 @@ void make_plans(benchmark::State& state, const tools::WorkShape& shape, int thre
   const std::vector<PlanSequence> sequences = tools::plan_sequences(shape);
   const kernels::KernelSet& set = dispatch::active_kernels();
   const PlanProblem problem = tools::plan_problem(shape, set, sequences);
+  const ItemSizes sizes = item_sizes(set, dispatch::call_tuning());
   Plan plan;
   for ([[maybe_unused]] auto _ : state) {
-    make_plan(problem, set.tiles, threads, plan);
+    make_plan(problem, sizes, threads, plan);
     benchmark::DoNotOptimize(plan.items.data());
   }
   state.counters["items"] = static_cast<double>(plan.items.size());

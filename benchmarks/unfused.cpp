@@ -86,7 +86,7 @@ void Unfused::check_and_plan(const float* q, const float* k, const float* v, flo
              .value_dim = shape_.head_dim,
              .can_split_keys = true,
              .sequences = sequences_.plan},
-            set_.tiles, 1, plan_);
+            item_sizes(set_, {}), 1, plan_);
 }
 
 /// V is copied only if its width is not a multiple of the column tile; otherwise it is read in

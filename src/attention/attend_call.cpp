@@ -134,10 +134,11 @@ void prepare_options(const AttentionOptions& options, std::int64_t q_rows,
   find_weights_rows(options.weights_rows, q_rows, prepared.weights_rows);
 }
 
-AttendCall attend_call(const AttentionTensors& tensors, const AttentionOptions& options,
-                       const PreparedOptions& prepared, const CallbackOfCall& callback,
-                       float* row_ends) {
+AttendCall attend_call(const kernels::Tuning& tuning, const AttentionTensors& tensors,
+                       const AttentionOptions& options, const PreparedOptions& prepared,
+                       const CallbackOfCall& callback, float* row_ends) {
   AttendCall call{};
+  call.tuning = &tuning;
   set_tensors(tensors, call);
   call.scale = score_scale(options, call.head_dim);
   set_row_options(options, call);

@@ -23,9 +23,9 @@ void prepare_options(const AttentionOptions& options, std::int64_t q_rows,
                      PreparedOptions& prepared);
 
 /// The arguments that all items of a call share. row_ends: 2 floats per row of q and head, or null.
-kernels::AttendCall attend_call(const AttentionTensors& tensors, const AttentionOptions& options,
-                                const PreparedOptions& prepared, const CallbackOfCall& callback,
-                                float* row_ends);
+kernels::AttendCall attend_call(const kernels::Tuning& tuning, const AttentionTensors& tensors,
+                                const AttentionOptions& options, const PreparedOptions& prepared,
+                                const CallbackOfCall& callback, float* row_ends);
 
 /// The arguments of an item at this sequence and kv head, its rows and blocks unset.
 kernels::AttendItem attend_item(const kernels::AttendCall& call, const AttentionTensors& tensors,

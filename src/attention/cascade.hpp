@@ -34,7 +34,7 @@ struct Cascade {
 
 /// Groups sequences that begin with the same pages, as forks do, in any order in the call. A group
 /// shares whole key blocks that all of its queries see in full. `heads`: query heads per kv head;
-/// `stream_rows`: KernelSet::stream_rows. Returns whether any group is worth its cost.
+/// `stream_rows`: the maximum on the decode path. Returns whether any group is worth its cost.
 bool find_cascade(const PageLayout& pages, const Sequences& sequences, std::int64_t heads,
                   std::int64_t stream_rows, Cascade& cascade);
 

@@ -3,9 +3,9 @@
 #include "attention/validate_outputs.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
-#include "core/tuning.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/tuning.hpp"
 #include "parallel/parallel.hpp"
 #include "rapt/attention_state.hpp"
 
@@ -52,7 +52,8 @@ void merge_by(void (*kernel)(const MergeArgs&), const AttentionState<const float
   const core::DefaultArithmetic mode;
   const auto items = static_cast<double>(batch) * static_cast<double>(heads);
   const double work = items * static_cast<double>(q_len) * static_cast<double>(value_dim);
-  for_items(batch * heads, work >= tuning::kInlineWork, [&, heads = heads](std::int64_t item) {
+  const bool shared = dispatch::call_tuning().wakes_threads(work);
+  for_items(batch * heads, shared, [&, heads = heads](std::int64_t item) {
     kernel({.x = state_rows(x),
             .y = state_rows(y),
             .merged = state_rows(merged),

@@ -19,11 +19,11 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Maximum rows of an item, see kItemOutputFloats.
-std::int64_t max_rows(const PlanProblem& problem, const kernels::Tiles& tiles) {
+/// Maximum rows of an item, see CallTuning::item_output_floats.
+std::int64_t max_rows(const PlanProblem& problem, const ItemSizes& sizes) {
   const std::int64_t width = std::max<std::int64_t>(problem.head_dim, problem.value_dim);
-  const std::int64_t query_tiles = tuning::kItemOutputFloats / (width * tiles.query_rows);
-  return std::clamp<std::int64_t>(query_tiles, 1, 8) * tiles.query_rows;
+  const std::int64_t query_tiles = sizes.call.item_output_floats / (width * sizes.query_rows);
+  return std::clamp<std::int64_t>(query_tiles, 1, 8) * sizes.query_rows;
 }
 
 /// Keys that rows [row, row + rows) may see: [begin, end).
@@ -129,11 +129,10 @@ bool is_even(const PlanProblem& problem, const Totals& totals) {
                      });
 }
 
-/// Minimum rows of a chunk, see kMinItemRows.
-std::int64_t min_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
-                      const Totals& totals) {
+/// Minimum rows of a chunk, see CallTuning::min_item_rows.
+std::int64_t min_rows(const PlanProblem& problem, const ItemSizes& sizes, const Totals& totals) {
   const bool split = problem.can_split_keys && totals.max_keys > kKeyBlock;
-  return split ? ceil_div(tuning::kMinItemRows, tiles.rows) * tiles.rows : tiles.rows;
+  return split ? ceil_div(sizes.call.min_item_rows, sizes.rows) * sizes.rows : sizes.rows;
 }
 
 /// The rows of a chunk, a multiple of `unit`, for which the threads finish first if all rows cost
@@ -163,22 +162,22 @@ std::int64_t even_rows(std::int64_t streams, std::int64_t rows, std::int64_t mos
 /// The rows of a chunk, for all sequences: enough chunks for the threads, each as large as
 /// possible. Four items per thread even out the differences that causal masks and the machine
 /// cause.
-std::int64_t choose_chunk_rows(const PlanProblem& problem, const kernels::Tiles& tiles,
+std::int64_t choose_chunk_rows(const PlanProblem& problem, const ItemSizes& sizes,
                                const Totals& totals, std::int64_t threads) {
-  const std::int64_t most = std::min(max_rows(problem, tiles), totals.max_rows);
+  const std::int64_t most = std::min(max_rows(problem, sizes), totals.max_rows);
   if (threads == 1) return most;
   const std::int64_t streams = totals.sequences * problem.kv_heads;
   const std::int64_t rows = ceil_div(totals.rows, totals.sequences);
   const std::int64_t target_items = 4 * threads;
-  const std::int64_t least = min_rows(problem, tiles, totals);
-  if (rows > tiles.rows && is_even(problem, totals)) {
+  const std::int64_t least = min_rows(problem, sizes, totals);
+  if (rows > sizes.rows && is_even(problem, totals)) {
     // Two chunks of different sizes would not balance, and their keys would not be split.
-    if (least > tiles.rows && rows < 2 * least) return most;
-    return even_rows(streams, rows, most, least, tiles.rows, threads);
+    if (least > sizes.rows && rows < 2 * least) return most;
+    return even_rows(streams, rows, most, least, sizes.rows, threads);
   }
   if (streams * ceil_div(rows, most) >= target_items) return most;
   const std::int64_t chunks = ceil_div(target_items, streams);
-  const std::int64_t unit = rows > tiles.query_rows ? tiles.query_rows : tiles.rows;
+  const std::int64_t unit = rows > sizes.query_rows ? sizes.query_rows : sizes.rows;
   return std::min(most, std::max({unit, least, ceil_div(ceil_div(rows, chunks), unit) * unit}));
 }
 
@@ -250,17 +249,18 @@ void sort_items(const PlanProblem& problem, Plan& plan) {
 
 }  // namespace
 
-void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan) {
+void make_plan(const PlanProblem& problem, const ItemSizes& sizes, int threads, Plan& plan) {
   plan.items.clear();
   plan.splits.clear();
   plan.state_floats = 0;
   plan.multiply_adds = 0;
+  plan.shared = false;
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
   // Items that run inline are not cut: each item packs its keys again.
-  if (totals.max_work < tuning::kInlineWork) threads = 1;
-  const std::int64_t chunk_rows = choose_chunk_rows(problem, tiles, totals, threads);
+  if (!sizes.call.wakes_threads(totals.max_work)) threads = 1;
+  const std::int64_t chunk_rows = choose_chunk_rows(problem, sizes, totals, threads);
   // If rows alone leave more than a quarter of the threads idle, keys are split as well: of every
   // chunk if there are too few chunks, and of a chunk that exceeds a thread's share by more than a
   // third.
@@ -282,6 +282,7 @@ void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int thre
                too_long ? std::max(parts, static_cast<std::int64_t>(4.0 * shares)) : parts},
               plan);
   });
+  plan.shared = sizes.call.wakes_threads(plan.multiply_adds);
   if (!totals.equal_lengths && threads > 1) sort_items(problem, plan);
 }
 

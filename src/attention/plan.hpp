@@ -2,6 +2,7 @@
 // It decides who computes what, never what is computed: any plan gives the same bits.
 #pragma once
 
+#include "core/tuning.hpp"
 #include "kernels/abi/kernel_set.hpp"
 
 #include <algorithm>
@@ -33,9 +34,29 @@ struct PlanProblem {
   bool can_split_keys;  ///< false with weights as output: they need the row's final state
   kernels::KeyStorage storage = kernels::KeyStorage::rows;
   bool heads_adjacent = false;   ///< adjacent kv heads may share an item on the decode path
-  std::int64_t stream_rows = 0;  ///< KernelSet::stream_rows for this call
+  std::int64_t stream_rows = 0;  ///< maximum rows of an item on the decode path
   std::span<const PlanSequence> sequences;
 };
+
+/// What the kernels and the tuning say about the size of items.
+struct ItemSizes {
+  std::int64_t rows;        ///< of a register tile
+  std::int64_t query_rows;  ///< whose scores are held in L2 at once; a multiple of `rows`
+  tuning::CallTuning call{};
+};
+
+/// The sizes for these kernels.
+inline ItemSizes item_sizes(const kernels::KernelSet& kernels, const tuning::CallTuning& call) {
+  return {kernels.tiles.rows, kernels.tuning.query_rows, call};
+}
+
+/// The rows that an item of these kernels can have on the decode path, as tuned.
+inline std::int64_t stream_rows(const kernels::KernelSet& kernels, kernels::KeyStorage storage,
+                                std::int64_t page_keys, std::int64_t head_dim,
+                                std::int64_t value_dim) {
+  return std::min(kernels.stream_rows(storage, page_keys, head_dim, value_dim),
+                  kernels.tuning.stream_rows);
+}
 
 /// Rows [row_begin, row_begin + rows) of one sequence and of kv heads [kv_head, kv_head +
 /// kv_heads), over key blocks [block_begin, block_end).
@@ -63,6 +84,7 @@ struct Plan {
   std::vector<KeySplit> splits;
   std::int64_t state_floats = 0;
   double multiply_adds = 0;  ///< of all items, without keys hidden by the range mask
+  bool shared = false;       ///< whether the items are worth waking threads for
 };
 
 /// Floats of a row's saved state.
@@ -72,6 +94,6 @@ inline std::int64_t state_stride_of(std::int64_t value_dim) {
 }
 
 /// Fills `plan`; its vectors keep their memory across calls.
-void make_plan(const PlanProblem& problem, const kernels::Tiles& tiles, int threads, Plan& plan);
+void make_plan(const PlanProblem& problem, const ItemSizes& sizes, int threads, Plan& plan);
 
 }  // namespace rapt

@@ -1,8 +1,8 @@
 #include "attention/run.hpp"
 
 #include "core/per_thread.hpp"
-#include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/tuning.hpp"
 #include "parallel/parallel.hpp"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ struct PlannedCall {
   const CallbackOfCall& callback;
   float* states;
 
-  bool shared() const { return plan.multiply_adds >= tuning::kInlineWork; }
+  bool shared() const { return plan.shared; }
 };
 
 /// The rows and blocks of a WorkItem or a KeySplit.
@@ -128,8 +128,8 @@ bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
 
 std::int64_t stream_rows_of(const AttentionTensors& tensors) {
   const std::int64_t page_keys = tensors.pages != nullptr ? tensors.pages->keys : 0;
-  return dispatch::active_kernels().stream_rows(storage_of(tensors.pages), page_keys,
-                                                tensors.q.shape[3], tensors.v.shape[3]);
+  return stream_rows(dispatch::active_kernels(), storage_of(tensors.pages), page_keys,
+                     tensors.q.shape[3], tensors.v.shape[3]);
 }
 
 void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
@@ -142,7 +142,8 @@ void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
   if (options.weight_sums.data != nullptr) {
     row_ends = workspace.row_ends.reserve(2 * shape[0] * shape[1] * shape[2]);
   }
-  const AttendCall attend = attend_call(tensors, options, workspace.options, callback, row_ends);
+  const AttendCall attend =
+      attend_call(kernels.tuning, tensors, options, workspace.options, callback, row_ends);
   const PlanProblem problem{
       .kv_heads = tensors.k.shape[1],
       .group = attend.group,
@@ -154,7 +155,8 @@ void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
       .stream_rows = stream_rows_of(tensors),
       .sequences = sequences.plan,
   };
-  make_plan(problem, kernels.tiles, available_threads(), workspace.plan);
+  make_plan(problem, item_sizes(kernels, dispatch::call_tuning()), available_threads(),
+            workspace.plan);
   float* const states = workspace.states.reserve(workspace.plan.state_floats);
   const PlannedCall call{kernels, tensors, sequences, attend, workspace.plan, callback, states};
   attend_items(call);

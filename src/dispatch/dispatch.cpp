@@ -3,6 +3,7 @@
 
 #include "core/out_of_memory.hpp"
 #include "dispatch/isa_table.hpp"
+#include "dispatch/tuning.hpp"
 #include "kernels/isa_list.hpp"
 #include "rapt/error.hpp"
 
@@ -151,9 +152,11 @@ void reset_isa() { active_row.store(nullptr, std::memory_order_relaxed); }
 
 namespace dispatch {
 
-const kernels::KernelSet& active_kernels() { return *active().kernels; }
+const kernels::KernelSet& active_kernels() { return tuned_kernels(active().isa); }
 
-const kernels::KernelSet& kernels_of(Isa isa) { return *available_row("isa", isa).kernels; }
+const kernels::KernelSet& kernels_of(Isa isa) {
+  return tuned_kernels(available_row("isa", isa).isa);
+}
 
 }  // namespace dispatch
 }  // namespace rapt

@@ -6,7 +6,7 @@
 
 namespace rapt::dispatch {
 
-/// The kernels of active_isa(). After the first use one relaxed atomic load. Throws
+/// The kernels of active_isa(), with their tuning. After the first use two atomic loads. Throws
 /// Error{unsupported_isa} as active_isa() does.
 const kernels::KernelSet& active_kernels();
 

@@ -63,7 +63,11 @@ extern const KernelSet kKernels;
 const KernelSet kKernels = {
     .name = RAPT_TEXT(RAPT_KERNEL_ISA),
     .lanes = kVecLanes,
-    .tiles = {.rows = kRows, .columns = kColumns, .query_rows = kQueryRows},
+    .tiles = {.rows = kRows,
+              .columns = kColumns,
+              .most_query_rows = kQueryRows,
+              .most_stream_rows = kStreamRows},
+    .tuning = kShape.tuning,
     .stream_rows = stream_rows,
     .attend_scratch = attend_scratch,
     .attend = attend,

@@ -6,9 +6,9 @@
 #include "core/out_of_memory.hpp"
 #include "core/per_thread.hpp"
 #include "core/sizes.hpp"
-#include "core/tuning.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/tuning.hpp"
 #include "linear/linear_plan.hpp"
 #include "parallel/parallel.hpp"
 #include "rapt/error.hpp"
@@ -62,7 +62,8 @@ AlignedBuffer pack_weight(const float* weight, const WeightStrides& at, std::int
   }
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   AlignedBuffer packed(*floats);
-  for_items(panels, static_cast<double>(*floats) >= tuning::kInlineWork, [&](std::int64_t panel) {
+  const bool shared = dispatch::call_tuning().wakes_threads(static_cast<double>(*floats));
+  for_items(panels, shared, [&](std::int64_t panel) {
     kernels.pack_weight({.weight = weight,
                          .head_columns = at.e,
                          .head_stride = at.head,
@@ -152,16 +153,17 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const std::int64_t rows = x.shape[0];
   if (rows == 0) return;
-  const LinearPlan plan = plan_linear(rows, in_features(), out_features(), available_threads());
+  const LinearPlan plan = plan_linear(rows, in_features(), out_features(), available_threads(),
+                                      dispatch::call_tuning());
   const std::int64_t panels = ceil_div(out_features(), kPanel);
-  const bool shared = plan.multiply_adds >= tuning::kInlineWork;
-  for_items(plan.row_items * plan.column_items, shared, [&](std::int64_t i) {
-    const std::int64_t row = i / plan.column_items * tuning::kLinearItemRows;
+  for_items(plan.row_items * plan.column_items, plan.shared, [&](std::int64_t i) {
+    const std::int64_t row = i / plan.column_items * plan.item_rows;
     const std::int64_t panel = i % plan.column_items * plan.item_panels;
     kernels::LinearArgs args{
+        .tuning = &kernels.tuning,
         .x = x.data + row * x.strides[0],
         .x_stride = x.strides[0],
-        .rows = std::min(tuning::kLinearItemRows, rows - row),
+        .rows = std::min(plan.item_rows, rows - row),
         .depth = in_features(),
         .weight = packed_->weight.data(),
         .panel_begin = panel,

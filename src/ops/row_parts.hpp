@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/tuning.hpp"
+#include "dispatch/tuning.hpp"
 #include "parallel/parallel.hpp"
 
 #include <algorithm>
@@ -25,7 +26,8 @@ void for_row_parts(const std::array<std::int64_t, 4>& shape, const F& run) {
   const std::int64_t parts = (tokens + kPartTokens - 1) / kPartTokens;
   const double work =
       static_cast<double>(shape[0] * heads * tokens) * static_cast<double>(shape[3]);
-  for_items(shape[0] * heads * parts, work >= tuning::kInlineWork, [&](std::int64_t item) {
+  const bool shared = dispatch::call_tuning().wakes_threads(work);
+  for_items(shape[0] * heads * parts, shared, [&](std::int64_t item) {
     const std::int64_t begin = item % parts * kPartTokens;
     run(RowPart{item / parts / heads, item / parts % heads, begin,
                 std::min(begin + kPartTokens, tokens)});

@@ -4,6 +4,7 @@
 #include "attention/fixed_problems.hpp"
 #include "rapt/isa.hpp"
 #include "support/problems.hpp"
+#include "support/random_tuning.hpp"
 
 #include <doctest/doctest.h>
 
@@ -77,6 +78,18 @@ TEST_CASE("every ISA and the scalar statement give the bits of the committed tab
   for (const rapt::Isa isa : rapt::available_isas()) {
     const rapt::test::ForcedIsa forced(isa);
     check_all(table, {.name = std::string(rapt::isa_name(isa)), .isa = isa});
+  }
+}
+
+TEST_CASE("every ISA gives the bits of the committed table with any tuning") {
+  const Table table = read_table(RAPT_TESTS_FOLDER "/hashes/table.txt");
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const rapt::test::RandomTuning tuning(seed);
+    for (const rapt::Isa isa : rapt::available_isas()) {
+      const rapt::test::ForcedIsa forced(isa);
+      const std::string name(rapt::isa_name(isa));
+      check_all(table, {.name = name + ", tuning " + std::to_string(seed), .isa = isa});
+    }
   }
 }
 

@@ -52,14 +52,14 @@ struct RandomProblem {
       sequences.push_back({q_len, {kv_len, begin, end, prefix, limit, first_key}});
     }
     problem.sequences = sequences;
-    tiles = {.rows = static_cast<int>(1 + random.below(12)), .columns = 32, .query_rows = 0};
-    tiles.query_rows = tiles.rows * static_cast<int>(1 + random.below(16));
+    tiles = {.rows = 1 + random.below(12), .query_rows = 0};
+    tiles.query_rows = tiles.rows * (1 + random.below(16));
     threads = static_cast<int>(1 + random.below(100));
   }
 
   std::vector<PlanSequence> sequences;
   PlanProblem problem{};
-  kernels::Tiles tiles{};
+  ItemSizes tiles{};
   int threads = 1;
 };
 
@@ -175,7 +175,7 @@ TEST_CASE("an item that ends between the heads of a query includes that query's 
                                 .sequences = causal};
       for (const int threads : {5, 40}) {
         Plan plan;
-        make_plan(problem, {.rows = 8, .columns = 32, .query_rows = 64}, threads, plan);
+        make_plan(problem, {.rows = 8, .query_rows = 64}, threads, plan);
         REQUIRE(!plan.items.empty());
         for (const WorkItem& item : plan.items) {
           const std::int64_t last = item.row_begin + item.rows - 1;
@@ -205,7 +205,7 @@ TEST_CASE("a plan covers every row with all its key blocks exactly once") {
 
 TEST_CASE("one query against a long cache is split by keys, and many queries by rows") {
   std::vector<PlanSequence> cache{{1, {.kv_len = 100'000}}};
-  const kernels::Tiles tiles{.rows = 6, .columns = 32, .query_rows = 96};
+  const ItemSizes tiles{.rows = 6, .query_rows = 96};
   const PlanProblem problem{.kv_heads = 1,
                             .group = 4,
                             .head_dim = 128,
@@ -236,7 +236,7 @@ TEST_CASE("a long sequence among short ones is split by keys, and the largest it
                             .can_split_keys = true,
                             .sequences = mixed};
   Plan plan;
-  make_plan(problem, {.rows = 6, .columns = 32, .query_rows = 96}, 8, plan);
+  make_plan(problem, {.rows = 6, .query_rows = 96}, 8, plan);
   CHECK(plan.splits.size() == 1);
   CHECK(plan.items.size() >= 38 + 16);
   const auto blocks = [](const WorkItem& item) { return item.block_end - item.block_begin; };
@@ -259,7 +259,7 @@ TEST_CASE("adjacent kv heads share an item as long as every thread has enough it
                       .sequences = std::span(sequences).first(1)};
   const auto heads_of_items = [&](int threads) {
     Plan plan;
-    make_plan(problem, {.rows = 6, .columns = 32, .query_rows = 96}, threads, plan);
+    make_plan(problem, {.rows = 6, .query_rows = 96}, threads, plan);
     std::vector<std::int64_t> heads;
     for (const WorkItem& item : plan.items) heads.push_back(item.kv_heads);
     return heads;
@@ -289,7 +289,7 @@ TEST_CASE("the plan of a call without rows is empty") {
              .value_dim = 8,
              .can_split_keys = true,
              .sequences = {}},
-            {.rows = 2, .columns = 16, .query_rows = 32}, 4, plan);
+            {.rows = 2, .query_rows = 32}, 4, plan);
   CHECK(plan.items.empty());
   CHECK(plan.splits.empty());
   CHECK(plan.state_floats == 0);

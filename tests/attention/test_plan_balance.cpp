@@ -76,7 +76,7 @@ PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& se
       .can_split_keys = true,
       .storage = storage,
       .heads_adjacent = storage == KeyStorage::packed_pages,
-      .stream_rows = set.stream_rows(storage, kernels::kKeyBlock, shape.head_dim, shape.head_dim),
+      .stream_rows = stream_rows(set, storage, kernels::kKeyBlock, shape.head_dim, shape.head_dim),
       .sequences = sequences};
 }
 
@@ -85,7 +85,7 @@ std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::KernelS
   const std::vector<PlanSequence> sequences = sequences_of(shape);
   const PlanProblem problem = problem_of(shape, set, sequences, storage);
   Plan plan;
-  make_plan(problem, set.tiles, threads, plan);
+  make_plan(problem, item_sizes(set, {}), threads, plan);
   return tools::attention_phases(problem, plan);
 }
 
@@ -160,7 +160,7 @@ TEST_CASE("the cost of K and V is that of packing: less for decoding, none in pa
     const kernels::KernelSet& set = *row.kernels;
     CAPTURE(set.name);
     const std::int64_t keys = 1000, whole = 4 * set.lanes, ragged = whole + 1;
-    const std::int64_t few = set.stream_rows(KeyStorage::rows, 0, whole, whole);
+    const std::int64_t few = stream_rows(set, KeyStorage::rows, 0, whole, whole);
     const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, KeyStorage storage) {
       const AttentionShape shape{1, 1, 1, rows, keys, head_dim, false};
       const double packing = phases_of(shape, set, 1, storage)[0].sum().packing;

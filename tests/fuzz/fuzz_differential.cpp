@@ -1,4 +1,5 @@
-// Random problems, every ISA with one and two threads against the scalar statement, bit for bit.
+// Random problems, every ISA with one and two threads and a random tuning against the scalar
+// statement, bit for bit.
 //   fuzz_differential FIRST_SEED COUNT      exit status 1 when a problem differs; its seed is
 //   printed
 #include "fuzz/fuzz_problem.hpp"
@@ -9,6 +10,7 @@
 #include "support/paged_problem.hpp"
 #include "support/problems.hpp"
 #include "support/ragged_problem.hpp"
+#include "support/random_tuning.hpp"
 
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
@@ -56,6 +58,7 @@ class Fuzzer {
  public:
   /// Whether every ISA gives the scalar statement's bits; prints the differences.
   bool passes(std::uint64_t seed) {
+    const RandomTuning tuning(seed);
     const Problem problem = fuzz_problem(seed);
     bool same = compare(seed, problem, "padded", run(reference::attention, problem),
                         [&] { return run(attention, problem); });

@@ -62,7 +62,7 @@ Shape any_shape(Random& random) {
   s.kv_len = any_keys(random);
   s.head_dim = std::max<std::int64_t>(any_size(random), 1);
   s.value_dim = any_size(random);
-  // Some are large enough to run on several threads (kInlineWork).
+  // Some are large enough to run on several threads (inline_work).
   shrink(s, std::int64_t{1} << (one_in(random, 100) ? 22 : one_in(random, 10) ? 21 : 15));
   return s;
 }

@@ -82,7 +82,7 @@ TEST_CASE("every compiled ISA has its own kernels, named like it, with every fun
     CHECK(set.lanes >= 1);
     CHECK(set.tiles.rows >= 1);
     CHECK(rapt::kernels::kPanel % set.tiles.columns == 0);
-    CHECK(set.tiles.query_rows % set.tiles.rows == 0);
+    CHECK(set.tuning.query_rows % set.tiles.rows == 0);
     CHECK((set.stream_rows && set.attend_scratch && set.attend && set.fold && set.linear_scratch &&
            set.linear));
     CHECK((set.sum_weights_scratch && set.sum_weights && set.merge_states && set.merge_results));

@@ -293,7 +293,7 @@ TEST_CASE("the tiles of every ISA fit the layouts that all of them share") {
     CHECK(kLanes % kernels.lanes == 0);
     CHECK(kPanel % kernels.tiles.columns == 0);
     CHECK(kernels.tiles.columns % kernels.lanes == 0);
-    CHECK(kernels.tiles.query_rows % kernels.tiles.rows == 0);
+    CHECK(kernels.tuning.query_rows % kernels.tiles.rows == 0);
   });
 }
 

@@ -45,6 +45,7 @@ struct Items {
 
   kernels::AttendCall call() {
     kernels::AttendCall call{};
+    call.tuning = &dispatch::active_kernels().tuning;
     call.group = 1;
     call.head_dim = call.value_dim = dim;
     call.scale = 0.3f;

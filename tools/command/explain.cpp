@@ -1,8 +1,8 @@
 // From the plan of the call and the measured limits to seconds.
 #include "command/explain.hpp"
 
-#include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/tuning.hpp"
 #include "linear/linear_plan.hpp"
 #include "measure/work_cost.hpp"
 #include "measure/workload_plan.hpp"
@@ -30,7 +30,7 @@ void add_attention(const WorkShape& shape, const kernels::KernelSet& set, int th
   const std::vector<PlanSequence> sequences = plan_sequences(shape);
   const PlanProblem problem = plan_problem(shape, set, sequences);
   Plan plan;
-  make_plan(problem, set.tiles, threads, plan);
+  make_plan(problem, item_sizes(set, dispatch::call_tuning()), threads, plan);
   for (Phase& phase : attention_phases(problem, plan)) {
     work.phases.push_back(std::move(phase));
   }
@@ -64,12 +64,12 @@ std::string kernel_sentence(const WorkShape& shape, const kernels::KernelSet& se
   std::string text = fmt::format("{}, register tile {} rows x {} columns", set.name, set.tiles.rows,
                                  set.tiles.columns);
   if (shape.kind != WorkKind::linear) {
-    text += fmt::format(", query tiles of {} rows, key blocks of {}", set.tiles.query_rows,
+    text += fmt::format(", query tiles of {} rows, key blocks of {}", set.tuning.query_rows,
                         kernels::kKeyBlock);
   }
   if (shape.kind == WorkKind::linear || shape.kind == WorkKind::mha) {
-    text += fmt::format(", products of {} rows by {} of depth", tuning::kLinearItemRows,
-                        kernels::kDepthBlock);
+    text += fmt::format(", products of {} rows by {} of depth",
+                        dispatch::call_tuning().linear_item_rows, kernels::kDepthBlock);
   }
   return text;
 }
@@ -84,8 +84,8 @@ std::string sharing_sentence(const PlannedWork& work, int threads) {
   const bool any_shared = std::any_of(work.phases.begin(), work.phases.end(),
                                       [](const Phase& phase) { return phase.shared; });
   if (!any_shared) {
-    return fmt::format("inline: fewer than {:.0f} multiply-adds do not repay waking a thread",
-                       tuning::kInlineWork);
+    return fmt::format("inline: fewer than {} multiply-adds do not repay waking a thread",
+                       dispatch::call_tuning().inline_work);
   }
   std::string text = threads == 1 ? "one thread: items as large as the caches allow"
                                   : "several items per thread, for balance";

@@ -75,7 +75,7 @@ std::string report(const Machine& machine, const std::vector<Isa>& isas, const L
                           limits.fma[static_cast<std::size_t>(place - isas.begin())] * 1e-9);
     text += fmt::format("{:<8} {:>6} {:>14} {:>11} {:>22}\n", set.name, set.lanes,
                         fmt::format("{} x {}", set.tiles.rows, set.tiles.columns),
-                        set.tiles.query_rows, peak);
+                        set.tuning.query_rows, peak);
   }
   return text + fmt::format("\n{} {:.1f} GB/s, one thread; {}\n",
                             limits.read_is_memory ? "Reading memory:" : "Reading a cache:",
@@ -102,7 +102,7 @@ std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
                   {"tiles",
                    {{"rows", set.tiles.rows},
                     {"columns", set.tiles.columns},
-                    {"query_rows", set.tiles.query_rows}}}};
+                    {"query_rows", set.tuning.query_rows}}}};
     const auto place = std::find(isas.begin(), isas.end(), row.isa);
     entry["available"] = place != isas.end();
     if (place != isas.end()) {

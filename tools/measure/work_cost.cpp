@@ -1,7 +1,6 @@
 // Vector operations per element, counted in the kernels, and their sums over items.
 #include "measure/work_cost.hpp"
 
-#include "core/tuning.hpp"
 #include "linear/linear_plan.hpp"
 
 #include <algorithm>
@@ -92,7 +91,7 @@ double Phase::largest_to_mean() const {
 }
 
 std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan) {
-  const bool shared = plan.multiply_adds >= tuning::kInlineWork;
+  const bool shared = plan.shared;
   std::vector<Phase> phases{{.name = "attention", .items = {}, .shared = shared}};
   for (const WorkItem& item : plan.items) {
     phases[0].items.push_back(item_cost(problem, item));
@@ -109,11 +108,11 @@ std::vector<Phase> attention_phases(const PlanProblem& problem, const Plan& plan
 Phase linear_phase(const std::string& name, std::int64_t rows, std::int64_t in, std::int64_t out,
                    int threads) {
   const LinearPlan plan = plan_linear(rows, in, out, threads);
-  Phase phase{.name = name, .items = {}, .shared = plan.multiply_adds >= tuning::kInlineWork};
+  Phase phase{.name = name, .items = {}, .shared = plan.shared};
   for (std::int64_t i = 0; i < plan.row_items * plan.column_items; ++i) {
-    const std::int64_t row = i / plan.column_items * tuning::kLinearItemRows;
+    const std::int64_t row = i / plan.column_items * plan.item_rows;
     const std::int64_t column = i % plan.column_items * plan.item_panels * kPanel;
-    const double item_rows = real(std::min(tuning::kLinearItemRows, rows - row));
+    const double item_rows = real(std::min(plan.item_rows, rows - row));
     const double columns = real(std::min(plan.item_panels * kPanel, out - column));
     const double depth_blocks = real((in + kernels::kDepthBlock - 1) / kernels::kDepthBlock);
     phase.items.push_back({.products = item_rows * columns * real(in),

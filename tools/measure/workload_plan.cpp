@@ -43,7 +43,7 @@ PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
       .can_split_keys = true,
       .storage = storage,
       .heads_adjacent = shape.paged,
-      .stream_rows = set.stream_rows(storage, kernels::kKeyBlock, shape.head_dim, shape.value_dim),
+      .stream_rows = stream_rows(set, storage, kernels::kKeyBlock, shape.head_dim, shape.value_dim),
       .sequences = sequences};
 }
 

@@ -3,6 +3,7 @@
 
 #include "kernels/abi/arithmetic.hpp"
 #include "kernels/abi/rows.hpp"
+#include "kernels/abi/tuning.hpp"
 
 #include <cstdint>
 
@@ -61,6 +62,7 @@ struct CallbackTile {
 
 /// The arguments that all items of a call share. Strides are in elements.
 struct AttendCall {
+  const Tuning* tuning;
   std::int64_t group;  ///< query heads of a kv head
   std::int64_t head_dim, value_dim;
   float scale;  ///< softmax_scale * log2(e)

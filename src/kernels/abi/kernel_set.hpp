@@ -8,6 +8,7 @@
 #include "kernels/abi/packing.hpp"
 #include "kernels/abi/rows.hpp"
 #include "kernels/abi/stream.hpp"
+#include "kernels/abi/tuning.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -16,13 +17,15 @@ namespace rapt::kernels {
 
 /// Tile sizes of one ISA, as data: callers do not depend on the ISA.
 struct Tiles {
-  int rows;        ///< rows of a register tile (scores, weighted values, linear)
-  int columns;     ///< columns of a register tile, in floats; divides kPanel
-  int query_rows;  ///< rows whose scores are held in L2 at once; a multiple of `rows`
+  int rows;     ///< rows of a register tile (scores, weighted values, linear)
+  int columns;  ///< columns of a register tile, in floats; divides kPanel
+  /// Maxima of Tuning::query_rows, a multiple of `rows`, and of Tuning::stream_rows.
+  int most_query_rows, most_stream_rows;
 };
 
 /// One block of rows times a panel range of packed weights: y = x W^T + b.
 struct LinearArgs {
+  const Tuning* tuning;
   const float* x;
   std::int64_t x_stride;
   std::int64_t rows;
@@ -103,9 +106,10 @@ struct KernelSet {
   const char* name;
   int lanes;  ///< floats per vector
   Tiles tiles;
+  Tuning tuning;  ///< calls point to it
 
-  /// Maximum rows of an item on the decode path, which ignores AttendItem::next. 0: no item takes
-  /// it.
+  /// The most rows that an item on the decode path can have, which ignores AttendItem::next; calls
+  /// use up to Tuning::stream_rows of them. 0: no item takes it.
   std::int64_t (*stream_rows)(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
                               std::int64_t value_dim);
   /// Floats of scratch for `attend` and `fold`, aligned to 64 bytes.

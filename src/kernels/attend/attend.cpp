@@ -29,8 +29,8 @@ RAPT_INLINE PackedBlock pack_block(const AttendItem& item, const AttendScratch& 
   // A copy costs more than it saves for few query rows and for rows of V close to each other; a
   // value_dim that is no multiple of the tile needs the padding.
   const bool in_place =
-      item.rows < kTuning.pack_values_rows ||
-      (item.call->v_stride >= 0 && item.call->v_stride <= kTuning.near_values_stride);
+      item.rows < item.call->tuning->pack_values_rows ||
+      (item.call->v_stride >= 0 && item.call->v_stride <= item.call->tuning->near_values_stride);
   if (in_place && item.call->value_dim % kColumns == 0) {
     return {scratch.k, 0, v, item.call->v_stride, kPanel, false};
   }
@@ -56,8 +56,9 @@ inline Prefetcher prefetch_after(const AttendItem& item, std::int64_t block) {
     }
   }
   std::int64_t steps = 0;
-  for (std::int64_t row = 0; row < item.rows; row += kQueryRows) {
-    const std::int64_t rows = item.rows - row < kQueryRows ? item.rows - row : kQueryRows;
+  const std::int64_t most = item.call->tuning->query_rows;
+  for (std::int64_t row = 0; row < item.rows; row += most) {
+    const std::int64_t rows = item.rows - row < most ? item.rows - row : most;
     const KeyRange keys = visible_to_rows(item, item.row_begin + row, rows, block);
     if (keys.begin == keys.end) continue;
     steps += (rows + kRows - 1) / kRows *
@@ -76,7 +77,7 @@ inline void attend_blocks(const AttendItem& item, const AttendScratch& scratch, 
     if (keys.begin == keys.end) continue;
     Prefetcher prefetcher = prefetch_after(item, block);
     const PackedBlock packed = pack_block(item, scratch, block, keys);
-    for (std::int64_t row = 0; row < item.rows; row += kQueryRows) {
+    for (std::int64_t row = 0; row < item.rows; row += item.call->tuning->query_rows) {
       const QueryTile tile(item, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
       attend_query_tile(item, scratch, tile, packed, direct, prefetcher);

@@ -43,7 +43,8 @@ inline PackedBlock pack_keys_alone(const AttendItem& item, const AttendScratch& 
 /// The item's first query tile.
 RAPT_INLINE AttendItem first_rows(const AttendItem& item) {
   AttendItem tile = item;
-  tile.rows = item.rows < kQueryRows ? item.rows : kQueryRows;
+  const std::int64_t most = item.call->tuning->query_rows;
+  tile.rows = item.rows < most ? item.rows : most;
   return tile;
 }
 
@@ -89,9 +90,10 @@ void sum_weights(const WeightSumsArgs& args, float* memory) {
   if (item.rows > 0) keys = visible_to_rows(item, item.row_begin, item.rows, block);
   if (keys.begin < keys.end) {
     const PackedBlock packed = pack_keys_alone(item, scratch, block, keys);
-    for (std::int64_t r = 0; r < item.rows; r += kQueryRows) {
+    const std::int64_t most = item.call->tuning->query_rows;
+    for (std::int64_t r = 0; r < item.rows; r += most) {
       part.row_begin = item.row_begin + r;
-      part.rows = item.rows - r < kQueryRows ? item.rows - r : kQueryRows;
+      part.rows = item.rows - r < most ? item.rows - r : most;
       add_tile(args, part, scratch, packed, sums);
     }
   }

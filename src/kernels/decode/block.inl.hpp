@@ -80,12 +80,13 @@ struct StreamRows {
   bool prefetched = true;
 
   /// A step of several heads is as short as can be, as it is as much as all of them read.
-  StreamRows(std::int64_t heads, const BlockRows& block, std::int64_t dim)
+  StreamRows(const Tuning& tuning, std::int64_t heads, const BlockRows& block, std::int64_t dim)
       : rows(block), width(heads * dim) {
     if (heads > 1) return;
-    constexpr std::int64_t kFloats = kTuning.stream_floats, kTwoVectors = 2 * kVecLanes;
-    if (step < kTwoVectors && kTwoVectors * dim <= 2 * kFloats) step = kTwoVectors;
-    while (2 * step * dim <= kFloats && step < kKeyBlock) step *= 2;
+    constexpr std::int64_t kTwoVectors = 2 * kVecLanes;
+    const std::int64_t floats = tuning.stream_floats;
+    if (step < kTwoVectors && kTwoVectors * dim <= 2 * floats) step = kTwoVectors;
+    while (2 * step * dim <= floats && step < kKeyBlock) step *= 2;
   }
 
   bool is_dense() const { return width == rows.stride; }
@@ -109,12 +110,13 @@ inline StreamRows stream_keys(const StreamHeads& heads, const QueryTile& tile) {
   const AttendCall& call = *item.call;
   const std::int64_t key = tile.block * kKeyBlock;
   if (in_pages(item)) {
-    return {heads.count,
+    return {*call.tuning,
+            heads.count,
             {nullptr, call.k_stride, item.sequence->k_pages, key, call.page_keys, item.k_offset},
             call.head_dim};
   }
   const KeyRows k = key_rows(item, heads.scratch[0], tile.block, tile.keys);
-  return {heads.count, {k.first, k.stride}, call.head_dim};
+  return {*call.tuning, heads.count, {k.first, k.stride}, call.head_dim};
 }
 
 /// Short dense rows whose sums fit into the registers are read in address order in one go, which
@@ -126,9 +128,9 @@ inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   BlockRows rows{nullptr, call.v_stride,  item.sequence->v_pages,
                  key,     call.page_keys, item.v_offset};
   if (!in_pages(item)) rows = {item.v + key * call.v_stride, call.v_stride};
-  StreamRows v(heads.count, rows, call.value_dim);
+  StreamRows v(*call.tuning, heads.count, rows, call.value_dim);
   const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
-  if (v.is_dense() && v.width <= kTuning.short_value_row && v.width <= part) {
+  if (v.is_dense() && v.width <= call.tuning->short_value_row && v.width <= part) {
     v.prefetched = false;
     v.step = kKeyBlock;
   }
@@ -196,7 +198,7 @@ inline void stream_block_of_panels(const StreamHeads& heads, const QueryTile& ti
   for (std::int64_t h = 0; h < heads.count; ++h) {
     const AttendItem& item = heads.items[h];
     const AttendScratch& own = heads.scratch[h];
-    PanelStream stream;
+    PanelStream stream{item.call->tuning->panel_floats_ahead};
     attend_query_tile(item, own, tile, pack_paged_block(item, own, tile.block, tile.keys), false,
                       stream);
   }

@@ -206,7 +206,7 @@ inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::
   pack_rows(args, 0, args.depth);
   const std::int64_t width = args.rows <= kPanelRows ? kPanel : kColumns;
   const std::int64_t distance =
-      args.rows == 1 ? kTuning.one_row_weight_floats_ahead : kTuning.weight_floats_ahead;
+      args.rows == 1 ? args.tuning->one_row_weight_floats_ahead : args.tuning->weight_floats_ahead;
   for (std::int64_t panel = begin; panel < end; panel += kPanel) {
     for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
       for (std::int64_t c = panel; c < end && c < panel + kPanel; c += width) {

@@ -121,7 +121,7 @@ inline void pack_paged_values(const AttendItem& item, std::int64_t block, KeyRan
 /// are copied: the inner loop would restart for each page.
 RAPT_INLINE bool values_stay_in_pages(const AttendItem& item) {
   if (is_packed(item)) return true;
-  return item.rows < kTuning.pack_values_rows && item.call->page_keys >= kLanes &&
+  return item.rows < item.call->tuning->pack_values_rows && item.call->page_keys >= kLanes &&
          item.call->value_dim % kColumns == 0;
 }
 

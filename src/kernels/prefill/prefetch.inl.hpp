@@ -25,7 +25,7 @@ constexpr std::int64_t kLineBytes = 64;
 /// A queue of memory rows, prefetched line by line.
 class Prefetcher {
  public:
-  using InTile = NoReadAhead;
+  NoReadAhead in_tile() const { return {}; }
 
   /// Width and strides are in elements.
   template <class T>
@@ -115,7 +115,8 @@ inline void prefetch_outputs(const AttendItem& item, Prefetcher& prefetcher) {
 /// The prefetch policy of the decode path over panels: tiles read ahead themselves, and nothing is
 /// prefetched between them.
 struct PanelStream {
-  using InTile = PanelsAhead;
+  std::int64_t distance;
+  RAPT_INLINE PanelsAheadBy in_tile() const { return {distance}; }
   RAPT_INLINE void step() {}
 };
 

@@ -1,5 +1,5 @@
-// Up to kQueryRows rows of a work item against one key block: scores, options, block softmax,
-// weighted values.
+// Up to Tuning::query_rows rows of a work item against one key block: scores, options, block
+// softmax, weighted values.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -40,7 +40,7 @@ RAPT_INLINE KeyRange visible_to_rows(const AttendItem& item, std::int64_t row, s
                       block);
 }
 
-/// Up to kQueryRows rows of the item against one block, in row tiles of kRows.
+/// Up to Tuning::query_rows rows of the item against one block, in row tiles of kRows.
 struct QueryTile {
   std::int64_t row;  // of the item
   std::int64_t rows;
@@ -52,7 +52,8 @@ struct QueryTile {
 
   QueryTile(const AttendItem& item, std::int64_t row_, std::int64_t block_)
       : row(row_),
-        rows(item.rows - row_ < kQueryRows ? item.rows - row_ : kQueryRows),
+        rows(item.rows - row_ < item.call->tuning->query_rows ? item.rows - row_
+                                                              : item.call->tuning->query_rows),
         block(block_) {
     keys = visible_to_rows(item, item.row_begin + row, rows, block);
     const KeyRange first = visible_to_rows(item, item.row_begin + row, 1, block);
@@ -89,7 +90,7 @@ inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, co
     for (std::int64_t r = 0; r < tile.rows; r += kRows) {
       const KeyRange seen = tile.spans[r / kRows];
       if (j >= seen.end || j + kColumns <= seen.begin) continue;
-      if constexpr (kTuning.half_score_tiles) {
+      if constexpr (kShape.half_score_tiles) {
         const bool first = j + kVecLanes > seen.begin, second = j + kVecLanes < seen.end;
         if (!first || !second) {
           const std::int64_t at = first ? 0 : kVecLanes;
@@ -101,7 +102,7 @@ inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, co
       }
       float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
       with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, item.call->head_dim,
-                           j, scratch.s + r * kKeyBlock, top, typename Steps::InTile{});
+                           j, scratch.s + r * kKeyBlock, top, prefetcher.in_tile());
       prefetcher.step();
     }
   }
@@ -256,7 +257,7 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
           FoldInto{scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
                    scratch.o_stride},
           DirectTile{direct ? out + r : nullptr, c, scratch.inverse + r, scratch.largest},
-          typename Steps::InTile{});
+          prefetcher.in_tile());
       prefetcher.step();
     }
   }
@@ -279,14 +280,14 @@ inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
 template <class Steps>
 class ElementsPrefetcher {
  public:
-  using InTile = typename Steps::InTile;
-
   ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Steps& next) : next_(next) {
     add(item, tile, item.call->bias);
     add(item, tile, item.call->mask);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
                           ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
   }
+
+  RAPT_INLINE auto in_tile() const { return next_.in_tile(); }
 
   RAPT_INLINE void step() {
     next_.step();

@@ -128,7 +128,8 @@ inline void keep_weights(const AttendItem& item, const AttendScratch& scratch, s
   if (w == nullptr) return;
   w += block * kKeyBlock;
   for (std::int64_t j = seen.begin; j < seen.end; ++j) w[j] = *score_of(row, j);
-  scratch.block_max[r * scratch.blocks + block] = scratch.block_m[r % kQueryRows];
+  scratch.block_max[r * scratch.blocks + block] =
+      scratch.block_m[r % item.call->tuning->query_rows];
 }
 
 /// Before the first block no key exists: a weight of -0, see finish_weights().

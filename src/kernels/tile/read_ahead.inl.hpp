@@ -1,7 +1,7 @@
 // What register tiles prefetch of their right-hand factors on the decode path.
 #pragma once
 
-#include "kernels/tile/tuning.hpp"
+#include "kernels/abi/tuning.hpp"
 #include "kernels/vec/vec.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kLineFloats = 16;
 
 /// The read-ahead policy of a register tile that does not read ahead. Policies are the last
-/// argument of the tiles.
+/// argument of the tiles, or what makes one.
 struct NoReadAhead {
   /// For the column tile at `tile`, which starts `column` columns into its panel of `depth` steps.
   static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
@@ -27,9 +27,8 @@ struct NoReadAhead {
 /// the tile. The data is in L1 when it is used, in any order.
 class PanelsAhead {
  public:
-  PanelsAhead() = default;  // for callers that only name the type
   static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth,
-                                    std::int64_t distance = kTuning.panel_floats_ahead) {
+                                    std::int64_t distance) {
     return PanelsAhead(tile - column + distance + column * depth);
   }
   template <int C>
@@ -43,7 +42,16 @@ class PanelsAhead {
 
  private:
   explicit PanelsAhead(const float* next) : next_(next) {}
-  const float* next_ = nullptr;
+  const float* next_;
+};
+
+/// Makes the policies of tiles that read panels ahead by Tuning::panel_floats_ahead.
+struct PanelsAheadBy {
+  std::int64_t distance;
+
+  RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) const {
+    return PanelsAhead::of(tile, column, depth, distance);
+  }
 };
 
 /// The read-ahead of rows in place: rows of `width` floats, `stride` apart, line by line in address

@@ -13,10 +13,10 @@ namespace {
 /// maximum, NaNs ignored. ahead: the tile's read-ahead policy.
 template <int R, int C, class Ahead>
 RAPT_INLINE void score_tile(const float* q, const float* k, std::int64_t head_dim, std::int64_t j,
-                            float* s, float* top, Ahead) {
+                            float* s, float* top, Ahead ahead) {
   Vec acc[R][C];
   clear(acc);
-  multiply_tile<R, C>(q, k, kPanel, 0, head_dim, acc, Ahead::of(k, j % kPanel, head_dim));
+  multiply_tile<R, C>(q, k, kPanel, 0, head_dim, acc, ahead.of(k, j % kPanel, head_dim));
   RAPT_UNROLL for (int c = 0; c < C; ++c) {
     const std::int64_t key = j + c * kVecLanes;
     float* at = s + key / kLanes * kTileChunk + key % kLanes;
@@ -39,7 +39,7 @@ struct ScoreTile {
   }
 };
 
-/// Scores of one of a column tile's two vectors of keys, see Tuning::half_score_tiles.
+/// Scores of one of a column tile's two vectors of keys, see Shape::half_score_tiles.
 template <int R>
 struct ScoreVector {
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,

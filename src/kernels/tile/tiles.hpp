@@ -8,9 +8,10 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-constexpr int kRows = kTuning.rows, kVectors = kTuning.vectors;
-constexpr int kQueryRows = kTuning.query_rows;
-constexpr int kStreamRows = kTuning.stream_rows;
+constexpr int kRows = kShape.rows, kVectors = kShape.vectors;
+/// Maxima: how many rows are used is in the call's Tuning.
+constexpr int kQueryRows = kShape.query_rows;
+constexpr int kStreamRows = kShape.stream_rows;
 constexpr int kColumns = kVectors * kVecLanes;
 constexpr int kPanelVectors = kPanel / kVecLanes;
 constexpr bool kTileIsPanel = kColumns == kPanel;
@@ -23,10 +24,11 @@ static_assert(kRows * kVectors + kVectors + 1 <= kRegisters);
 static_assert(kRows * kVectors >= 8);
 static_assert(kRows + kVectors <= kRows * kVectors);
 static_assert(kPanel % kColumns == 0 && kKeyBlock % kPanel == 0 && kLanes % kVecLanes == 0);
-static_assert(kQueryRows % kRows == 0);
-static_assert(!kTuning.half_score_tiles || kVectors == 2);
+static_assert(kQueryRows % kRows == 0 && kShape.tuning.query_rows % kRows == 0);
+static_assert(kShape.tuning.query_rows <= kQueryRows && kShape.tuning.stream_rows <= kStreamRows);
+static_assert(!kShape.half_score_tiles || kVectors == 2);
 // Scores of a query tile and one block of K and V (head_dim 128) stay in a 1 MiB L2.
-static_assert(4 * (kQueryRows * kKeyBlock + 2 * kKeyBlock * 128) <= 512 * 1024);
+static_assert(4 * (kShape.tuning.query_rows * kKeyBlock + 2 * kKeyBlock * 128) <= 512 * 1024);
 
 }  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -67,13 +67,13 @@ struct ValueTile {
   template <class Ahead>
   RAPT_NOINLINE static void run(const float* p, const ValuePiece* pieces, std::int64_t count,
                                 std::int64_t at, std::int64_t column, std::int64_t v_stride,
-                                const FoldInto& fold, const DirectTile& direct, Ahead) {
+                                const FoldInto& fold, const DirectTile& direct, Ahead ahead) {
     Vec acc[R][kVectors];
     clear(acc);
     for (const ValuePiece* piece = pieces; piece != pieces + count; ++piece) {
       const float* const v = piece->v + at;
       multiply_tile<R, kVectors>(p, v, v_stride, piece->begin, piece->end, acc,
-                                 Ahead::of(v, column, piece->end - piece->begin));
+                                 ahead.of(v, column, piece->end - piece->begin));
     }
     if (direct.out != nullptr) return write_tile<R, kVectors>(fold.b, direct, acc);
     fold_tile<R, kVectors>(fold, 0, acc);

@@ -1,0 +1,23 @@
+// The tuning that calls use: numbers that change the speed and not a bit of a result.
+#pragma once
+
+#include "core/tuning.hpp"
+#include "kernels/abi/kernel_set.hpp"
+#include "rapt/isa.hpp"
+
+namespace rapt::dispatch {
+
+/// Of calls. After the first use one atomic load, as with tuned_kernels().
+const tuning::CallTuning& call_tuning();
+
+/// The kernels of a compiled ISA, with their tuning, whether or not they can run here.
+const kernels::KernelSet& tuned_kernels(Isa isa);
+
+/// For tests: replace the tuning of all later calls. No call may run meanwhile.
+void set_tuning(const tuning::CallTuning& call);
+void set_tuning(Isa isa, const kernels::Tuning& kernels);
+void set_default_tuning();
+/// Undoes these.
+void reset_tuning();
+
+}  // namespace rapt::dispatch

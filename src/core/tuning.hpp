@@ -7,7 +7,7 @@
 
 namespace rapt::tuning {
 
-/// What is tuned at run time; these are the defaults.
+/// What a tuning file may replace (docs/tuning.md); these are the defaults.
 struct CallTuning {
   /// A call with fewer multiply-adds runs on its own thread. They take 2^14 cycles at AVX-512's
   /// peak of 32 per cycle: a few microseconds, about the cost of waking one sleeping worker.

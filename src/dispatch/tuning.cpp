@@ -2,23 +2,16 @@
 #include "dispatch/tuning.hpp"
 
 #include "dispatch/isa_table.hpp"
-#include "kernels/isa_list.hpp"
 
-#include <array>
 #include <atomic>
-#include <cstddef>
 #include <memory>
 
 namespace rapt::dispatch {
 namespace {
 
-#define RAPT_ONE(isa) +1
-constexpr std::size_t kKnownIsas = RAPT_KNOWN_ISAS(RAPT_ONE);
-#undef RAPT_ONE
-
 struct Table {
-  std::array<kernels::KernelSet, kKnownIsas> kernels{};  // by Isa; only compiled ones are filled
-  tuning::CallTuning call;
+  TunedKernels tuned;
+  TuningSource source;
 };
 
 // On the heap and never deleted while calls may run: static objects end before the last calls do.
@@ -26,15 +19,15 @@ std::atomic<Table*> table_in_use{nullptr};
 
 std::unique_ptr<Table> default_table() {
   auto table = std::make_unique<Table>();
-  for (const IsaRow& row : isa_table()) {
-    table->kernels[static_cast<std::size_t>(row.isa)] = *row.kernels;
-  }
+  for (const IsaRow& row : isa_table()) table->tuned.of(row.isa) = *row.kernels;
   return table;
 }
 
 const Table& table_at_first_use() {
   std::unique_ptr<Table> made = default_table();
-  // Another thread may have been faster.
+  made->source = read_tuning(made->tuned);
+  // Another thread may have been faster: then its table is the one, so that references to it stay
+  // valid.
   Table* current = nullptr;
   const bool stored = table_in_use.compare_exchange_strong(
       current, made.get(), std::memory_order_acq_rel, std::memory_order_acquire);
@@ -43,7 +36,9 @@ const Table& table_at_first_use() {
 
 const Table& table() {
   const Table* const made = table_in_use.load(std::memory_order_acquire);
-  return made != nullptr ? *made : table_at_first_use();
+  if (made != nullptr) [[likely]]
+    return *made;
+  return table_at_first_use();
 }
 
 void replace_table(std::unique_ptr<Table> table) {
@@ -51,23 +46,23 @@ void replace_table(std::unique_ptr<Table> table) {
 }
 
 /// The table that set_tuning() changes.
-Table& table_to_set() {
+TunedKernels& tuned_to_set() {
   if (table_in_use.load(std::memory_order_acquire) == nullptr) replace_table(default_table());
-  return *table_in_use.load(std::memory_order_acquire);
+  return table_in_use.load(std::memory_order_acquire)->tuned;
 }
 
 }  // namespace
 
-const tuning::CallTuning& call_tuning() { return table().call; }
+const tuning::CallTuning& call_tuning() { return table().tuned.call; }
 
-const kernels::KernelSet& tuned_kernels(Isa isa) {
-  return table().kernels[static_cast<std::size_t>(isa)];
-}
+const kernels::KernelSet& tuned_kernels(Isa isa) { return table().tuned.of(isa); }
 
-void set_tuning(const tuning::CallTuning& call) { table_to_set().call = call; }
+const TuningSource& tuning_source() { return table().source; }
+
+void set_tuning(const tuning::CallTuning& call) { tuned_to_set().call = call; }
 
 void set_tuning(Isa isa, const kernels::Tuning& kernels) {
-  table_to_set().kernels[static_cast<std::size_t>(isa)].tuning = kernels;
+  tuned_to_set().of(isa).tuning = kernels;
 }
 
 void set_default_tuning() { replace_table(default_table()); }

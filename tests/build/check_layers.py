@@ -35,7 +35,9 @@ ALLOWED = {
         "kernels/attend/", UNITS
     ),
     "src/kernels": ("kernels/",),
-    "src/dispatch": ("rapt/", "core/", "dispatch/", "kernels/isa_list.hpp", *ABI),
+    "src/dispatch": (
+        "rapt/", "core/", "formats/", "dispatch/", "kernels/isa_list.hpp", *ABI
+    ),
     "src/parallel": ("rapt/", "core/", "parallel/"),
     "src/linear": (*CALLS_KERNELS, "linear/"),
     "src/ops": (*CALLS_KERNELS, "ops/"),
@@ -133,7 +135,7 @@ GOOD_TREE = {
     "src/reference/a.cpp": '#include "kernels/abi/arithmetic.hpp"\n',
     "src/kernels/vec/a.hpp": "#include <cstdint>\n#include <immintrin.h>\n#include <xsimd/xsimd.hpp>\n",
     "src/kernels/tile/a.inl.hpp": '#include "kernels/vec/vec.hpp"\n',
-    "src/dispatch/a.cpp": '#include "kernels/abi/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
+    "src/dispatch/a.cpp": '#include "formats/a.hpp"\n#include "kernels/abi/kernel_set.hpp"\n#if defined(__x86_64__)\n#endif\n',
     "src/parallel/parallel.cpp": '#include <oneapi/tbb/parallel_for.h>\n#include "core/a.hpp"\n',
     "src/attention/a.cpp": '#include "ops/a.hpp"\n#include "kernels/abi/kernel_set.hpp"\n',
     "src/layer/a.cpp": '#include "attention/a.hpp"\n',
@@ -169,6 +171,8 @@ BAD_LINES = [
     ("src/ops/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
     ("src/parallel/a.cpp", '#include "linear/a.hpp"', "includes linear/a.hpp"),
     ("src/formats/a.cpp", '#include "attention/a.hpp"', "includes attention/a.hpp"),
+    ("src/formats/a.cpp", '#include "dispatch/a.hpp"', "includes dispatch/a.hpp"),
+    ("src/dispatch/a.cpp", "#include <nlohmann/json.hpp>", "only src/formats/"),
     ("src/layer/a.cpp", "#include <nlohmann/json.hpp>", "only src/formats/"),
     ("tools/text/a.cpp", '#include "measure/a.hpp"', "includes measure/a.hpp"),
     ("tools/measure/a.cpp", '#include "command/a.hpp"', "includes command/a.hpp"),

@@ -16,9 +16,9 @@ COMMAND = []
 
 
 def rapt(*args, **environment):
-    clean = {k: v for k, v in os.environ.items() if k not in ("RAPT_ISA", "NO_COLOR")}
+    clean = {k: v for k, v in os.environ.items() if k not in ("RAPT_ISA", "RAPT_TUNING", "NO_COLOR")}
     return subprocess.run(COMMAND + [str(a) for a in args], capture_output=True, text=True,
-                          env={**clean, **environment}, timeout=240, check=False)
+                          env={**clean, "RAPT_TUNING": "off", **environment}, timeout=240, check=False)
 
 
 def rapt_json(*args):

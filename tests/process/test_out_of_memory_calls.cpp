@@ -1,5 +1,7 @@
 // Every public function, with each of its allocations failing in turn, alone or with all later
 // ones: it succeeds, or its Error is out_of_memory or the one that it gives with memory too.
+#include "dispatch/machine_id.hpp"
+#include "dispatch/tuning.hpp"
 #include "process/allocation_hooks.hpp"
 #include "process/failing_allocations.hpp"
 #include "rapt/rapt.hpp"
@@ -9,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -266,6 +269,23 @@ TEST_CASE("each failed allocation in the choice of an ISA is an Error") {
                           (void)active_isa();
                         }));
   fail_every_allocation("force_isa, wrong", plain([] { force_isa(static_cast<Isa>(9)); }));
+}
+
+TEST_CASE("each failed allocation in the first use of a tuning file is an Error") {
+  const TemporaryDirectory folder;
+  const std::string right = folder.write(
+      "right.json", R"({"rapt_tuning": 1, "machine": ")" + dispatch::machine_id() +
+                        R"(", "call": {"inline_work": 1}, "scalar": {"query_rows": 2}})");
+  const std::string wrong = folder.write("wrong.json", R"({"rapt_tuning": 1, "machine": "none"})");
+  for (const std::string& path : {right, wrong, folder.path("a missing file")}) {
+    setenv("RAPT_TUNING", path.c_str(), 1);
+    fail_every_allocation("rms_norm, " + path, [] {
+      dispatch::reset_tuning();
+      return [] { rms_norm({floats().x2(4, 8)}, {floats().y2(4, 8)}); };
+    });
+  }
+  setenv("RAPT_TUNING", "off", 1);
+  dispatch::reset_tuning();
 }
 
 TEST_CASE("an Error with a literal sentence allocates nothing") {

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+
 namespace {
 
 int test_cases = 0;
@@ -38,6 +40,8 @@ __lsan_default_suppressions();  // NOLINT
 extern "C" const char* __lsan_default_suppressions() { return "leak:tbb::detail::r1::observe"; }
 
 int main(int argc, char** argv) {
+  // Not the tuning of the user who runs the tests.
+  setenv("RAPT_TUNING", "off", 0);
   const int status = doctest::Context(argc, argv).run();
   const int skipped = rapt::test::skipped_cases();
   return status == 0 && skipped > 0 && skipped == test_cases ? 77 : status;

@@ -2,6 +2,7 @@
 #include "command/commands.hpp"
 #include "core/counted.hpp"
 #include "dispatch/isa_table.hpp"
+#include "dispatch/tuning.hpp"
 #include "measure/bandwidth.hpp"
 #include "measure/isas.hpp"
 #include "measure/machine.hpp"
@@ -9,6 +10,7 @@
 #include "rapt/version.hpp"
 #include "text/json.hpp"
 #include "text/output.hpp"
+#include "text/printable.hpp"
 
 #include <fmt/format.h>
 #include <oneapi/tbb/task_arena.h>
@@ -54,6 +56,13 @@ std::vector<std::string> names_of(std::span<const Isa> isas) {
   return names;
 }
 
+std::string tuning_sentence() {
+  const dispatch::TuningSource& source = dispatch::tuning_source();
+  if (!source.path.empty()) return printable(source.path);
+  return source.ignored.empty() ? "the defaults"
+                                : "the defaults; ignored: " + printable(source.ignored);
+}
+
 std::string report(const Machine& machine, const std::vector<Isa>& isas, const Limits& limits) {
   std::string text = fmt::format("Rapt {}\n\n", version());
   text += fmt::format("CPU          {}\n", sentence(machine));
@@ -62,12 +71,13 @@ std::string report(const Machine& machine, const std::vector<Isa>& isas, const L
                       core::counted(machine.threads(), "thread"));
   text += fmt::format("ISAs         compiled {}\n", isa_list(compiled_isas()));
   text += fmt::format("             available {}\n", isa_list(isas));
-  text += fmt::format("             active {}\n\n", isa_name(active_isa()));
+  text += fmt::format("             active {}\n", isa_name(active_isa()));
+  text += fmt::format("Tuning       {}\n\n", tuning_sentence());
   text += fmt::format("{:<8} {:>6} {:>14} {:>11} {:>22}\n", "isa", "lanes", "register tile",
                       "query rows", "FMA peak, one thread");
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
     const auto place = std::find(isas.begin(), isas.end(), row.isa);
-    const kernels::KernelSet& set = *row.kernels;
+    const kernels::KernelSet& set = dispatch::tuned_kernels(row.isa);
     const std::string peak =
         place == isas.end()
             ? "cannot run here"
@@ -84,19 +94,22 @@ std::string report(const Machine& machine, const std::vector<Isa>& isas, const L
 
 std::string report_json(const Machine& machine, const std::vector<Isa>& isas,
                         const Limits& limits) {
-  Json json = {{"version", version()},
-               {"machine", to_json(machine)},
-               {"compiled", names_of(compiled_isas())},
-               {"available", names_of(isas)},
-               {"active", isa_name(active_isa())},
-               {"peak",
-                {{"threads", 1},
-                 {"fma_gflops", *std::max_element(limits.fma.begin(), limits.fma.end()) * 1e-9},
-                 {"read_gbs", limits.read * 1e-9},
-                 {"read_from_memory", limits.read_is_memory},
-                 {"read_loop", sentence(limits.way)}}}};
+  Json json = {
+      {"version", version()},
+      {"machine", to_json(machine)},
+      {"compiled", names_of(compiled_isas())},
+      {"available", names_of(isas)},
+      {"active", isa_name(active_isa())},
+      {"tuning",
+       {{"path", dispatch::tuning_source().path}, {"ignored", dispatch::tuning_source().ignored}}},
+      {"peak",
+       {{"threads", 1},
+        {"fma_gflops", *std::max_element(limits.fma.begin(), limits.fma.end()) * 1e-9},
+        {"read_gbs", limits.read * 1e-9},
+        {"read_from_memory", limits.read_is_memory},
+        {"read_loop", sentence(limits.way)}}}};
   for (const dispatch::IsaRow& row : dispatch::isa_table()) {
-    const kernels::KernelSet& set = *row.kernels;
+    const kernels::KernelSet& set = dispatch::tuned_kernels(row.isa);
     Json entry = {{"isa", set.name},
                   {"lanes", set.lanes},
                   {"tiles",
@@ -123,8 +136,9 @@ void add_info(CommandLine& line) {
   command.run([json] {
     const Machine machine = describe_machine();
     const std::vector<Isa> isas = available_isas();
-    // Report a wrong RAPT_ISA before measuring anything.
+    // Report a wrong RAPT_ISA or RAPT_TUNING before measuring anything.
     static_cast<void>(active_isa());
+    static_cast<void>(dispatch::tuning_source());
     const Limits limits = measure_limits(machine, isas);
     print_out(*json ? report_json(machine, isas, limits) : report(machine, isas, limits));
     return 0;

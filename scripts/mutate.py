@@ -52,7 +52,7 @@ TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests"]
 # The test files that catch most faults of a folder, by words of their names.
 LIKELY = {
     "src/core": "errors aligned",
-    "src/dispatch": "isa",
+    "src/dispatch": "isa tuning",
     "src/attention": "plan attention threads ragged paged",
     "src/linear": "linear",
     "src/ops": "rope rms_norm t5 embedding",

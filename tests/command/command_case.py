@@ -18,7 +18,8 @@ COMMAND = []
 def rapt(*args, **environment):
     clean = {k: v for k, v in os.environ.items() if k not in ("RAPT_ISA", "RAPT_TUNING", "NO_COLOR")}
     return subprocess.run(COMMAND + [str(a) for a in args], capture_output=True, text=True,
-                          env={**clean, "RAPT_TUNING": "off", **environment}, timeout=240, check=False)
+                          env={k: v for k, v in {**clean, "RAPT_TUNING": "off", **environment}.items()
+                               if v is not None}, timeout=240, check=False)
 
 
 def rapt_json(*args):

@@ -10,5 +10,6 @@ void add_run(CommandLine& line);
 void add_check(CommandLine& line);
 void add_bench(CommandLine& line);
 void add_compare(CommandLine& line);
+void add_tune(CommandLine& line);
 
 }  // namespace rapt::tools

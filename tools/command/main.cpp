@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   rapt::tools::add_check(line);
   rapt::tools::add_bench(line);
   rapt::tools::add_compare(line);
+  rapt::tools::add_tune(line);
   return line.run(argc, argv);
 }
 

@@ -1,4 +1,5 @@
 // Files of a tuning: what is read from one, and the sentence of each kind that is wrong.
+#include "core/random.hpp"
 #include "core/tuning.hpp"
 #include "dispatch/dispatch.hpp"
 #include "dispatch/isa_table.hpp"
@@ -8,13 +9,16 @@
 #include "rapt/isa.hpp"
 #include "support/sentence_of.hpp"
 #include "support/temporary_directory.hpp"
+#include "support/test_level.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <sys/stat.h>
@@ -166,6 +170,34 @@ TEST_CASE("a file of another grammar, version or machine is an error that says s
      ErrorCode::invalid_argument);
   is(std::string(70'000, ' '), "has more than 65536 bytes, which no tuning file has",
      ErrorCode::file_error);
+}
+
+TEST_CASE("a file with random bytes changed is read or is an Error") {
+  const TemporaryDirectory folder;
+  const std::string good =
+      R"({"rapt_tuning": 1, "machine": "a b", "call": {"inline_work": 9}, "avx2": {"x": -1}})";
+  const std::uint64_t samples = quick() ? 300 : 3000;
+  for (std::uint64_t seed = 0; seed < samples; ++seed) {
+    Random random(seed);
+    std::string text = good;
+    for (std::int64_t n = random.below(3); n >= 0; --n) {
+      const auto at = static_cast<std::size_t>(random.below(std::ssize(text)));
+      // Most often a byte that the grammar knows.
+      const std::string known = "{}[]\":,-.0e19 \\";
+      text[at] = random.below(4) > 0
+                     ? known[static_cast<std::size_t>(random.below(std::ssize(known)))]
+                     : static_cast<char>(random.below(256));
+      if (random.below(4) == 0) text.resize(at);
+      if (text.empty()) break;
+    }
+    CAPTURE(text);
+    try {
+      const io::TuningFile file = io::read_tuning_file(folder.write("tuning.json", text));
+      CHECK(file.numbers.size() <= 2);
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::malformed_file);
+    }
+  }
 }
 
 TEST_CASE("a path that is no regular file is an error that names RAPT_TUNING and the path") {

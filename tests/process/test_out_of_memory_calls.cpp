@@ -279,10 +279,15 @@ TEST_CASE("each failed allocation in the first use of a tuning file is an Error"
   const std::string wrong = folder.write("wrong.json", R"({"rapt_tuning": 1, "machine": "none"})");
   for (const std::string& path : {right, wrong, folder.path("a missing file")}) {
     setenv("RAPT_TUNING", path.c_str(), 1);
-    fail_every_allocation("rms_norm, " + path, [] {
-      dispatch::reset_tuning();
-      return [] { rms_norm({floats().x2(4, 8)}, {floats().y2(4, 8)}); };
-    });
+    const auto first_use = [&](const std::string& name, const Call& call) {
+      fail_every_allocation(name + ", " + path, [&] {
+        dispatch::reset_tuning();
+        return call;
+      });
+    };
+    first_use("rms_norm", [] { rms_norm({floats().x2(4, 8)}, {floats().y2(4, 8)}); });
+    first_use("attention",
+              [] { attention(floats().x4(), floats().x4(), floats().x4(), floats().y4()); });
   }
   setenv("RAPT_TUNING", "off", 1);
   dispatch::reset_tuning();

@@ -24,7 +24,9 @@ SAMPLE = 0.004  # seconds, at least a call
 
 class Worker:
     def __init__(self, path):
-        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Commits are compared by their defaults, not by the tuning of the user.
+        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, "RAPT_TUNING": "off"})
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")

@@ -203,7 +203,7 @@ class Search {
       set_row(row);
     };
     set(tried.usual);
-    if (seconds <= 0.0) return;
+    if (seconds <= 0.0 || values.size() == 1) return;
     oneapi::tbb::task_arena(number.threads).execute([&] {
       const Clock clock;
       const std::vector<ReadyWork> works = make_ready(number.trial.works, cache_bytes_);

@@ -24,7 +24,7 @@ struct TriedNumber {
   std::string section;  ///< an ISA, or "call"
   std::string_view name;
   std::int64_t usual, chosen;  ///< the default, and what was faster twice
-  std::int64_t rounds;         ///< 0: there was no time left
+  std::int64_t rounds;         ///< 0: there was no time left, or no other value
   std::vector<TriedValue> others;
 };
 

@@ -112,8 +112,10 @@ Totals count_rows(const PlanProblem& problem) {
     }
     totals.max_rows = std::max(totals.max_rows, rows);
     totals.max_keys = std::max(totals.max_keys, sequence.visible.kv_len);
-    totals.equal_lengths = totals.equal_lengths && sequence.q_len == problem.sequences[0].q_len &&
-                           sequence.visible.kv_len == problem.sequences[0].visible.kv_len;
+    const PlanSequence& first = problem.sequences[0];
+    totals.equal_lengths = totals.equal_lengths && sequence.q_len == first.q_len &&
+                           sequence.visible.kv_len == first.visible.kv_len &&
+                           sequence.visible.first_key == first.visible.first_key;
   }
   return totals;
 }

@@ -1,5 +1,6 @@
 #include "attention/problem.hpp"
 
+#include "attention/hidden_keys.hpp"
 #include "attention/output_rows.hpp"
 #include "attention/run.hpp"
 #include "attention/score_callback.hpp"
@@ -58,7 +59,12 @@ void run_valid(const AttentionProblem& problem, const CallbackOfCall& callback,
   const AttentionOptions& options = problem.options;
   if (!has_results(problem)) return;
   if (all_have_elements(tensors, options)) {
-    return run(tensors, options, problem.sequences, callback, workspace);
+    if (!hide_padding(options, problem.sequences)) {
+      return run(tensors, options, problem.sequences, callback, workspace);
+    }
+    AttentionOptions without_mask = options;
+    without_mask.bool_mask = {};
+    return run(tensors, without_mask, problem.sequences, callback, workspace);
   }
   const IdleStrides idle(tensors, options);
   run(idle.tensors, idle.options, problem.sequences, callback, workspace);

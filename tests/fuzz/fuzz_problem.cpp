@@ -105,6 +105,16 @@ float any_number(Random& random) {
   return kNumbers[random.below(std::ssize(kNumbers))];
 }
 
+/// A mask or bias: its broadcast dimensions, and what it hides.
+void draw_mask(Random& random, unsigned& broadcast, Hides& hides) {
+  broadcast = static_cast<unsigned>(random.below(32));
+  // Structures matter most where a query or a sequence has a row of its own.
+  if (one_in(random, 2)) broadcast &= ~unsigned{kOverKeys};
+  if (one_in(random, 10)) broadcast |= kKeysFirst;
+  if (!one_in(random, 4)) hides = static_cast<Hides>(random.below(6));
+  if (hides == Hides::padding) broadcast |= kOverQueries;
+}
+
 Spec any_spec(Random& random, const Shape& shape) {
   Spec spec;
   spec.shape = shape;
@@ -120,12 +130,12 @@ Spec any_spec(Random& random, const Shape& shape) {
   spec.prefix_per_sequence = spec.mask.kind == Mask::Kind::causal && spec.mask.window_right != 0 &&
                              spec.mask.prefix_len == 0 && one_in(random, 8);
   maybe(5, spec.kv_lens, true);
-  if (one_in(random, 5)) {
+  if (one_in(random, 3)) {
     spec.bool_mask = one_in(random, 2) ? MaskMeaning::keep : MaskMeaning::drop;
-    spec.bool_mask_broadcast = static_cast<unsigned>(random.below(32));
   }
-  maybe(5, spec.bias, true);
-  spec.bias_broadcast = static_cast<unsigned>(random.below(32));
+  draw_mask(random, spec.bool_mask_broadcast, spec.bool_mask_hides);
+  maybe(4, spec.bias, true);
+  draw_mask(random, spec.bias_broadcast, spec.bias_hides);
   maybe(5, spec.rope, one_in(random, 2) ? Rope::half : Rope::interleaved);
   if (spec.shape.head_dim < 2) spec.rope.reset();
   spec.rope_whole = spec.rope && one_in(random, 2);
@@ -200,6 +210,39 @@ void spoil(Problem& problem, Random& random) {
   }
 }
 
+/// Whether the mask or the bias hides the key from every row of the sequence.
+bool is_hidden(const Problem& problem, std::int64_t batch, std::int64_t key) {
+  const auto all = [&](const auto& view, const auto& hides) {
+    if (view.data == nullptr) return false;
+    const std::int64_t b = view.shape[0] == 1 ? 0 : batch, j = view.shape[3] == 1 ? 0 : key;
+    for (std::int64_t h = 0; h < view.shape[1]; ++h) {
+      for (std::int64_t i = 0; i < view.shape[2]; ++i) {
+        if (!hides(view(b, h, i, j))) return false;
+      }
+    }
+    return true;
+  };
+  const BoolMask& mask = problem.options.bool_mask;
+  const bool drop = mask.meaning == MaskMeaning::drop;
+  return all(mask.values, [&](bool value) { return value == drop; }) ||
+         all(problem.options.bias, [](float bias) { return bias == -kInfinity; });
+}
+
+/// NaN or infinity in the keys and values that a mask hides from every row.
+void spoil_hidden(Problem& problem, Random& random) {
+  const float x = one_in(random, 2) ? std::numeric_limits<float>::quiet_NaN() : kInfinity;
+  const Shape& s = problem.spec.shape;
+  for (std::int64_t b = 0; b < s.batch; ++b) {
+    for (std::int64_t j = 0; j < s.kv_len; ++j) {
+      if (!is_hidden(problem, b, j)) continue;
+      for (std::int64_t h = 0; h < s.kv_heads; ++h) {
+        for (std::int64_t d = 0; d < s.head_dim; ++d) problem.k(b, h, j, d) = x;
+        for (std::int64_t d = 0; d < s.value_dim; ++d) problem.v(b, h, j, d) = x;
+      }
+    }
+  }
+}
+
 Spec spec_of_seed(std::uint64_t seed, Random& random) {
   Spec spec = any_spec(random, seed % 41 == 7 ? long_shape(random) : any_shape(random));
   if (seed % 32 == 2) make_forkable(spec, random);
@@ -212,6 +255,7 @@ Problem fuzz_problem(std::uint64_t seed) {
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
   Problem problem(spec_of_seed(seed, random));
   if (one_in(random, 3)) spoil(problem, random);
+  if (one_in(random, 3)) spoil_hidden(problem, random);
   return problem;
 }
 

@@ -95,10 +95,17 @@ View::Index broadcast_extents(const Shape& s, unsigned broadcast) {
   return shape;
 }
 
-/// Dense over `extents`; with kByStride, the full shape with stride 0 in broadcast dimensions.
+/// Dense over the broadcast extents, or with the keys outermost; with kByStride, the full shape
+/// with stride 0 in broadcast dimensions.
 template <class T>
 TensorView<T, 4> broadcast_view(T* first, const Shape& s, unsigned broadcast) {
-  TensorView<T, 4> view(first, broadcast_extents(s, broadcast));
+  const View::Index extents = broadcast_extents(s, broadcast);
+  TensorView<T, 4> view(first, extents);
+  if ((broadcast & kKeysFirst) != 0) {
+    const auto [batch, heads, queries, keys] = extents;
+    view = TensorView<T, 4>(first, {keys, batch, heads, queries});
+    view = view.swapped(0, 1).swapped(1, 2).swapped(2, 3);
+  }
   if ((broadcast & kByStride) != 0) {
     view.shape = {s.batch, s.heads, s.q_len, s.kv_len};
     for (std::size_t dim = 0; dim < 4; ++dim) {
@@ -108,24 +115,29 @@ TensorView<T, 4> broadcast_view(T* first, const Shape& s, unsigned broadcast) {
   return view;
 }
 
-/// Hides one key in four, one key block in five, one row in nine; no two rows alike.
-bool hidden(Random& random, std::int64_t row, std::int64_t key) {
-  const bool one = random.below(4) == 0;
-  return one || (row + key / 256) % 5 == 3 || row % 9 == 7;
+/// Calls visit(row, place) for the elements of a mask or bias with these dimensions broadcast, in
+/// the order of broadcast_view()'s memory.
+template <class Visit>
+void for_elements(const Shape& s, unsigned broadcast, const Visit& visit) {
+  const auto [batch, heads, queries, keys] = broadcast_extents(s, broadcast);
+  const std::int64_t rows = batch * heads * queries;
+  const bool keys_first = (broadcast & kKeysFirst) != 0;
+  for (std::int64_t i = 0; i < rows * keys; ++i) {
+    const std::int64_t row = keys_first ? i % rows : i / keys;
+    const std::int64_t key = keys_first ? i / rows : i % keys;
+    const std::int64_t query = row % queries, head = row / queries % heads;
+    visit(row, ScorePlace{row / queries / heads, head, query, key, queries, keys});
+  }
 }
 
 void make_bool_mask(Problem& problem) {
   const Spec& spec = problem.spec;
-  const View::Index extents = broadcast_extents(spec.shape, spec.bool_mask_broadcast);
-  const std::int64_t keys = extents[3];
-  const std::int64_t rows = extents[0] * extents[1] * extents[2];
   Random random(spec.seed + 1000);
   const bool keep = *spec.bool_mask == MaskMeaning::keep;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t j = 0; j < keys; ++j) {
-      problem.mask_storage.push_back(hidden(random, row, j) != keep ? 1 : 0);
-    }
-  }
+  for_elements(spec.shape, spec.bool_mask_broadcast, [&](std::int64_t row, const ScorePlace& at) {
+    const bool hidden = hides_key(spec.bool_mask_hides, spec.seed, random, row, at);
+    problem.mask_storage.push_back(hidden != keep ? 1 : 0);
+  });
   problem.mask_storage.push_back(0);  // gives the mask an address even without elements
   const bool* first = reinterpret_cast<const bool*>(problem.mask_storage.data());
   problem.options.bool_mask = {broadcast_view(first, spec.shape, spec.bool_mask_broadcast),
@@ -134,16 +146,12 @@ void make_bool_mask(Problem& problem) {
 
 void make_bias(Problem& problem) {
   const Spec& spec = problem.spec;
-  const View::Index extents = broadcast_extents(spec.shape, spec.bias_broadcast);
-  const std::int64_t keys = extents[3];
-  const std::int64_t rows = extents[0] * extents[1] * extents[2];
   Random random(spec.seed + 2000);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t j = 0; j < keys; ++j) {
-      const float bias = 2.0f * random.normal();
-      problem.bias_storage.push_back(hidden(random, row + 4, j) ? -kInfinity : bias);
-    }
-  }
+  for_elements(spec.shape, spec.bias_broadcast, [&](std::int64_t row, const ScorePlace& at) {
+    const float bias = 2.0f * random.normal();
+    const bool hidden = hides_key(spec.bias_hides, spec.seed, random, row + 4, at);
+    problem.bias_storage.push_back(hidden ? -kInfinity : bias);
+  });
   problem.bias_storage.push_back(kNaN);
   const float* first = problem.bias_storage.data();
   problem.options.bias = broadcast_view(first, spec.shape, spec.bias_broadcast);
@@ -270,9 +278,13 @@ std::string describe(const Spec& spec) {
   if (spec.kv_lens) text += " kv_lens";
   if (spec.bool_mask) {
     text += *spec.bool_mask == MaskMeaning::keep ? " keep/" : " drop/";
-    text += std::to_string(spec.bool_mask_broadcast);
+    text += std::to_string(spec.bool_mask_broadcast) + "/";
+    text += std::to_string(static_cast<int>(spec.bool_mask_hides));
   }
-  if (spec.bias) text += " bias/" + std::to_string(spec.bias_broadcast);
+  if (spec.bias) {
+    text += " bias/" + std::to_string(spec.bias_broadcast) + "/";
+    text += std::to_string(static_cast<int>(spec.bias_hides));
+  }
   if (spec.rope) text += *spec.rope == Rope::half ? " rope half" : " rope interleaved";
   if (spec.rope_whole) text += " of all dims";
   if (spec.rope_positions) text += " own positions";

@@ -7,6 +7,7 @@
 #include "rapt/attention.hpp"
 #include "rapt/isa.hpp"
 #include "rapt/tensor.hpp"
+#include "support/hidden_pattern.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -41,7 +42,8 @@ enum Broadcast : unsigned {
   kOverHeads = 2,
   kOverQueries = 4,
   kOverKeys = 8,
-  kByStride = 16,  ///< full extent with stride 0
+  kByStride = 16,   ///< full extent with stride 0
+  kKeysFirst = 32,  ///< no dimension, but the layout: the keys of a row are not adjacent
 };
 
 /// A pure score callback.
@@ -69,8 +71,10 @@ struct Spec {
   bool kv_lens = false;
   std::optional<MaskMeaning> bool_mask{};
   unsigned bool_mask_broadcast = kNoBroadcast;
+  Hides bool_mask_hides = Hides::scattered;
   bool bias = false;
   unsigned bias_broadcast = kNoBroadcast;
+  Hides bias_hides = Hides::scattered;
   std::optional<Rope> rope{};  ///< over half of the head_dim, or all of it with `rope_whole`
   bool rope_whole = false;
   bool rope_positions = false;  ///< explicit positions for q and k, descending in the batch

@@ -1,0 +1,97 @@
+#include "attention/hidden_keys.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+namespace rapt {
+namespace {
+
+/// Keys [begin, end) of a sequence.
+struct Keys {
+  std::int64_t begin, end;
+};
+
+/// Whether all heads and queries of a sequence have the same row.
+template <class T>
+bool has_shared_rows(const TensorView<T, 4>& view) {
+  const auto is_shared = [&](std::size_t dim) {
+    return view.shape[dim] == 1 || view.strides[dim] == 0;
+  };
+  return view.data != nullptr && is_shared(1) && is_shared(2);
+}
+
+/// The row of a mask or bias that all heads and queries of a batch index share. U: a type as which
+/// its elements are read.
+template <class U>
+struct SharedRow {
+  const U* first;
+  std::int64_t stride;
+
+  template <class T>
+  SharedRow(const TensorView<T, 4>& view, std::int64_t batch)
+      : first(reinterpret_cast<const U*>(view.data) +
+              (view.shape[0] > 1 ? batch * view.strides[0] : 0)),
+        stride(view.shape[3] > 1 ? view.strides[3] : 0) {}
+
+  U operator[](std::int64_t key) const { return first[key * stride]; }
+};
+
+/// `keys` without the hidden ones at its ends.
+template <class Hidden>
+Keys trimmed(Keys keys, const Hidden& hidden) {
+  while (keys.begin < keys.end && hidden(keys.begin)) ++keys.begin;
+  while (keys.begin < keys.end && hidden(keys.end - 1)) --keys.end;
+  return keys;
+}
+
+template <class Hidden>
+bool hides_any(Keys keys, const Hidden& hidden) {
+  for (std::int64_t j = keys.begin; j < keys.end; ++j) {
+    if (hidden(j)) return true;
+  }
+  return false;
+}
+
+/// The keys that any query of the sequence sees by the range mask; others of a mask's row are not
+/// read.
+Keys seen_keys(const PlanSequence& sequence) {
+  const kernels::VisibleKeys& visible = sequence.visible;
+  const std::int64_t begin = first_visible(visible, 0);
+  return {begin, std::max(begin, end_of_visible(visible, sequence.q_len - 1))};
+}
+
+}  // namespace
+
+bool hide_padding(const AttentionOptions& options, Sequences& sequences) {
+  // A callback changes the scores of hidden keys, too.
+  if (options.score_callback) return false;
+  const BoolMask& mask = options.bool_mask;
+  const bool by_mask = has_shared_rows(mask.values), by_bias = has_shared_rows(options.bias);
+  if (!by_mask && !by_bias) return false;
+  const bool hidden_value = mask.meaning == MaskMeaning::drop;
+  bool whole = by_mask;
+  for (std::size_t s = 0; s < sequences.plan.size(); ++s) {
+    PlanSequence& sequence = sequences.plan[s];
+    if (sequence.q_len == 0) continue;
+    const std::int64_t batch = sequences.places[s].batch;
+    Keys keys = seen_keys(sequence);
+    if (by_bias) {
+      const SharedRow<float> row(options.bias, batch);
+      keys = trimmed(keys, [&](std::int64_t j) { return row[j] == -INFINITY; });
+    }
+    if (by_mask) {
+      const SharedRow<unsigned char> row(mask.values, batch);
+      const auto hidden = [&](std::int64_t j) { return (row[j] != 0) == hidden_value; };
+      keys = trimmed(keys, hidden);
+      whole = whole && !hides_any(keys, hidden);
+    }
+    if (keys.begin == keys.end) keys = {0, 0};
+    sequence.visible.first_key = keys.begin;
+    sequence.visible.kv_len = keys.end;
+  }
+  return whole;
+}
+
+}  // namespace rapt

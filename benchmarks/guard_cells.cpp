@@ -7,6 +7,7 @@
 #include "rapt/paged.hpp"
 #include "rapt/ragged.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -87,9 +88,32 @@ class Dense : public Inputs {
     next_copy();
   }
 
- private:
+ protected:
   rapt::AttentionOptions options_;
+
+ private:
   Layout layout_;
+};
+
+/// A mask over `heads` and `queries`, or 1, of `s`; keeps(batch, head, query, key) what it shows.
+template <class Keeps>
+class Masked : public Dense {
+ public:
+  Masked(const Sizes& s, std::int64_t heads, std::int64_t queries, Keeps keeps)
+      : Dense(s, {}, Layout::heads_first),
+        shape_{s.batch, heads, queries, s.kv_len},
+        mask_(new bool[static_cast<std::size_t>(s.batch * heads * queries * s.kv_len)]) {
+    for (std::int64_t i = 0; i < s.batch * heads * queries * s.kv_len; ++i) {
+      const std::int64_t row = i / s.kv_len;
+      mask_[static_cast<std::size_t>(i)] =
+          keeps(row / queries / heads, row / queries % heads, row % queries, i % s.kv_len);
+    }
+    options_.bool_mask.values = {mask_.get(), shape_};
+  }
+
+ private:
+  TensorView<const bool, 4>::Index shape_;
+  std::unique_ptr<bool[]> mask_;
 };
 
 /// One query per sequence, keys and values in a KvCache.
@@ -157,6 +181,13 @@ class OwnPages : public Inputs {
   std::vector<std::int64_t> lens_, table_, rows_;
 };
 
+/// Row offsets of documents of 2048 tokens in all.
+const std::vector<std::int64_t> kDocuments{0, 100, 420, 600, 937, 1237, 1300, 1750, 2048};
+
+std::int64_t document_of(std::int64_t token) {
+  return std::upper_bound(kDocuments.begin(), kDocuments.end(), token) - kDocuments.begin();
+}
+
 /// Sequences of different lengths, packed without padding.
 class Ragged : public Inputs {
  public:
@@ -164,6 +195,7 @@ class Ragged : public Inputs {
     for (std::int64_t row = 0, step = 1; row < s.q_len; row += 37 * step++) offsets_.push_back(row);
     offsets_.push_back(s.q_len);
   }
+  Ragged(const Sizes& s, const std::vector<std::int64_t>& offsets) : Inputs(s), offsets_(offsets) {}
   void call() override {
     const TensorView<const float, 3>::Index shape{s_.q_len, s_.heads, s_.head_dim};
     rapt::attention({q_.data(), shape}, {k_.data(), shape}, {v_.data(), shape},
@@ -227,13 +259,68 @@ std::function<std::unique_ptr<Work>()> dense(const Sizes& s,
   return make<Dense>(s, options, layout);
 }
 
+/// A bias for every head.
+class Biased : public Dense {
+ public:
+  explicit Biased(const Sizes& s)
+      : Dense(s, {}, Layout::heads_first), bias_(drawn(s.heads * s.q_len * s.kv_len, 8)) {
+    options_.bias = {bias_.data(), {1, s.heads, s.q_len, s.kv_len}};
+  }
+
+ private:
+  std::vector<float> bias_;
+};
+
+template <class Keeps>
+std::function<std::unique_ptr<Work>()> masked(const Sizes& s, std::int64_t heads,
+                                              std::int64_t queries, Keeps keeps) {
+  return make<Masked<Keeps>>(s, heads, queries, keeps);
+}
+
+/// `cells`, then those of masks, each after what it should cost.
+std::vector<Cell> with_masks(std::vector<Cell> cells) {
+  static const std::vector<std::int64_t> lens{512, 400, 300, 256, 200, 450, 77, 130};
+  const Sizes padded{8, 12, 12, 512, 512, 64}, long_one{1, 8, 8, 2048, 2048, 64};
+  using At = std::int64_t;
+  const auto padding = [](At b, At, At, At j) { return j < lens[static_cast<std::size_t>(b)]; };
+  const auto random = [](At, At h, At i, At j) {
+    return (static_cast<std::uint64_t>((h * 2048 + i) * 2048 + j) * 0x9e3779b97f4a7c15u >> 62) != 0;
+  };
+  const auto documents = [](At, At, At i, At j) { return document_of(i) == document_of(j); };
+  const auto everything = [](At, At, At, At) { return true; };
+  const std::vector<Cell> masks = {
+      {"lengths, batch 8, 12 heads of 64, 512 x 512", false, false,
+       dense(padded, {.kv_lens = lens})},
+      {"padding mask, batch 8, 12 heads of 64, 512 x 512", false, false,
+       masked(padded, 1, 1, padding)},
+      {"ragged, 8 documents, 8 heads of 64, 2048 rows", false, false,
+       make<Ragged>(long_one, kDocuments)},
+      {"mask of 8 documents, 8 heads of 64, 2048 x 2048", false, false,
+       masked(long_one, 1, 2048, documents)},
+      {"mask of documents per head, 8 heads of 64, 2048 x 2048", false, false,
+       masked(long_one, 8, 2048, documents)},
+      {"random mask, 8 heads of 64, 2048 x 2048", false, false, masked(long_one, 1, 2048, random)},
+      {"random mask per head, 8 heads of 64, 2048 x 2048", false, false,
+       masked(long_one, 8, 2048, random)},
+      {"mask of nothing, 8 heads of 64, 2048 x 2048", false, false,
+       masked(long_one, 1, 2048, everything)},
+      {"bias, 8 heads of 64, 1024 x 1024", false, false,
+       make<Biased>(Sizes{1, 8, 8, 1024, 1024, 64})},
+      {"no mask, 8 heads of 64, 2048 x 2048", false, false, dense(long_one)},
+      {"1 query, padding mask, 8 / 1 heads of 64, 2048 keys", false, false,
+       masked({8, 8, 1, 1, 2048, 64}, 1, 1, [](At b, At, At, At j) { return j < 2048 - 200 * b; })},
+  };
+  cells.insert(cells.end(), masks.begin(), masks.end());
+  return cells;
+}
+
 }  // namespace
 
 const std::vector<Cell>& cells() {
   using rapt::causal_bottom_right;
   const Sizes d1{1, 32, 8, 1, 8192, 128, true}, d2{16, 32, 8, 1, 2048, 128, true};
   static const std::vector<float> slopes(8, 0.25f);
-  static const std::vector<Cell> all = {
+  static const std::vector<Cell> all = with_masks({
       {"T1: 5 tokens, 4 heads of 4", false, true, dense({1, 4, 4, 5, 5, 4})},
       {"1 x 64, 8 heads of 32", false, true, dense({1, 8, 8, 1, 64, 32})},
       {"16 x 200, 8 heads of 64", false, true, dense({1, 8, 8, 16, 200, 64})},
@@ -275,7 +362,7 @@ const std::vector<Cell>& cells() {
        make<Product>(std::int64_t{8}, std::int64_t{4096}, std::int64_t{4096}, true)},
       {"M1 of batch 2: layer of 768, 512 tokens, 12 heads", true, false,
        make<Layer>(std::int64_t{2}, std::int64_t{512}, std::int64_t{768}, std::int64_t{12})},
-  };
+  });
   return all;
 }
 

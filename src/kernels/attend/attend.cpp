@@ -75,11 +75,17 @@ inline void attend_blocks(const AttendItem& item, const AttendScratch& scratch, 
   for (std::int64_t block = begin; block < end; ++block) {
     const KeyRange keys = visible_to_rows(item, item.row_begin, item.rows, block);
     if (keys.begin == keys.end) continue;
-    Prefetcher prefetcher = prefetch_after(item, block);
-    const PackedBlock packed = pack_block(item, scratch, block, keys);
+    Prefetcher prefetcher;
+    PackedBlock packed;
+    bool is_ready = false;  // a mask may hide the block from every row
     for (std::int64_t row = 0; row < item.rows; row += item.call->tuning->query_rows) {
       const QueryTile tile(item, row, block);
       if (tile.keys.begin == tile.keys.end) continue;
+      if (!is_ready) {
+        prefetcher = prefetch_after(item, block);
+        packed = pack_block(item, scratch, block, keys);
+        is_ready = true;
+      }
       attend_query_tile(item, scratch, tile, packed, direct, prefetcher);
     }
   }

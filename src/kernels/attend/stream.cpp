@@ -30,6 +30,17 @@ RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   return head;
 }
 
+/// Whether a block with keys `tile.keys` is hidden from every row of every head.
+inline bool is_hidden(const AttendItem& item, const StreamHeads& heads, const QueryTile& tile) {
+  if (tile.keys.begin == tile.keys.end) return true;
+  if (!masks_differ(item)) return false;
+  for (std::int64_t h = 0; h < heads.count; ++h) {
+    const QueryTile own(heads.items[h], 0, tile.block);
+    if (own.keys.begin < own.keys.end) return false;
+  }
+  return true;
+}
+
 inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
   pack_queries(item, scratch);
   if (item.states != nullptr) return;
@@ -76,7 +87,7 @@ void attend_stream(const AttendItem& item, float* memory) {
   for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
     if (item.states != nullptr) clear_state(item, heads.scratch[0]);
     const QueryTile tile(item, 0, block);
-    if (tile.keys.begin < tile.keys.end) {
+    if (!is_hidden(item, heads, tile)) {
       is_packed(item) ? stream_block_of_panels(heads, tile) : stream_block_of_rows(heads, tile);
     }
     if (item.states != nullptr) save_state(item, heads.scratch[0], block);

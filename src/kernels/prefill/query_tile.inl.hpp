@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/prefill/masked_rows.inl.hpp"
 #include "kernels/prefill/paged.inl.hpp"
 #include "kernels/prefill/prefetch.inl.hpp"
 #include "kernels/prefill/score_callback.inl.hpp"
@@ -48,7 +49,9 @@ struct QueryTile {
   KeyRange keys;                       // seen by any of the rows
   bool uniform;                        // all rows see the same keys,
   bool whole;                          // in whole column tiles, and no option changes the scores
+  bool masked;                         // rows see the keys `masks`
   KeyRange spans[kQueryRows / kRows];  // seen by any row of each row tile
+  MaskedRow masks[kQueryRows];
 
   QueryTile(const AttendItem& item, std::int64_t row_, std::int64_t block_)
       : row(row_),
@@ -59,20 +62,78 @@ struct QueryTile {
     const KeyRange first = visible_to_rows(item, item.row_begin + row, 1, block);
     const KeyRange last = visible_to_rows(item, item.row_begin + row + rows - 1, 1, block);
     uniform = first.begin == last.begin && first.end == last.end;
-    // Every key of a column tile and of a line of scores must be seen by every row.
-    constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
-    whole = uniform && keys.begin % unit == 0 && keys.end % unit == 0 && !changes_scores(item);
+    whole = uniform && is_whole(keys) && !changes_scores(item);
     for (std::int64_t r = 0; r < rows; r += kRows) {
       spans[r / kRows] =
           uniform ? keys : visible_to_rows(item, item.row_begin + row + r, rows_at(r), block);
     }
+    masked = keys.begin < keys.end && narrows_rows(item) && may_narrow(item);
+    if (masked) narrow(item);
   }
 
   /// Rows of the row tile that starts at r.
   std::int64_t rows_at(std::int64_t r) const { return rows - r < kRows ? rows - r : kRows; }
 
   KeyRange seen_by(const AttendItem& item, std::int64_t r) const {
-    return uniform ? keys : visible_to_rows(item, item.row_begin + row + r, 1, block);
+    if (uniform) return keys;
+    return masked ? masks[r].keys() : visible_to_rows(item, item.row_begin + row + r, 1, block);
+  }
+
+  /// Whether a mask may hide keys that row r sees.
+  bool hides(std::int64_t r) const { return !masked || masks[r].holes; }
+
+ private:
+  /// Every key of a column tile and of a line of scores must be seen by every row.
+  static bool is_whole(KeyRange seen) {
+    constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
+    return seen.begin % unit == 0 && seen.end % unit == 0;
+  }
+
+  /// The keys that row r sees by the range mask, before narrow().
+  RAPT_INLINE KeyRange range_of(RowPosition at, const AttendItem& item) const {
+    return uniform ? keys : visible_keys(item, at.query, at.query, block);
+  }
+
+  /// False for most tiles with a bias alone.
+  RAPT_NOINLINE bool may_narrow(const AttendItem& item) const {
+    if (item.call->mask.rows.data != nullptr) return true;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const RowPosition at = position_of(item, item.row_begin + row + r);
+      const KeyRange seen = range_of(at, item);
+      if (seen.begin < seen.end && bias_hides_end(item, block, at, seen)) return true;
+    }
+    return false;
+  }
+
+  /// Leaves to each row what its masks leave. Out of line: most calls have no masks.
+  RAPT_NOINLINE void narrow(const AttendItem& item) {
+    const bool same_range = uniform;
+    const KeyRange range = keys;
+    bool holes = false;
+    RowMasks read(item, block, keys);
+    keys = {kKeyBlock, 0};
+    for (std::int64_t r = 0; r < rows; ++r) {
+      if (r % kRows == 0) spans[r / kRows] = {kKeyBlock, 0};
+      const std::int64_t of_item = item.row_begin + row + r;
+      const RowPosition at = position_of(item, of_item);
+      const KeyRange seen = same_range ? range : visible_keys(item, at.query, at.query, block);
+      read.narrow(at, seen, masks[r]);
+      holes |= masks[r].holes;
+      uniform =
+          (r == 0 || uniform) && masks[r].begin == masks[0].begin && masks[r].end == masks[0].end;
+      if (masks[r].begin == masks[r].end) continue;
+      spans[r / kRows] = joined(spans[r / kRows], masks[r].keys());
+      keys = joined(keys, masks[r].keys());
+    }
+    for (std::int64_t r = 0; r < rows; r += kRows) {
+      if (spans[r / kRows].end == 0) spans[r / kRows] = {0, 0};
+    }
+    if (keys.end == 0) keys = {0, 0};
+    whole = uniform && !holes && is_whole(keys) && !has_score_options(item);
+  }
+
+  static KeyRange joined(KeyRange a, KeyRange b) {
+    return {a.begin < b.begin ? a.begin : b.begin, a.end > b.end ? a.end : b.end};
   }
 };
 
@@ -144,6 +205,28 @@ RAPT_INLINE bool has_plain_options(const AttendItem& item, const QueryTile& tile
          is_exact(distance_of(item, position_of(item, row + tile.rows - 1), key));
 }
 
+/// Hides keys by the element mask, or after a callback, and computes each row's maximum.
+inline void hide_in_rows(const AttendItem& item, const AttendScratch& scratch,
+                         const QueryTile& tile) {
+  const std::int64_t key = tile.block * kKeyBlock;
+  const bool has_maxima = has_score_options(item) && item.call->callback == nullptr;
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+    if (has_maxima && !tile.hides(r)) continue;
+    const KeyRange seen = tile.seen_by(item, r);
+    float* const scores = scores_of_row(scratch, r);
+    if (seen.begin == seen.end) {
+      scratch.block_m[r] = -kInfinity;
+    } else if (!tile.hides(r)) {
+      scratch.block_m[r] = block_max(scores, seen);
+    } else if (tile.masked) {
+      scratch.block_m[r] = change_scores(scores, seen, KeptKeys{tile.masks[r].kept});
+    } else {
+      const RowPosition at = position_of(item, item.row_begin + tile.row + r);
+      scratch.block_m[r] = hide_keys(item, at, key, seen, scores);
+    }
+  }
+}
+
 /// Applies the options to the tile's scores, and computes each row's maximum.
 inline void tile_score_options(const AttendItem& item, const AttendScratch& scratch,
                                const QueryTile& tile) {
@@ -169,9 +252,7 @@ inline void tile_score_options(const AttendItem& item, const AttendScratch& scra
         [&](std::int64_t r) { return scores_of_row(scratch, r); });
   }
   if (item.call->callback == nullptr && item.call->mask.rows.data == nullptr) return;
-  change_rows(item, scratch, tile, [&](float* scores, RowPosition at, KeyRange seen) {
-    return hide_keys(item, at, key, seen, scores);
-  });
+  hide_in_rows(item, scratch, tile);
 }
 
 /// Each row's maximum over the keys that it sees, after the options.
@@ -275,14 +356,22 @@ inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
                     tile.rows, scratch.a, scratch.b);
 }
 
-/// Prefetches the tile's rows of a bias and an element mask too: they are short and far from each
-/// other, so the hardware prefetchers do not follow them.
+/// Prefetches the next tile's rows of a bias and an element mask too: they are short and far from
+/// each other, so the hardware prefetchers do not follow them.
 template <class Steps>
 class ElementsPrefetcher {
  public:
   ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Steps& next) : next_(next) {
-    add(item, tile, item.call->bias);
-    add(item, tile, item.call->mask);
+    std::int64_t row = tile.row + kQueryRows, block = tile.block;
+    if (row >= item.rows) {
+      row = 0;
+      block += 1;
+    }
+    if (block == item.block_end) return;
+    const std::int64_t rows = item.rows - row < kQueryRows ? item.rows - row : kQueryRows;
+    const KeyRange keys = visible_to_rows(item, item.row_begin + row, rows, block);
+    add(item, row, rows, block, keys, item.call->bias);
+    add(item, row, rows, block, keys, item.call->mask);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
                           ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
   }
@@ -296,11 +385,12 @@ class ElementsPrefetcher {
 
  private:
   template <class T>
-  void add(const AttendItem& item, const QueryTile& tile, const ElementRows<T>& elements) {
+  void add(const AttendItem& item, std::int64_t row, std::int64_t rows, std::int64_t block,
+           KeyRange keys, const ElementRows<T>& elements) {
     if (elements.rows.data == nullptr || elements.key_stride != 1) return;
-    const RowPosition at = position_of(item, item.row_begin + tile.row);
-    const T* first = row_at(elements.rows, item, {at.query, 0}) + tile.block * kKeyBlock;
-    elements_.add(first + tile.keys.begin, at.head + tile.rows, tile.keys.end - tile.keys.begin,
+    const RowPosition at = position_of(item, item.row_begin + row);
+    const T* first = row_at(elements.rows, item, {at.query, 0}) + block * kKeyBlock;
+    elements_.add(first + keys.begin, at.head + rows, keys.end - keys.begin,
                   elements.rows.token_stride, item.call->group, elements.rows.head_stride);
   }
 

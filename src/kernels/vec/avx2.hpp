@@ -60,6 +60,23 @@ RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
 RAPT_INLINE bool all_below(Vec x, Vec bound) {
   return _mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_LT_OQ)) == 0xff;
 }
+RAPT_INLINE std::uint64_t below_bits(Vec x, Vec bound) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(x, bound, _CMP_LT_OQ)));
+}
+RAPT_INLINE Vec keep_bits(Vec x, std::uint64_t bits, Vec other) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i own = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), bit);
+  return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(_mm256_cmpeq_epi32(own, bit)));
+}
+RAPT_INLINE std::uint64_t nonzero_bits(const unsigned char* p) {
+  const __m256i* at = reinterpret_cast<const __m256i*>(p);
+  const __m256i zero = _mm256_setzero_si256();
+  const auto zeros = [&](int i) {
+    return static_cast<unsigned>(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(at + i), zero)));
+  };
+  return ~(zeros(0) | std::uint64_t{zeros(1)} << 32);
+}
 
 RAPT_INLINE float sum_lanes(Vec x) {
   const __m128 z = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

@@ -45,6 +45,16 @@ RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
 RAPT_INLINE bool all_below(Vec x, Vec bound) {
   return _mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ) == 0xffff;
 }
+RAPT_INLINE std::uint64_t below_bits(Vec x, Vec bound) {
+  return _mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ);
+}
+RAPT_INLINE Vec keep_bits(Vec x, std::uint64_t bits, Vec other) {
+  return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), other, x);
+}
+RAPT_INLINE std::uint64_t nonzero_bits(const unsigned char* p) {
+  const __m512i bytes = _mm512_loadu_si512(p);
+  return _mm512_test_epi8_mask(bytes, bytes);
+}
 
 RAPT_INLINE float sum_lanes(Vec x) {
   const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

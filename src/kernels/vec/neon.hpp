@@ -22,6 +22,18 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
 }
 RAPT_INLINE bool all_below(Vec x, Vec bound) { return vminvq_u32(vcltq_f32(x, bound)) != 0; }
+/// Bit i in lane i.
+RAPT_INLINE uint32x4_t lane_bits() {
+  constexpr std::uint32_t bits[4] = {1, 2, 4, 8};
+  return vld1q_u32(bits);
+}
+RAPT_INLINE std::uint64_t below_bits(Vec x, Vec bound) {
+  return vaddvq_u32(vandq_u32(vcltq_f32(x, bound), lane_bits()));
+}
+RAPT_INLINE Vec keep_bits(Vec x, std::uint64_t bits, Vec other) {
+  const uint32x4_t all = vdupq_n_u32(static_cast<std::uint32_t>(bits));
+  return vbslq_f32(vtstq_u32(all, lane_bits()), x, other);
+}
 
 template <int Lane>
 RAPT_INLINE Vec fma_lane(Vec x, Vec factors, Vec acc) {

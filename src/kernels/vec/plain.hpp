@@ -32,6 +32,19 @@ RAPT_INLINE void store_first(float* p, Vec x, std::int64_t n) {
   x.store_unaligned(part);
   for (std::int64_t i = 0; i < n; ++i) p[i] = part[i];
 }
+RAPT_INLINE std::uint64_t nonzero_bits(const unsigned char* p) {
+  constexpr std::uint64_t kLow = 0x0101010101010101u * 0x7f;
+  std::uint64_t bits = 0;
+  for (int i = 0; i < 8; ++i) {
+    std::uint64_t word = 0;
+    __builtin_memcpy(&word, p + 8 * i, 8);
+    // The highest bit of each byte that is not 0, moved to its lowest one; the product gathers
+    // those in the highest byte.
+    const std::uint64_t set = (((word & kLow) + kLow) | word) >> 7 & 0x0101010101010101u;
+    bits |= set * 0x0102040810204080u >> 56 << (8 * i);
+  }
+  return bits;
+}
 
 }  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

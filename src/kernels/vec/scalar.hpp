@@ -29,6 +29,10 @@ RAPT_INLINE Vec low_bits_to_exponent(Vec x) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x.value) << 23);
 }
 RAPT_INLINE bool all_below(Vec x, Vec bound) { return x.value < bound.value; }
+RAPT_INLINE std::uint64_t below_bits(Vec x, Vec bound) { return x.value < bound.value ? 1 : 0; }
+RAPT_INLINE Vec keep_bits(Vec x, std::uint64_t bits, Vec other) {
+  return (bits & 1) != 0 ? x : other;
+}
 
 RAPT_INLINE Vec canonical(Vec x) { return canonical(x.value); }
 RAPT_INLINE Vec absolute(Vec x) { return __builtin_fabsf(x.value); }

@@ -23,6 +23,9 @@
 //   canonical(x)              replaces every NaN by the one that Rapt writes
 //   keep_lanes(x, first, begin, end, other)   x in lanes [begin, end), `other` in the rest, if lane
 //                             0 has number `first`
+//   below_bits(x, bound)      bit i: lane i of x is below its bound; not set for NaN
+//   keep_bits(x, bits, other) x in the lanes i whose bit i is set, `other` in the rest; higher bits
+//                             are ignored
 //   max_lanes(x)              the largest lane
 //   sum_lanes(x)              adds lanes t and t + half for half = kVecLanes / 2, ..., 2, 1
 //   exp2_parts(x, shift, bound) -> Exp2Parts{factor, f}
@@ -33,6 +36,7 @@
 //
 // Memory:
 //   load(const unsigned char* p)   bytes, converted to floats
+//   nonzero_bits(const unsigned char* p)   bit i: byte i of 64 is not 0
 //   load_first(p, n)          the first n floats of p, n below kVecLanes, 0 in the other lanes;
 //                             memory after them is not read
 //   store_first(p, x, n)      likewise

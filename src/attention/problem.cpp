@@ -1,10 +1,10 @@
 #include "attention/problem.hpp"
 
-#include "attention/hidden_keys.hpp"
 #include "attention/output_rows.hpp"
 #include "attention/run.hpp"
 #include "attention/score_callback.hpp"
 #include "attention/validate_positions.hpp"
+#include "attention/visible_keys.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "core/per_thread.hpp"
@@ -53,18 +53,30 @@ bool all_have_elements(const AttentionTensors& tensors, const AttentionOptions& 
          has(options.weights) && has(options.weight_sums);
 }
 
+/// A call with a boolean mask or a bias. Out of line: its copy of the options would slow a call of
+/// a few tokens.
+[[gnu::noinline]] void run_masked(const AttentionProblem& problem, const CallbackOfCall& callback,
+                                  AttentionWorkspace& workspace) {
+  const AttentionTensors& tensors = problem.tensors;
+  const AttentionOptions& options = problem.options;
+  if (!hide_padding(options, problem.sequences)) {
+    return run(tensors, options, problem.sequences, callback, workspace);
+  }
+  AttentionOptions without_mask = options;
+  without_mask.bool_mask = {};
+  run(tensors, without_mask, problem.sequences, callback, workspace);
+}
+
 void run_valid(const AttentionProblem& problem, const CallbackOfCall& callback,
                AttentionWorkspace& workspace) {
   const AttentionTensors& tensors = problem.tensors;
   const AttentionOptions& options = problem.options;
   if (!has_results(problem)) return;
   if (all_have_elements(tensors, options)) {
-    if (!hide_padding(options, problem.sequences)) {
-      return run(tensors, options, problem.sequences, callback, workspace);
+    if (options.bool_mask.values.data != nullptr || options.bias.data != nullptr) {
+      return run_masked(problem, callback, workspace);
     }
-    AttentionOptions without_mask = options;
-    without_mask.bool_mask = {};
-    return run(tensors, without_mask, problem.sequences, callback, workspace);
+    return run(tensors, options, problem.sequences, callback, workspace);
   }
   const IdleStrides idle(tensors, options);
   run(idle.tensors, idle.options, problem.sequences, callback, workspace);

@@ -1,4 +1,4 @@
-#include "attention/hidden_keys.hpp"
+#include "attention/visible_keys.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -30,12 +30,10 @@ RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   return head;
 }
 
-/// Whether a block with keys `tile.keys` is hidden from every row of every head.
-inline bool is_hidden(const AttendItem& item, const StreamHeads& heads, const QueryTile& tile) {
-  if (tile.keys.begin == tile.keys.end) return true;
-  if (!masks_differ(item)) return false;
+/// Whether masks that differ by head hide a block from every row of every head. Out of line: rare.
+RAPT_NOINLINE bool all_hide(const StreamHeads& heads, std::int64_t block) {
   for (std::int64_t h = 0; h < heads.count; ++h) {
-    const QueryTile own(heads.items[h], 0, tile.block);
+    const QueryTile own(heads.items[h], 0, block);
     if (own.keys.begin < own.keys.end) return false;
   }
   return true;
@@ -87,7 +85,8 @@ void attend_stream(const AttendItem& item, float* memory) {
   for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
     if (item.states != nullptr) clear_state(item, heads.scratch[0]);
     const QueryTile tile(item, 0, block);
-    if (!is_hidden(item, heads, tile)) {
+    const bool is_seen = tile.keys.begin < tile.keys.end;
+    if (is_seen && !(masks_differ(item) && all_hide(heads, block))) {
       is_packed(item) ? stream_block_of_panels(heads, tile) : stream_block_of_rows(heads, tile);
     }
     if (item.states != nullptr) save_state(item, heads.scratch[0], block);

@@ -362,16 +362,11 @@ template <class Steps>
 class ElementsPrefetcher {
  public:
   ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Steps& next) : next_(next) {
-    std::int64_t row = tile.row + kQueryRows, block = tile.block;
-    if (row >= item.rows) {
-      row = 0;
-      block += 1;
+    // The item's first tile is nobody's next one. Its mask has been read; its bias is read later.
+    if (tile.row == 0 && tile.block == item.block_begin) {
+      add(item, tile.row, tile.rows, tile.block, tile.keys, item.call->bias);
     }
-    if (block == item.block_end) return;
-    const std::int64_t rows = item.rows - row < kQueryRows ? item.rows - row : kQueryRows;
-    const KeyRange keys = visible_to_rows(item, item.row_begin + row, rows, block);
-    add(item, row, rows, block, keys, item.call->bias);
-    add(item, row, rows, block, keys, item.call->mask);
+    add_next(item, tile);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
                           ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
   }
@@ -384,6 +379,19 @@ class ElementsPrefetcher {
   }
 
  private:
+  void add_next(const AttendItem& item, const QueryTile& tile) {
+    std::int64_t row = tile.row + kQueryRows, block = tile.block;
+    if (row >= item.rows) {
+      row = 0;
+      block += 1;
+    }
+    if (block == item.block_end) return;
+    const std::int64_t rows = item.rows - row < kQueryRows ? item.rows - row : kQueryRows;
+    const KeyRange keys = visible_to_rows(item, item.row_begin + row, rows, block);
+    add(item, row, rows, block, keys, item.call->bias);
+    add(item, row, rows, block, keys, item.call->mask);
+  }
+
   template <class T>
   void add(const AttendItem& item, std::int64_t row, std::int64_t rows, std::int64_t block,
            KeyRange keys, const ElementRows<T>& elements) {

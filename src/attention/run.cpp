@@ -126,10 +126,10 @@ bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
          call.v_head_stride == call.value_dim;
 }
 
-std::int64_t stream_rows_of(const AttentionTensors& tensors) {
+std::int64_t stream_rows_of(const kernels::KernelSet& kernels, const AttentionTensors& tensors) {
   const std::int64_t page_keys = tensors.pages != nullptr ? tensors.pages->keys : 0;
-  return stream_rows(dispatch::active_kernels(), storage_of(tensors.pages), page_keys,
-                     tensors.q.shape[3], tensors.v.shape[3]);
+  return stream_rows(kernels, storage_of(tensors.pages), page_keys, tensors.q.shape[3],
+                     tensors.v.shape[3]);
 }
 
 void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
@@ -152,7 +152,7 @@ void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,
       .can_split_keys = options.weights.data == nullptr,
       .storage = attend.storage,
       .heads_adjacent = heads_adjacent(attend, tensors.k.shape[2]),
-      .stream_rows = stream_rows_of(tensors),
+      .stream_rows = stream_rows_of(kernels, tensors),
       .sequences = sequences.plan,
   };
   make_plan(problem, item_sizes(kernels, dispatch::call_tuning()), available_threads(),
@@ -171,7 +171,8 @@ void run(const AttentionTensors& tensors, const AttentionOptions& options,
          AttentionWorkspace& workspace) {
   Cascade& cascade = workspace.cascade;
   if (tensors.pages == nullptr ||
-      !make_cascade(tensors, options, sequences, stream_rows_of(tensors), cascade)) {
+      !make_cascade(tensors, options, sequences,
+                    stream_rows_of(dispatch::active_kernels(), tensors), cascade)) {
     return run_whole(tensors, options, sequences, callback, workspace);
   }
   const GroupQueries& queries = cascade.queries;

@@ -48,18 +48,13 @@ bool workers_are_gone() {
   return found != self;
 }
 
-}  // namespace
-
-int available_threads() { return tbb::this_task_arena::max_concurrency(); }
-
-void for_items(std::int64_t items, bool shared, ItemFunction run) {
-  const auto in_turn = [&] {
-    for (std::int64_t i = 0; i < items; ++i) run(i);
-  };
-  if (!shared || items <= 1 || workers_are_gone()) return in_turn();
-  if (available_threads() == 1) return tbb::this_task_arena::isolate(in_turn);
+void share_items(std::int64_t items, ItemFunction run) {
   FirstException first;
   tbb::this_task_arena::isolate([&] {
+    if (available_threads() == 1) {
+      for (std::int64_t i = 0; i < items; ++i) run(i);
+      return;
+    }
     // Items have the size that the plan chose: no further grouping.
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, items, 1),
@@ -72,6 +67,15 @@ void for_items(std::int64_t items, bool shared, ItemFunction run) {
         tbb::simple_partitioner());
   });
   first.rethrow();
+}
+
+}  // namespace
+
+int available_threads() { return tbb::this_task_arena::max_concurrency(); }
+
+void for_items(std::int64_t items, bool shared, ItemFunction run) {
+  if (shared && items > 1 && !workers_are_gone()) return share_items(items, run);
+  for (std::int64_t i = 0; i < items; ++i) run(i);
 }
 
 void run_isolated(std::int64_t item, ItemFunction run) {

@@ -78,6 +78,17 @@ class Tune(CommandCase):
         self.refused(2, ["tune", "--output", ""], "--output")
         self.refused(2, ["tune"], "--output: needed", XDG_CACHE_HOME="", HOME="")
 
+    def test_a_file_that_cannot_be_written_is_refused_before_a_day_of_measuring(self):
+        (self.folder / "file").write_text("", encoding="utf-8")
+        for name, reason in [("none/tuning.json", "No such file or directory"),
+                             ("file/tuning.json", "Not a directory"), ("", "Is a directory")]:
+            path = self.folder / name
+            self.refused(1, ["tune", "--seconds", 86400, "--output", path],
+                         f"{path}: cannot be opened for writing: {reason}")
+        path = self.folder / "file"
+        self.refused(1, ["tune", "--seconds", 86400], f"{path}/rapt/tuning.json: cannot be opened",
+                     RAPT_TUNING=None, XDG_CACHE_HOME=str(path))
+
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,5 @@
-// An output file must not be one of the command's inputs, or where it prints.
+// What must hold of an output file before a command starts: it is none of the inputs, nor where the
+// command prints, and it can be written.
 #pragma once
 
 #include <string>
@@ -16,5 +17,9 @@ struct InputFile {
 /// standard output or error goes, by any name. "" is no file.
 void check_output(const std::string& flag, const std::string& path,
                   const std::vector<InputFile>& inputs);
+
+/// Throws the Error with which io::write_file() would fail, if that can be foreseen: for a command
+/// that works for a while before it writes. "" is no file.
+void check_writable(const std::string& path);
 
 }  // namespace rapt::tools

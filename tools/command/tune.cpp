@@ -46,7 +46,7 @@ std::string output_path(const TuneFlags& flags) {
   if (path.empty()) {
     throw UsageError("--output: needed where neither XDG_CACHE_HOME nor HOME names a directory");
   }
-  // Before measuring; a failure shows when the file is written.
+  // Before measuring; check_writable() reports a failure.
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   return path;
@@ -115,6 +115,7 @@ void tune(const TuneFlags& flags) {
   dispatch::set_default_tuning();
   const std::string path = output_path(flags);
   check_output("--output", path, {});
+  check_writable(path);
   const Machine machine = describe_machine();
   const TuningResult result = search_tuning(machine, {.isas = chosen_isas("--isa", flags.isa),
                                                       .threads = machine.threads(flags.threads),

@@ -14,7 +14,8 @@ std::span<const ReadWay> read_ways() {
 }
 
 float read_floats(const float* from, std::size_t count, const ReadWay& way) {
-  static const kernels::KernelSet& widest = dispatch::kernels_of(available_isas().front());
+  // A copy: the table of kernels may be replaced, with their tuning.
+  static const kernels::KernelSet widest = dispatch::kernels_of(available_isas().front());
   return widest.read_floats({.from = from,
                              .count = static_cast<std::int64_t>(count),
                              .streams = way.streams,

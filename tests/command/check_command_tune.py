@@ -31,7 +31,7 @@ class Tune(CommandCase):
         tuning = json.loads((self.folder / "tuning.json").read_text(encoding="utf-8"))
         self.assertEqual(tuning["rapt_tuning"], 1)
         self.assertIn(rapt_json("info")["active"], tuning)
-        self.assertIn("inline_work", tuning["call"])
+        self.assertIn("call", tuning)
 
     def test_the_file_of_the_cache_directory_is_used_unless_it_is_wrong(self):
         user = {"XDG_CACHE_HOME": str(self.folder / "cache")}
@@ -77,6 +77,17 @@ class Tune(CommandCase):
         self.refused(2, ["tune", "--seconds", "-1"], "--seconds")
         self.refused(2, ["tune", "--output", ""], "--output")
         self.refused(2, ["tune"], "--output: needed", XDG_CACHE_HOME="", HOME="")
+
+    def test_only_numbers_that_differ_from_their_defaults_are_written(self):
+        path = self.folder / "tuning.json"
+        result = rapt_json("tune", "--seconds", 6, "--output", path)
+        self.assertEqual(result["written"], str(path))
+        file = json.loads(path.read_text(encoding="utf-8"))
+        written = {(section, name): value for section in ("call", rapt_json("info")["active"])
+                   for name, value in file[section].items()}
+        self.assertEqual(written, {(tried["section"], tried["number"]): tried["chosen"]
+                                   for tried in result["tried"]
+                                   if tried["chosen"] != tried["default"]})
 
     def test_a_file_that_cannot_be_written_is_refused_before_a_day_of_measuring(self):
         (self.folder / "file").write_text("", encoding="utf-8")

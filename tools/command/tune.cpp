@@ -52,19 +52,25 @@ std::string output_path(const TuneFlags& flags) {
   return path;
 }
 
+/// Only numbers that differ from their defaults: the others follow those of later versions.
 template <class Row>
-Json numbers_of(std::span<const dispatch::TuningField<Row>> fields, const Row& row) {
-  Json json;
-  for (const auto& field : fields) json[field.name] = row.*field.number;
+Json numbers_of(std::span<const dispatch::TuningField<Row>> fields, const Row& row,
+                const Row& usual) {
+  Json json(std::initializer_list<Json::Member>{});
+  for (const auto& field : fields) {
+    if (row.*field.number != usual.*field.number) json[field.name] = row.*field.number;
+  }
   return json;
 }
 
+/// While the defaults are set.
 std::string file_text(const TuningResult& result) {
   Json json = {{"rapt_tuning", io::kTuningVersion},
                {"machine", dispatch::machine_id()},
-               {"call", numbers_of(dispatch::call_fields(), result.call)}};
+               {"call", numbers_of(dispatch::call_fields(), result.call, tuning::CallTuning())}};
   for (const TunedIsa& tuned : result.isas) {
-    json[isa_name(tuned.isa)] = numbers_of(dispatch::kernel_fields(), tuned.tuning);
+    json[isa_name(tuned.isa)] = numbers_of(dispatch::kernel_fields(), tuned.tuning,
+                                           dispatch::tuned_kernels(tuned.isa).tuning);
   }
   return json.text() + "\n";
 }

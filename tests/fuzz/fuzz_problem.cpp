@@ -159,7 +159,7 @@ Spec any_spec(Random& random, const Shape& shape) {
 }
 
 /// A problem whose forks can form a cascade: few queries, more than a key block, and no option that
-/// rules out cascades.
+/// rules out cascades. Some have a padding mask, which rules them out only as long as it is there.
 void make_forkable(Spec& spec, Random& random) {
   spec.shape = {.batch = 1,
                 .heads = 2 * (1 + random.below(2)),
@@ -177,6 +177,12 @@ void make_forkable(Spec& spec, Random& random) {
   spec.alibi_slope.reset();
   spec.callback = Callback::none;
   spec.weight_sums = WeightSums::none;
+  if (!one_in(random, 3)) return;
+  // Padding, of which the call is spared the mask: it ends after the first key block.
+  spec.shape.kv_len = 400 + random.below(150);
+  spec.bool_mask = MaskMeaning::keep;
+  spec.bool_mask_broadcast = kOverBatch | kOverHeads | kOverQueries;
+  spec.bool_mask_hides = Hides::padding;
 }
 
 /// From one special number in all tensors to one in ten elements; or all of one tensor tiny or

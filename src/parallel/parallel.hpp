@@ -27,9 +27,8 @@ int available_threads();
 /// Calls run(i) for i in [0, items): when `shared`, in any order and in parallel in the caller's
 /// task arena; else, without a second thread, and in a child of fork(), in ascending order on this
 /// one, which spares oneTBB's task of each item (64 x 12 items of 16 x 16, Zen 5, AVX-512: 0.90 of
-/// the time). While a thread
-/// waits in here it takes no other task, so that nothing overwrites its per-thread memory. An
-/// exception of an item reaches the caller.
+/// the time). While a thread waits in here it takes no other task, so that nothing overwrites its
+/// per-thread memory. An exception of an item reaches the caller.
 void for_items(std::int64_t items, bool shared, ItemFunction run);
 
 /// Calls run(item) so that this thread, while it waits for tasks started by run, takes no others.

@@ -22,6 +22,7 @@ struct WeightsPrefetch {
   /// Floats from one prefetched line to the next: a column tile that is part of a panel has one in
   /// each row of the panel.
   static constexpr std::int64_t kApart = kTileIsPanel ? kLineFloats : kPanel;
+  static_assert((kApart & (kApart - 1)) == 0);
 
   const float* first;
   std::int64_t advance;
@@ -29,7 +30,7 @@ struct WeightsPrefetch {
 
   template <int C>
   RAPT_INLINE void step() {
-    __builtin_prefetch(first + at / kApart * kApart, 0, 2);
+    __builtin_prefetch(first + (at & -kApart), 0, 2);
     at += C / kVectors * advance;
   }
   RAPT_INLINE void chunk() {}
@@ -162,7 +163,7 @@ RAPT_INLINE WeightsPrefetch weights_prefetch(const LinearArgs& args, const Linea
   const std::int64_t advance = (kPanel + tiles - 1) / tiles;
   if (tile * advance >= kPanel) return {next.weight, 0};
   const std::int64_t first = tile * advance * at.depth;
-  return {next.weight + first / WeightsPrefetch::kApart * WeightsPrefetch::kApart, advance};
+  return {next.weight + (first & -WeightsPrefetch::kApart), advance};
 }
 
 /// Prefetches the rows of y that a tile will write.

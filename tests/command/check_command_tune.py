@@ -25,7 +25,8 @@ class Tune(CommandCase):
     def test_the_file_that_RAPT_TUNING_names_is_written_and_then_used(self):
         path = str(self.folder / "tuning.json")
         self.refused(1, ["info"], f"RAPT_TUNING: {path}: cannot be read", RAPT_TUNING=path)
-        self.assertIn(f"Written to {path}.", self.tuned(RAPT_TUNING=path))
+        self.assertIn(f"Written to {path}, which programs read if RAPT_TUNING names it.",
+                      self.tuned(RAPT_TUNING=path))
         self.assertEqual(self.source(RAPT_TUNING=path), {"path": path, "ignored": ""})
         self.assertIn(f"Tuning       {path}\n", rapt("info", RAPT_TUNING=path).stdout)
         tuning = json.loads((self.folder / "tuning.json").read_text(encoding="utf-8"))

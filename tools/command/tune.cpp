@@ -23,6 +23,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace rapt::tools {
 namespace {
@@ -76,8 +77,12 @@ std::string file_text(const TuningResult& result) {
 }
 
 std::string last_sentence(const std::string& path) {
-  const std::string written =
-      path.empty() ? "Nothing was written." : fmt::format("Written to {}.", printable(path));
+  std::string written = "Nothing was written.";
+  if (!path.empty()) {
+    const bool is_found = path == dispatch::user_tuning_path();
+    written = fmt::format("Written to {}{}.", printable(path),
+                          is_found ? "" : ", which programs read if RAPT_TUNING names it");
+  }
   return written + " No result changes, whatever the file says: a tuning changes the speed alone.";
 }
 
@@ -119,13 +124,13 @@ void tune(const TuneFlags& flags) {
   // What is measured is compared with the defaults; the file in use, which may be wrong or not yet
   // there, is not read.
   dispatch::set_default_tuning();
+  const std::vector<Isa> isas = chosen_isas("--isa", flags.isa);
   const std::string path = output_path(flags);
   check_output("--output", path, {});
   check_writable(path);
   const Machine machine = describe_machine();
-  const TuningResult result = search_tuning(machine, {.isas = chosen_isas("--isa", flags.isa),
-                                                      .threads = machine.threads(flags.threads),
-                                                      .seconds = flags.seconds});
+  const TuningResult result = search_tuning(
+      machine, {.isas = isas, .threads = machine.threads(flags.threads), .seconds = flags.seconds});
   if (!path.empty()) io::write_file(path, {file_text(result)});
   print_out(flags.json ? report_json(machine, result, path) : report(machine, result, path));
 }
@@ -145,7 +150,7 @@ void add_tune(CommandLine& line) {
       .file("--output", flags->output,
             "the file to write; programs read it where RAPT_TUNING names it")
       .default_text("that of RAPT_TUNING, else of the user's cache directory");
-  command.flag("--dry-run", flags->dry_run, "write nothing");
+  command.flag("--dry-run", flags->dry_run, "write nothing").excludes("--output");
   command.flag("--json", flags->json, "print JSON");
   command.run([flags] {
     tune(*flags);

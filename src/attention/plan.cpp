@@ -249,6 +249,16 @@ void sort_items(const PlanProblem& problem, Plan& plan) {
             [&](const WorkItem& a, const WorkItem& b) { return key(a) < key(b); });
 }
 
+/// Items that one task computes, if all sequences have the same lengths: a task costs as much as
+/// some 2^12 multiply-adds. At least 16 tasks a thread are left for balance.
+std::int64_t items_of_task(const Plan& plan, std::int64_t threads) {
+  constexpr double kTaskWork = 1 << 18;
+  const auto items = static_cast<std::int64_t>(plan.items.size());
+  const auto enough = static_cast<std::int64_t>(kTaskWork * static_cast<double>(items) /
+                                                std::max(plan.multiply_adds, 1.0));
+  return std::max<std::int64_t>(1, std::min(enough, items / (16 * threads)));
+}
+
 }  // namespace
 
 void make_plan(const PlanProblem& problem, const ItemSizes& sizes, int threads, Plan& plan) {
@@ -257,6 +267,7 @@ void make_plan(const PlanProblem& problem, const ItemSizes& sizes, int threads, 
   plan.state_floats = 0;
   plan.multiply_adds = 0;
   plan.shared = false;
+  plan.grain = 1;
   const Totals totals = count_rows(problem);
   if (totals.rows == 0 || problem.kv_heads == 0) return;
 
@@ -285,7 +296,12 @@ void make_plan(const PlanProblem& problem, const ItemSizes& sizes, int threads, 
               plan);
   });
   plan.shared = sizes.call.wakes_threads(plan.multiply_adds);
-  if (!totals.equal_lengths && threads > 1) sort_items(problem, plan);
+  if (threads == 1) return;
+  if (totals.equal_lengths) {
+    plan.grain = items_of_task(plan, threads);
+  } else {
+    sort_items(problem, plan);
+  }
 }
 
 }  // namespace rapt

@@ -85,6 +85,7 @@ struct Plan {
   std::int64_t state_floats = 0;
   double multiply_adds = 0;  ///< of all items, without keys hidden by the range mask
   bool shared = false;       ///< whether the items are worth waking threads for
+  std::int64_t grain = 1;    ///< adjacent items of a task
 };
 
 /// Floats of a row's saved state.

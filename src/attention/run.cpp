@@ -58,7 +58,7 @@ AttendItem item_of(const PlannedCall& call, const WorkItem& work) {
 void attend_items(const PlannedCall& call) {
   const Plan& plan = call.plan;
   const bool shared = call.shared();
-  for_items(std::ssize(plan.items), shared, [&](std::int64_t i) {
+  const auto attend = [&](std::int64_t i) {
     if (call.callback.failed()) return;
     AttendItem item = item_of(call, plan.items[static_cast<std::size_t>(i)]);
     float* const scratch = scratch_of(call.kernels.attend_scratch(item));
@@ -69,7 +69,8 @@ void attend_items(const PlannedCall& call) {
     const AttendItem next = item_of(call, plan.items[static_cast<std::size_t>(i) + 1]);
     item.next = &next;
     call.kernels.attend(item, scratch);
-  });
+  };
+  for_items(std::ssize(plan.items), shared, attend, plan.grain);
 }
 
 void fold_splits(const PlannedCall& call) {

@@ -48,16 +48,15 @@ bool workers_are_gone() {
   return found != self;
 }
 
-void share_items(std::int64_t items, ItemFunction run) {
+void share_items(std::int64_t items, ItemFunction run, std::int64_t grain) {
   FirstException first;
   tbb::this_task_arena::isolate([&] {
     if (available_threads() == 1) {
       for (std::int64_t i = 0; i < items; ++i) run(i);
       return;
     }
-    // Items have the size that the plan chose: no further grouping.
     tbb::parallel_for(
-        tbb::blocked_range<std::int64_t>(0, items, 1),
+        tbb::blocked_range<std::int64_t>(0, items, static_cast<std::size_t>(grain)),
         [&](const tbb::blocked_range<std::int64_t>& range) {
           const core::DefaultArithmetic mode;  // of this thread, which may be a worker
           for (std::int64_t i = range.begin(); i != range.end(); ++i) {
@@ -73,8 +72,8 @@ void share_items(std::int64_t items, ItemFunction run) {
 
 int available_threads() { return tbb::this_task_arena::max_concurrency(); }
 
-void for_items(std::int64_t items, bool shared, ItemFunction run) {
-  if (shared && items > 1 && !workers_are_gone()) return share_items(items, run);
+void for_items(std::int64_t items, bool shared, ItemFunction run, std::int64_t grain) {
+  if (shared && items > 1 && !workers_are_gone()) return share_items(items, run, grain);
   for (std::int64_t i = 0; i < items; ++i) run(i);
 }
 

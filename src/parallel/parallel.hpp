@@ -28,8 +28,9 @@ int available_threads();
 /// task arena; else, without a second thread, and in a child of fork(), in ascending order on this
 /// one, which spares oneTBB's task of each item (64 x 12 items of 16 x 16, Zen 5, AVX-512: 0.90 of
 /// the time). While a thread waits in here it takes no other task, so that nothing overwrites its
-/// per-thread memory. An exception of an item reaches the caller.
-void for_items(std::int64_t items, bool shared, ItemFunction run);
+/// per-thread memory. An exception of an item reaches the caller. A task is up to `grain` adjacent
+/// items.
+void for_items(std::int64_t items, bool shared, ItemFunction run, std::int64_t grain = 1);
 
 /// Calls run(item) so that this thread, while it waits for tasks started by run, takes no others.
 void run_isolated(std::int64_t item, ItemFunction run);

@@ -281,6 +281,27 @@ TEST_CASE("adjacent kv heads share an item as long as every thread has enough it
   CHECK(heads_of_items(2) == std::vector<std::int64_t>(12, 1));
 }
 
+TEST_CASE("a task has many items only if they are small, equal and enough for every thread") {
+  const auto grain = [](std::int64_t batch, std::int64_t tokens, std::int64_t last, int threads) {
+    std::vector<PlanSequence> sequences(static_cast<std::size_t>(batch), {tokens, {tokens}});
+    sequences.back().visible.kv_len = last;
+    Plan plan;
+    make_plan({.kv_heads = 12,
+               .group = 1,
+               .head_dim = 32,
+               .value_dim = 32,
+               .can_split_keys = true,
+               .sequences = sequences},
+              {.rows = 6, .query_rows = 96}, threads, plan);
+    return plan.grain;
+  };
+  CHECK(grain(64, 16, 16, 2) == 16);  // 2^14 multiply-adds each
+  CHECK(grain(64, 16, 16, 8) == 6);
+  CHECK(grain(64, 16, 16, 1) == 1);
+  CHECK(grain(64, 16, 15, 2) == 1);
+  CHECK(grain(64, 128, 128, 2) == 1);
+}
+
 TEST_CASE("the plan of a call without rows is empty") {
   Plan plan;
   make_plan({.kv_heads = 2,

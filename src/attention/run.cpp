@@ -118,13 +118,17 @@ void sum_weights(const PlannedCall& call, const TensorView<float, 3>& sums) {
   });
 }
 
-/// Whether adjacent kv heads are adjacent in memory, keys and values, and are read in place.
+/// Whether adjacent kv heads are adjacent in memory, keys and values, and are read in place: in
+/// each row, or in each page the rows of one after those of the other.
 bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
   if (call.storage == kernels::KeyStorage::packed_pages) return true;
   const bool changes_keys = call.norm_k.on != 0 || call.rotate_k.cos != nullptr;
   // A multi-head item reads whole key blocks.
-  return !changes_keys && kv_len >= kernels::kKeyBlock && call.k_head_stride == call.head_dim &&
-         call.v_head_stride == call.value_dim;
+  if (changes_keys || kv_len < kernels::kKeyBlock) return false;
+  if (call.k_head_stride == call.head_dim && call.v_head_stride == call.value_dim) return true;
+  return call.storage == kernels::KeyStorage::pages_of_rows && call.k_stride == call.head_dim &&
+         call.v_stride == call.value_dim && call.k_head_stride == call.page_keys * call.k_stride &&
+         call.v_head_stride == call.page_keys * call.v_stride;
 }
 
 std::int64_t stream_rows_of(const kernels::KernelSet& kernels, const AttentionTensors& tensors) {

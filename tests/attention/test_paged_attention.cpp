@@ -22,22 +22,30 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kPages = 700;
 
-/// A stream's keys in pages of `page_size` tokens, in reverse order, with NaN elsewhere.
+/// A stream's keys in pages of `page_size` tokens, in reverse order, with NaN elsewhere. A page has
+/// the heads of a token side by side or, by_head, the tokens of one head after the other's.
 struct Pages {
-  Pages(const StreamTokens& tokens, std::int64_t page_size_) : page_size(page_size_) {
+  Pages(const StreamTokens& tokens, std::int64_t page_size_, bool by_head = false)
+      : page_size(page_size_) {
     const Stream& s = tokens.stream;
     k.assign(static_cast<std::size_t>(kPages * page_size * s.kv_heads * s.head_dim), kNaN);
     v.assign(static_cast<std::size_t>(kPages * page_size * s.kv_heads * s.value_dim), kNaN);
-    view.k = {k.data(), {kPages, page_size, s.kv_heads, s.head_dim}};
-    view.v = {v.data(), {kPages, page_size, s.kv_heads, s.value_dim}};
+    const auto view_of = [&](std::vector<float>& memory, std::int64_t dim) {
+      const TensorView<float, 4> heads(memory.data(), {kPages, s.kv_heads, page_size, dim});
+      if (by_head) return heads.swapped(1, 2);
+      return TensorView<float, 4>(memory.data(), {kPages, page_size, s.kv_heads, dim});
+    };
+    const TensorView<float, 4> to_k = view_of(k, s.head_dim), to_v = view_of(v, s.value_dim);
+    view.k = to_k;
+    view.v = to_v;
     for (std::int64_t t = 0; t < s.tokens; ++t) {
       if (t % page_size == 0)
         table.push_back(static_cast<std::int32_t>(kPages - 1 - 2 * t / page_size));
       for (std::int64_t h = 0; h < s.kv_heads; ++h) {
-        const std::int64_t row = (table.back() * page_size + t % page_size) * s.kv_heads + h;
         const auto key = tokens.keys(t, 1), value = tokens.values_of(t, 1);
-        std::copy(&key(0, h, 0), &key(0, h, 0) + s.head_dim, k.begin() + row * s.head_dim);
-        std::copy(&value(0, h, 0), &value(0, h, 0) + s.value_dim, v.begin() + row * s.value_dim);
+        const std::int64_t page = table.back(), at = t % page_size;
+        std::copy(&key(0, h, 0), &key(0, h, 0) + s.head_dim, &to_k(page, at, h, 0));
+        std::copy(&value(0, h, 0), &value(0, h, 0) + s.value_dim, &to_v(page, at, h, 0));
       }
     }
     table.push_back(-5);  // past the length: not read
@@ -89,7 +97,7 @@ TEST_CASE("the caller's pages of any size have the bits of one tensor") {
       const StreamOutputs want = in_one_tensor(reference::attention, tokens, options);
       for (const std::int64_t page_size : {1, 5, 16, 33, 48, 64, 272, 500}) {
         CAPTURE(page_size);
-        Pages pages(tokens, page_size);
+        Pages pages(tokens, page_size, page_size % 32 == 0);
         for (const Isa isa : available_isas()) {
           CAPTURE(isa_name(isa));
           const ForcedIsa forced(isa);

@@ -195,10 +195,16 @@ Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
         static_cast<std::size_t>(sequences * columns * page_size * s.kv_heads * dim), kNaN);
   };
   std::vector<float> k_floats = floats(s.head_dim), v_floats = floats(s.value_dim);
-  const TensorView<float, 4> k(k_floats.data(),
-                               {sequences * columns, page_size, s.kv_heads, s.head_dim});
-  const TensorView<float, 4> v(v_floats.data(),
-                               {sequences * columns, page_size, s.kv_heads, s.value_dim});
+  // A page has the heads of a token side by side, or the tokens of one head after the other's.
+  const bool by_head = random.below(2) == 0;
+  const auto pages_of = [&](std::vector<float>& memory, std::int64_t dim) {
+    const std::int64_t count = sequences * columns;
+    if (!by_head) return TensorView<float, 4>(memory.data(), {count, page_size, s.kv_heads, dim});
+    const TensorView<float, 4> heads(memory.data(), {count, s.kv_heads, page_size, dim});
+    return heads.swapped(1, 2);
+  };
+  const TensorView<float, 4> k = pages_of(k_floats, s.head_dim),
+                             v = pages_of(v_floats, s.value_dim);
   std::vector<std::int64_t> lens;
   for (std::size_t n = 0; n + 1 < cuts.kv.size(); ++n) {
     lens.push_back(cuts.keys(n));

@@ -124,7 +124,7 @@ struct AttendItem {
   const AttendItem* next;
   Route route;
   /// More than 1 requires the decode path, no `states`, and either packed pages or unmodified rows
-  /// of K and V in which the heads are adjacent.
+  /// of K and V; the heads are adjacent in each row, or in each page of rows.
   std::int32_t heads;
 };
 static_assert(sizeof(AttendItem) <= 192, "three cache lines");

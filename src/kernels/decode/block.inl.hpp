@@ -71,18 +71,32 @@ struct BlockRows {
   }
 };
 
-/// Rows of K or V of a block, of all heads of the item. A step of them is processed while the next
-/// one is prefetched.
+/// Rows [j, end) of heads [head, head_end): what is processed while as much is prefetched.
+struct StreamStep {
+  std::int64_t head, head_end;
+  std::int64_t j, end;
+};
+
+/// Rows of K or V of a block, of all heads of the item, in steps of ascending addresses. Heads that
+/// are side by side in each row are in the same steps; where a page has the rows of one head after
+/// those of the other, a step is of one head.
 struct StreamRows {
   BlockRows rows;
-  std::int64_t width;          // of a row, of all heads
+  std::int64_t heads, head_stride;
+  bool by_head;                // steps are of one head
+  std::int64_t width;          // of a row of a step
   std::int64_t step = kLanes;  // rows
   bool prefetched = true;
 
   /// A step of several heads is as short as can be, as it is as much as all of them read.
-  StreamRows(const Tuning& tuning, std::int64_t heads, const BlockRows& block, std::int64_t dim)
-      : rows(block), width(heads * dim) {
-    if (heads > 1) return;
+  StreamRows(const Tuning& tuning, std::int64_t heads_, std::int64_t head_stride_,
+             const BlockRows& block, std::int64_t dim)
+      : rows(block),
+        heads(heads_),
+        head_stride(head_stride_),
+        by_head(heads_ == 1 || head_stride_ != dim),
+        width(by_head ? dim : heads_ * dim) {
+    if (!by_head) return;
     constexpr std::int64_t kTwoVectors = 2 * kVecLanes;
     const std::int64_t floats = tuning.stream_floats;
     if (step < kTwoVectors && kTwoVectors * dim <= 2 * floats) step = kTwoVectors;
@@ -91,17 +105,26 @@ struct StreamRows {
 
   bool is_dense() const { return width == rows.stride; }
 
-  /// The end of the step that begins with row j.
-  std::int64_t end_of_step(std::int64_t j, std::int64_t end) const {
-    const std::int64_t stop = (j / step + 1) * step, piece = rows.end_of(j);
-    const std::int64_t near = stop < piece ? stop : piece;
-    return near < end ? near : end;
+  /// The step of `head` that begins with row j.
+  StreamStep step_at(std::int64_t head, std::int64_t j, std::int64_t last) const {
+    std::int64_t end = (j / step + 1) * step;
+    if (rows.end_of(j) < end) end = rows.end_of(j);
+    return {head, by_head ? head + 1 : heads, j, end < last ? end : last};
   }
 
-  /// From row j on. Dense rows are one.
-  RowsAhead ahead(std::int64_t j) const {
+  /// The step after s in rows [first, last); it begins with `last` if there is none.
+  StreamStep after(const StreamStep& s, std::int64_t first, std::int64_t last) const {
+    if (heads == 1 || !by_head) return step_at(0, s.end, last);
+    const std::int64_t page_end = rows.end_of(s.j), begin = page_end - rows.page_keys;
+    if (s.end < page_end && s.end < last) return step_at(s.head, s.end, last);
+    if (s.head_end < heads) return step_at(s.head_end, begin < first ? first : begin, last);
+    return step_at(0, page_end < last ? page_end : last, last);
+  }
+
+  /// From the first row of a step on. Dense rows are one.
+  RowsAhead ahead(const StreamStep& s) const {
     if (!prefetched) return {};
-    return {rows.row(j), is_dense() ? kUnlimited : width, rows.stride};
+    return {rows.row(s.j) + s.head * head_stride, is_dense() ? kUnlimited : width, rows.stride};
   }
 };
 
@@ -112,11 +135,12 @@ inline StreamRows stream_keys(const StreamHeads& heads, const QueryTile& tile) {
   if (in_pages(item)) {
     return {*call.tuning,
             heads.count,
+            call.k_head_stride,
             {nullptr, call.k_stride, item.sequence->k_pages, key, call.page_keys, item.k_offset},
             call.head_dim};
   }
   const KeyRows k = key_rows(item, heads.scratch[0], tile.block, tile.keys);
-  return {*call.tuning, heads.count, {k.first, k.stride}, call.head_dim};
+  return {*call.tuning, heads.count, call.k_head_stride, {k.first, k.stride}, call.head_dim};
 }
 
 /// Short dense rows whose sums fit into the registers are read in address order in one go, which
@@ -128,7 +152,7 @@ inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   BlockRows rows{nullptr, call.v_stride,  item.sequence->v_pages,
                  key,     call.page_keys, item.v_offset};
   if (!in_pages(item)) rows = {item.v + key * call.v_stride, call.v_stride};
-  StreamRows v(*call.tuning, heads.count, rows, call.value_dim);
+  StreamRows v(*call.tuning, heads.count, call.v_head_stride, rows, call.value_dim);
   const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
   if (v.is_dense() && v.width <= call.tuning->short_value_row && v.width <= part) {
     v.prefetched = false;
@@ -148,36 +172,39 @@ inline void key_scores(const StreamHeads& heads, const QueryTile& tile, const St
     packed_key_scores(item, heads.scratch[h], tile.block, own, {tile.keys.begin, whole.begin});
     packed_key_scores(item, heads.scratch[h], tile.block, own, {whole.end, tile.keys.end});
   }
-  for (std::int64_t j = whole.begin, end = 0; j < whole.end; j = end) {
-    end = k.end_of_step(j, whole.end);
-    const float* const row = k.rows.row(j);
-    RowsAhead ahead = end == whole.end ? v.ahead(tile.keys.begin) : k.ahead(end);
-    for (std::int64_t h = 0; h < heads.count; ++h) {
+  StreamStep next{};
+  for (StreamStep at = k.step_at(0, whole.begin, whole.end); at.j < whole.end; at = next) {
+    next = k.after(at, whole.begin, whole.end);
+    const float* const row = k.rows.row(at.j);
+    RowsAhead ahead =
+        next.j < whole.end ? k.ahead(next) : v.ahead(v.step_at(0, tile.keys.begin, tile.keys.end));
+    for (std::int64_t h = at.head; h < at.head_end; ++h) {
       with_rows<KeyRowScores, kStreamRows>(
           tile.rows,
           KeyRowsArgs{heads.scratch[h].q, row + h * call.k_head_stride, k.rows.stride,
-                      call.head_dim, tile.rows, j, end - j, heads.scratch[h].s},
+                      call.head_dim, tile.rows, at.j, at.end - at.j, heads.scratch[h].s},
           ahead);
     }
   }
 }
 
-/// next: what is read after the block.
+/// then: what is read after the block.
 inline void add_values(const StreamHeads& heads, const QueryTile& tile, const StreamRows& v,
-                       RowsAhead next) {
+                       RowsAhead then) {
   const AttendCall& call = *heads.items[0].call;
   const auto [begin, last] = tile.keys;
-  for (std::int64_t j = begin, end = 0; j < last; j = end) {
-    end = v.end_of_step(j, last);
-    const float* const row = v.rows.row(j);
-    RowsAhead ahead = end < last ? v.ahead(end) : next;
-    for (std::int64_t h = 0; h < heads.count; ++h) {
+  StreamStep next{};
+  for (StreamStep at = v.step_at(0, begin, last); at.j < last; at = next) {
+    next = v.after(at, begin, last);
+    const float* const row = v.rows.row(at.j);
+    RowsAhead ahead = next.j < last ? v.ahead(next) : then;
+    for (std::int64_t h = at.head; h < at.head_end; ++h) {
       const AttendScratch& own = heads.scratch[h];
       with_rows<ValueRowSums, kStreamRows>(
           tile.rows,
           ValueRowsArgs{own.s, row + h * call.v_head_stride, v.rows.stride, call.value_dim,
-                        tile.rows, j, end, j == begin, end == last, own.v, own.a, own.b, own.o,
-                        own.o_stride},
+                        tile.rows, at.j, at.end, at.j == begin, at.end == last, own.v, own.a, own.b,
+                        own.o, own.o_stride},
           ahead);
     }
   }
@@ -191,7 +218,8 @@ inline void stream_block_of_rows(const StreamHeads& heads, const QueryTile& tile
     tile_weights(heads.items[h], heads.scratch[h], tile);
   }
   const bool goes_on = v.prefetched && tile.block + 1 < heads.items[0].block_end;
-  add_values(heads, tile, v, goes_on ? k.ahead(kKeyBlock) : RowsAhead());
+  add_values(heads, tile, v,
+             goes_on ? k.ahead(k.step_at(0, kKeyBlock, 2 * kKeyBlock)) : RowsAhead());
 }
 
 inline void stream_block_of_panels(const StreamHeads& heads, const QueryTile& tile) {

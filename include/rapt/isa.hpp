@@ -3,7 +3,8 @@
 //
 // Nor does the tuning, which the first call reads from the file that the environment variable
 // RAPT_TUNING names, or from the user's cache directory (docs/tuning.md). A wrong RAPT_TUNING is an
-// Error of every call: file_error, malformed_file, or invalid_argument for another machine's file.
+// Error of every call that computes: file_error, malformed_file, or invalid_argument for another
+// machine's file.
 #pragma once
 
 #include "rapt/export.hpp"

@@ -18,13 +18,13 @@ struct TuningSource {
   std::string ignored;  ///< why the file of the user's cache directory is not used; or ""
 };
 
-#define RAPT_ONE(isa) +1
-inline constexpr std::size_t kKnownIsas = RAPT_KNOWN_ISAS(RAPT_ONE);
-#undef RAPT_ONE
+#define RAPT_NAMED(isa) Isa::isa,
+inline constexpr std::array kKnownIsas{RAPT_KNOWN_ISAS(RAPT_NAMED)};
+#undef RAPT_NAMED
 
 /// All kernels and calls with their tuning.
 struct TunedKernels {
-  std::array<kernels::KernelSet, kKnownIsas> of_isa{};  ///< by Isa; no name: not compiled in
+  std::array<kernels::KernelSet, kKnownIsas.size()> of_isa{};  ///< by Isa; no name: not compiled in
   tuning::CallTuning call;
 
   kernels::KernelSet& of(Isa isa) { return of_isa[static_cast<std::size_t>(isa)]; }

@@ -26,18 +26,13 @@ std::int64_t max_rows(const PlanProblem& problem, const ItemSizes& sizes) {
   return std::clamp<std::int64_t>(query_tiles, 1, 8) * sizes.query_rows;
 }
 
-/// Keys that rows [row, row + rows) may see: [begin, end).
-struct Keys {
-  std::int64_t begin, end;
-};
-
+/// Keys that rows [row, row + rows) may see.
 Keys visible(const PlanProblem& problem, const PlanSequence& sequence, std::int64_t row,
              std::int64_t rows) {
   const std::int64_t group = problem.group;
   const std::int64_t first = group == 1 ? row : row / group;
   const std::int64_t last = group == 1 ? row + rows - 1 : (row + rows - 1) / group;
-  const std::int64_t begin = first_visible(sequence.visible, first);
-  return {begin, std::max(begin, end_of_visible(sequence.visible, last))};
+  return keys_seen(sequence.visible, first, last);
 }
 
 /// Counts the whole rectangle, though a mask hides about half of its corner blocks: exact enough to

@@ -21,6 +21,17 @@ inline std::int64_t end_of_visible(const kernels::VisibleKeys& keys, std::int64_
   return std::min({keys.kv_len, query + keys.limit, std::max(query + keys.end, keys.prefix)});
 }
 
+/// Keys [begin, end) of a sequence.
+struct Keys {
+  std::int64_t begin, end;
+};
+
+/// The keys that any of queries [first, last] of a sequence sees.
+inline Keys keys_seen(const kernels::VisibleKeys& keys, std::int64_t first, std::int64_t last) {
+  const std::int64_t begin = first_visible(keys, first);
+  return {begin, std::max(begin, end_of_visible(keys, last))};
+}
+
 /// A sequence of the batch, as the plan needs it.
 struct PlanSequence {
   std::int64_t q_len;

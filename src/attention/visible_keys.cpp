@@ -1,17 +1,11 @@
 #include "attention/visible_keys.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 
 namespace rapt {
 namespace {
-
-/// Keys [begin, end) of a sequence.
-struct Keys {
-  std::int64_t begin, end;
-};
 
 /// Whether all heads and queries of a sequence have the same row.
 template <class T>
@@ -54,14 +48,6 @@ bool hides_any(Keys keys, const Hidden& hidden) {
   return false;
 }
 
-/// The keys that any query of the sequence sees by the range mask; others of a mask's row are not
-/// read.
-Keys seen_keys(const PlanSequence& sequence) {
-  const kernels::VisibleKeys& visible = sequence.visible;
-  const std::int64_t begin = first_visible(visible, 0);
-  return {begin, std::max(begin, end_of_visible(visible, sequence.q_len - 1))};
-}
-
 }  // namespace
 
 bool hide_padding(const AttentionOptions& options, Sequences& sequences) {
@@ -76,7 +62,8 @@ bool hide_padding(const AttentionOptions& options, Sequences& sequences) {
     PlanSequence& sequence = sequences.plan[s];
     if (sequence.q_len == 0) continue;
     const std::int64_t batch = sequences.places[s].batch;
-    Keys keys = seen_keys(sequence);
+    // Other elements of a mask's row are not read.
+    Keys keys = keys_seen(sequence.visible, 0, sequence.q_len - 1);
     if (by_bias) {
       const SharedRow<float> row(options.bias, batch);
       keys = trimmed(keys, [&](std::int64_t j) { return row[j] == -INFINITY; });

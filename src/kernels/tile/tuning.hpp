@@ -11,14 +11,12 @@ struct Shape {
   /// The register tile: `rows` rows by `vectors` vectors of multiply-add chains. tiles.hpp states
   /// the inequalities.
   int rows, vectors;
-  /// Maxima of Tuning::query_rows and Tuning::stream_rows: they size buffers, and templates.
-  int query_rows;
-  int stream_rows;
   /// Whether to compute one vector of keys alone when a row tile sees no more of a column tile: at
   /// the diagonal and at both ends of a window. It has half as many chains, so it saves less than
   /// half, but is never slower; with four vectors it would be a quarter.
   bool half_score_tiles;
-  /// The defaults.
+  /// The defaults; those of query_rows and stream_rows, which size buffers and templates, are also
+  /// their maxima.
   Tuning tuning;
 };
 
@@ -26,8 +24,6 @@ namespace shapes {
 
 constexpr Shape avx512{.rows = 12,
                        .vectors = 2,
-                       .query_rows = 192,
-                       .stream_rows = 8,
                        .half_score_tiles = true,
                        .tuning = {.query_rows = 192,
                                   .stream_rows = 8,
@@ -40,8 +36,6 @@ constexpr Shape avx512{.rows = 12,
                                   .short_value_row = 64}};
 constexpr Shape avx2{.rows = 6,
                      .vectors = 2,
-                     .query_rows = 192,
-                     .stream_rows = 6,
                      .half_score_tiles = true,
                      .tuning = {.query_rows = 192,
                                 .stream_rows = 6,
@@ -54,8 +48,6 @@ constexpr Shape avx2{.rows = 6,
                                 .short_value_row = 64}};
 constexpr Shape neon{.rows = 8,
                      .vectors = 2,
-                     .query_rows = 192,
-                     .stream_rows = 8,
                      .half_score_tiles = true,
                      .tuning = {.query_rows = 192,
                                 .stream_rows = 8,
@@ -68,8 +60,6 @@ constexpr Shape neon{.rows = 8,
                                 .short_value_row = 64}};
 constexpr Shape scalar{.rows = 2,
                        .vectors = 4,
-                       .query_rows = 32,
-                       .stream_rows = 2,
                        .half_score_tiles = false,
                        .tuning = {.query_rows = 32,
                                   .stream_rows = 2,
@@ -84,8 +74,6 @@ constexpr Shape scalar{.rows = 2,
 /// For tests: the scalar kernels compiled once more with every constant changed.
 constexpr Shape scalar_other{.rows = 5,
                              .vectors = 2,
-                             .query_rows = 80,
-                             .stream_rows = 3,
                              .half_score_tiles = true,
                              .tuning = {.query_rows = 80,
                                         .stream_rows = 3,

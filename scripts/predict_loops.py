@@ -131,6 +131,11 @@ def loop_of(name, functions, pattern):
              if (match := re.search(pattern, symbol))]
     most_rows = max(loops, default=(0, []))[0]
     best = max((loop for rows, loop in loops if rows == most_rows), key=weight, default=[])
+    # A narrow tile may be a function while linear() holds the whole one, which has more multiply-adds
+    # among its instructions.
+    for rows, loop in loops:
+        if rows == 0 and loop and weight(loop)[1] / len(loop) > weight(best)[1] / max(len(best), 1):
+            best = loop
     if not best:
         sys.exit(f"predict_loops.py: no loop of {name} in the machine code")
     return best

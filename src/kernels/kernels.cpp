@@ -4,8 +4,10 @@
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/functions.hpp"
 #include "kernels/probes.inl.hpp"
+#include "kernels/rows/layer_norm.inl.hpp"
 #include "kernels/rows/rms_norm.inl.hpp"
 #include "kernels/rows/rope.inl.hpp"
+#include "kernels/rows/softmax.inl.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/state.inl.hpp"
 #include "kernels/tile/pack.inl.hpp"
@@ -83,6 +85,8 @@ const KernelSet kKernels = {
     .pack_weight = pack_weight,
     .normalize = normalize_rows,
     .rotate = rotate_rows,
+    .layer_norm = layer_norm_rows,
+    .softmax_rows = softmax_rows,
     .exp2 = exp2_array,
     .pack_rows = pack_row_tile,
     .scores = scores_of_block,

@@ -99,6 +99,11 @@ TEST_CASE("row functions accept braced views") {
   rms_norm({p, {2, 8}}, {q, {2, 8}});
   rms_norm({p, {1, 1, 2, 8}}, {q, {1, 1, 2, 8}});
   CHECK(q[0] == doctest::Approx(1.0));
+  layer_norm({p, {2, 8}}, {q, {2, 8}});
+  layer_norm({p, {1, 1, 2, 8}}, {q, {1, 1, 2, 8}}, {.epsilon = 0.5f});
+  softmax({p, {2, 8}}, {q, {2, 8}});
+  softmax({p, {1, 1, 2, 8}}, {q, {1, 1, 2, 8}});
+  CHECK(q[0] == doctest::Approx(0.125));
   const RopeTable table(Rope::half, {.rotary_dims = 8, .positions = 4});
   const std::vector<std::int64_t> positions{1, 3};
   apply_rope({p, {1, 1, 2, 8}}, {q, {1, 1, 2, 8}}, table);

@@ -152,6 +152,8 @@ TEST_CASE("with an extent of 0 the other extents may be of any size") {
   apply_rope({floats.data(), {kMaxInt, 0, 1, 4}}, {out.data(), {kMaxInt, 0, 1, 4}}, table,
              {position.data(), {1, 1}});
   rms_norm({floats.data(), {kMaxInt, kMaxInt, 0, 4}}, {out.data(), {kMaxInt, kMaxInt, 0, 4}});
+  layer_norm({floats.data(), {kMaxInt, kMaxInt, 0, 4}}, {out.data(), {kMaxInt, kMaxInt, 0, 4}});
+  softmax({floats.data(), {kMaxInt, kMaxInt, 0, 4}}, {out.data(), {kMaxInt, kMaxInt, 0, 4}});
   t5_bias({floats.data(), {32, 0}}, {}, 2, {out.data(), {0, kMaxInt}});
   attention({floats.data(), {kOne << 40, 2, 0, 4}}, {floats.data(), {kOne << 40, 2, 0, 4}},
             {floats.data(), {kOne << 40, 2, 0, 4}}, {out.data(), {kOne << 40, 2, 0, 4}});

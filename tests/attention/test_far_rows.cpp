@@ -198,6 +198,12 @@ TEST_CASE("row functions accept rows more than 2^32 elements apart") {
     rms_norm(x.dense, y.dense);
     rms_norm(x.far, y.far);
     CHECK(y.same());
+    layer_norm(x.dense, y.dense);
+    layer_norm(x.far, y.far);
+    CHECK(y.same());
+    softmax(x.dense, y.dense);
+    softmax(x.far, y.far);
+    CHECK(y.same());
     const auto as_4 = [](const TensorView<float, 2>& view) {
       return TensorView<float, 4>(view.data, {1, 1, kRows, kWidth}, {0, 0, view.strides[0], 1});
     };

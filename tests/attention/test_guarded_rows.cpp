@@ -1,5 +1,5 @@
-// Row functions stay inside their tensors for every width: merge(), rms_norm(), apply_rope(), a
-// layer. Each tensor ends at an inaccessible memory page.
+// Row functions stay inside their tensors for every width: merge(), norms, softmax(), apply_rope(),
+// a layer. Each tensor ends at an inaccessible memory page.
 #include "layer/layer_problem.hpp"
 #include "rapt/rapt.hpp"
 #include "support/guarded_floats.hpp"
@@ -89,6 +89,39 @@ TEST_CASE("rms_norm() stays inside rows and weights for every width") {
       rms_norm(TensorView<const float, 2>(x.data(), {rows, width}),
                TensorView<float, 2>(y.data(), {rows, width}),
                {weight.data(), static_cast<std::size_t>(width)});
+      return joined({&y});
+    });
+  });
+}
+
+TEST_CASE("layer_norm() stays inside rows, weights and outputs for every width") {
+  for_every_shape([](std::int64_t rows, std::int64_t width, At at) {
+    const GuardedFloats x(count_of(rows, width), at), y(count_of(rows, width), at),
+        weight(count_of(width, 1), at), bias(count_of(width, 1), at), mean(count_of(rows, 1), at),
+        inverse(count_of(rows, 1), at);
+    fill_normal(x, 1);
+    fill_normal(weight, 2);
+    fill_normal(bias, 3);
+    const auto n = static_cast<std::size_t>(width), m = static_cast<std::size_t>(rows);
+    check_every_isa([&] {
+      layer_norm(TensorView<const float, 2>(x.data(), {rows, width}),
+                 TensorView<float, 2>(y.data(), {rows, width}),
+                 {.weight = {weight.data(), n},
+                  .bias = {bias.data(), n},
+                  .mean = {mean.data(), m},
+                  .inverse_deviation = {inverse.data(), m}});
+      return joined({&y, &mean, &inverse});
+    });
+  });
+}
+
+TEST_CASE("softmax() stays inside its rows for every width") {
+  for_every_shape([](std::int64_t rows, std::int64_t width, At at) {
+    const GuardedFloats x(count_of(rows, width), at), y(count_of(rows, width), at);
+    fill_normal(x, 1);
+    check_every_isa([&] {
+      softmax(TensorView<const float, 2>(x.data(), {rows, width}),
+              TensorView<float, 2>(y.data(), {rows, width}));
       return joined({&y});
     });
   });

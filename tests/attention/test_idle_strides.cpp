@@ -72,10 +72,17 @@ TEST_CASE("row functions ignore the strides of tensors without elements") {
   with_every_kind([&](Floats& f, int kind) {
     for (const Extents<4>& shape : {Extents<4>{0, 2, 3, 4}, {2, 0, 3, 4}, {2, 3, 0, 4}}) {
       rms_norm(in<4>(f, shape, kind), out<4>(f, shape, kind));
+      layer_norm(in<4>(f, shape, kind), out<4>(f, shape, kind));
+      softmax(in<4>(f, shape, kind), out<4>(f, shape, kind));
       apply_rope(in<4>(f, shape, kind), out<4>(f, shape, kind), table);
     }
     rms_norm(in<4>(f, {2, 2, 3, 0}, kind), out<4>(f, {2, 2, 3, 0}, kind));
     rms_norm(in<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind), out<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind));
+    std::vector<float> means(6, 7.0f);
+    layer_norm(in<4>(f, {1, 2, 3, 0}, kind), out<4>(f, {1, 2, 3, 0}, kind), {.mean = means});
+    CHECK(std::isnan(means.back()));
+    layer_norm(in<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind), out<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind));
+    softmax(in<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind), out<4>(f, {kMaxInt, kMaxInt, 3, 0}, kind));
     rms_norm(in<2>(f, {0, 4}, kind), out<2>(f, {0, 4}, kind));
     rms_norm(in<2>(f, {4, 0}, kind), out<2>(f, {4, 0}, kind));
     const std::vector<std::int64_t> positions{1, 2, 3};

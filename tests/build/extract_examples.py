@@ -21,6 +21,7 @@ REQUIRED = {
     "AttentionState": "attention_state.hpp",
     "Mask": "mask.hpp",
     "QkNorm": "rms_norm.hpp",
+    "LayerNormOptions": "layer_norm.hpp",
     "RaggedRows": "ragged.hpp",
     "RopeOptions": "rope.hpp",
     "RopeConfig": "rope.hpp",

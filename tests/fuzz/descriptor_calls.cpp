@@ -26,6 +26,8 @@ constexpr Function kFunctions[] = {
     {"Linear", call_linear},
     {"embedding_lookup", call_embedding},
     {"rms_norm", call_rms_norm},
+    {"layer_norm", call_layer_norm},
+    {"softmax", call_softmax},
     {"apply_rope", call_rope},
     {"RopeTable", call_rope_table},
     {"t5_bias", call_t5},

@@ -22,6 +22,8 @@ void call_cached_layer(Draws& d);
 void call_linear(Draws& d);
 void call_embedding(Draws& d);
 void call_rms_norm(Draws& d);
+void call_layer_norm(Draws& d);
+void call_softmax(Draws& d);
 void call_rope(Draws& d);
 void call_rope_table(Draws& d);
 void call_t5(Draws& d);

@@ -4,7 +4,9 @@
 #include "rapt/rapt.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
 namespace rapt::test {
@@ -37,6 +39,47 @@ void call_rms_norm(Draws& d) {
   } else {
     const Extents4 rows{s.batch, s.heads, s.q_len, s.head_dim};
     rms_norm(d.view<const float>(rows), d.view<float>(rows), weight, d.real(1e-6f));
+  }
+}
+
+/// An output of one element for each row, or none.
+std::span<float> draw_row_output(Draws& d, std::int64_t rows) {
+  if (d.one_in(2)) return {};
+  const TensorView<float, 1> view = d.view<float>(std::array{rows});
+  const std::int64_t length = view.shape[0];
+  if (view.data == nullptr || length < 0 || length > kMemory / 8) return {};
+  return {view.data, static_cast<std::size_t>(length)};
+}
+
+void call_layer_norm(Draws& d) {
+  const Sizes s(d);
+  const auto weight = d.span<float>(d.one_in(2) ? 0 : s.head_dim);
+  const auto bias = d.span<float>(d.one_in(2) ? 0 : s.head_dim);
+  const bool two = d.one_in(2);
+  const std::int64_t rows = two ? s.q_len : s.batch * s.heads * s.q_len;
+  const std::span<float> mean = draw_row_output(d, rows), inverse = draw_row_output(d, rows);
+  const LayerNormOptions options{.weight = weight,
+                                 .bias = bias,
+                                 .epsilon = d.real(1e-6f),
+                                 .mean = mean,
+                                 .inverse_deviation = inverse};
+  if (two) {
+    const Extents2 shape{s.q_len, s.head_dim};
+    layer_norm(d.view<const float>(shape), d.view<float>(shape), options);
+  } else {
+    const Extents4 shape{s.batch, s.heads, s.q_len, s.head_dim};
+    layer_norm(d.view<const float>(shape), d.view<float>(shape), options);
+  }
+}
+
+void call_softmax(Draws& d) {
+  const Sizes s(d);
+  if (d.one_in(2)) {
+    const Extents2 shape{s.q_len, s.head_dim};
+    softmax(d.view<const float>(shape), d.view<float>(shape));
+  } else {
+    const Extents4 shape{s.batch, s.heads, s.q_len, s.head_dim};
+    softmax(d.view<const float>(shape), d.view<float>(shape));
   }
 }
 

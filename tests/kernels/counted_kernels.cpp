@@ -65,6 +65,8 @@ KernelSet make_counted() {
   replace<kIsa, 12, &K::pack_weight>(set);
   replace<kIsa, 13, &K::normalize>(set);
   replace<kIsa, 14, &K::rotate>(set);
+  replace<kIsa, 15, &K::layer_norm>(set);
+  replace<kIsa, 16, &K::softmax_rows>(set);
   return set;
 }
 

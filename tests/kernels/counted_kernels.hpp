@@ -12,10 +12,11 @@
 namespace rapt::test {
 
 /// The kernels that the library calls.
-inline constexpr std::array<std::string_view, 15> kKernelNames{
+inline constexpr std::array<std::string_view, 17> kKernelNames{
     "stream_rows", "attend_scratch", "attend",        "fold",           "sum_weights_scratch",
     "sum_weights", "merge_states",   "merge_results", "linear_scratch", "linear",
-    "pack_keys",   "pack_values",    "pack_weight",   "normalize",      "rotate"};
+    "pack_keys",   "pack_values",    "pack_weight",   "normalize",      "rotate",
+    "layer_norm",  "softmax_rows"};
 
 using KernelCounts = std::array<std::atomic<std::int64_t>, kKernelNames.size()>;
 

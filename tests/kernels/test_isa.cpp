@@ -86,7 +86,7 @@ TEST_CASE("every compiled ISA has its own kernels, named like it, with every fun
     CHECK((set.stream_rows && set.attend_scratch && set.attend && set.fold && set.linear_scratch &&
            set.linear));
     CHECK((set.sum_weights_scratch && set.sum_weights && set.merge_states && set.merge_results));
-    CHECK((set.normalize && set.rotate));
+    CHECK((set.normalize && set.rotate && set.layer_norm && set.softmax_rows));
     CHECK((set.pack_keys && set.pack_values && set.pack_weight));
     CHECK((set.exp2 && set.pack_rows));
     CHECK((set.scores && set.softmax && set.values));

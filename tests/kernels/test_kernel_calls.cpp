@@ -58,10 +58,12 @@ void turn_rows() {
   apply_rope({x.data(), {1, 1, kTokens, kDim}}, {y.data(), {1, 1, kTokens, kDim}}, table.view());
 }
 
-void normalize_rows() {
+/// Calls rms_norm() or its like.
+template <class Function>
+void map_rows(const Function& function) {
   const std::vector<float> x = numbers(kTokens * kDim);
   std::vector<float> y(x.size());
-  rms_norm(TensorView<const float, 2>(x.data(), {kTokens, kDim}),
+  function(TensorView<const float, 2>(x.data(), {kTokens, kDim}),
            TensorView<float, 2>(y.data(), {kTokens, kDim}));
 }
 
@@ -111,7 +113,9 @@ std::vector<EntryPoint> entry_points() {
        attend_through_layer},
       {"merge", {"merge_states", "merge_results"}, merge_parts},
       {"apply_rope", {"rotate"}, turn_rows},
-      {"rms_norm", {"normalize"}, normalize_rows},
+      {"rms_norm", {"normalize"}, [] { map_rows([](auto x, auto y) { rms_norm(x, y); }); }},
+      {"layer_norm", {"layer_norm"}, [] { map_rows([](auto x, auto y) { layer_norm(x, y); }); }},
+      {"softmax", {"softmax_rows"}, [] { map_rows([](auto x, auto y) { softmax(x, y); }); }},
   };
 }
 

@@ -170,6 +170,19 @@ void visit_rows(const VisitCall& visit) {
       }
     });
   }
+  for (std::int64_t width = 1; width <= (quick() ? 20 : 70); ++width) {
+    const TensorView<const float, 2>::Index shape{3, width};
+    std::vector<float> x = tokens_of(3, 3 * width), masked = x, y = nans(3 * width);
+    std::fill_n(x.begin(), width, 1e10f);  // a deviation of 0
+    for (std::int64_t d = 1; d < width; d += 2) {
+      masked[static_cast<std::size_t>(d)] = d % 4 == 1 ? std::numeric_limits<float>::lowest()
+                                                       : -std::numeric_limits<float>::infinity();
+    }
+    visit("layer_norm and softmax of width " + std::to_string(width), [&] {
+      layer_norm({x.data(), shape}, {y.data(), shape});
+      softmax({masked.data(), shape}, {y.data(), shape});
+    });
+  }
   using Kind = RopeScaling::Kind;
   for (const Kind kind : {Kind::linear, Kind::ntk, Kind::yarn, Kind::llama3}) {
     const bool long_texts = kind == Kind::yarn || kind == Kind::llama3;

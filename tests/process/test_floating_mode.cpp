@@ -158,6 +158,18 @@ std::vector<std::pair<std::string, Values>> more_calls() {
              rms_norm(rows(x.data()), rows(y.data()), {}, 0x1p-140f);
              return y;
            }},
+          {"layer_norm",
+           [rows] {
+             std::vector<float> y(x.size());
+             layer_norm(rows(x.data()), rows(y.data()), {.epsilon = 0x1p-140f});
+             return y;
+           }},
+          {"softmax",
+           [rows] {
+             std::vector<float> y(x.size());
+             softmax(rows(x.data()), rows(y.data()));
+             return y;
+           }},
           {"RopeTable and apply_rope",
            [rows] {
              std::vector<float> y(x.size());

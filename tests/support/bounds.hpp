@@ -60,6 +60,49 @@ inline double rms_norm_bound(std::int64_t width, double exact) {
   return gamma(roundings) * std::abs(exact) + 2.0 * kSmallest;
 }
 
+/// layer_norm, relative to the mean of |x|: a lane's chain of width / 16 + 1 additions, four more
+/// of the lanes, the division.
+inline double mean_bound(std::int64_t width, double magnitude) {
+  return gamma(static_cast<double>(width) / 16.0 + 6.0) * magnitude;
+}
+
+/// One row of layer_norm, whose exact deviation is 1 / inverse_deviation.
+///   shift: the error of the mean in units of the deviation. All components are shifted alike, and
+///     their exact sum of differences is 0, so that the variance grows by the square of the shift.
+struct LayerNormBound {
+  LayerNormBound(std::int64_t width_, double magnitude, double inverse_deviation_)
+      : width(static_cast<double>(width_)),
+        inverse_deviation(inverse_deviation_),
+        shift(mean_bound(width_, magnitude) * inverse_deviation_) {}
+
+  /// Half of width / 16 + 5 roundings of the sum of squares, of two of a squared difference, of the
+  /// division and of the sum with epsilon; the root and its inverse.
+  double of_inverse() const {
+    return (gamma(width / 32.0 + 7.0) + shift * shift) * inverse_deviation;
+  }
+
+  /// Of a component: the difference and the product on top; the shift, which these may double; the
+  /// weight, the bias, and an underflow of either.
+  double of_component(double normalized, double weight, double bias) const {
+    const double error =
+        (gamma(width / 32.0 + 9.0) + shift * shift) * std::abs(normalized) + 2.0 * shift;
+    const double scaled = std::abs(weight) * error;
+    return scaled + gamma(2.0) * (std::abs(weight * normalized) + scaled + std::abs(bias)) +
+           (std::abs(weight) + 1.0) * kSmallest;
+  }
+
+  double width, inverse_deviation, shift;
+};
+
+/// softmax of a component that is `distance` below the maximum: the difference, the product and
+/// log2(e), each relative to the distance, here and in the sum, whose distances weighted by y are
+/// at most ln(width); exp2 on both sides (4 u each), the sum (width / 16 + 5), 1 / l and the
+/// product, and one for the squares of all of these.
+inline double softmax_bound(std::int64_t width, double distance, double exact) {
+  const auto n = static_cast<double>(width);
+  return gamma(16.0 + 3.0 * distance + 3.0 * std::log(n) + n / 16.0) * exact + 2.0 * kExp2Loss;
+}
+
 // --- attention, the published bound (docs/arithmetic.md)
 // S as in reference/naive64.hpp: the magnitudes of a score's terms. 16 u covers exp2 (2 ULP are 4
 // u) in numerator and denominator, the fold, 1 / l and the sums, whose roundings go up as often as

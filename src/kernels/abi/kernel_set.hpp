@@ -127,6 +127,8 @@ struct KernelSet {
   void (*pack_weight)(const PackWeightArgs&);
   void (*normalize)(const NormArgs&);
   void (*rotate)(const RotateArgs&);
+  void (*layer_norm)(const LayerNormArgs&);
+  void (*softmax_rows)(const SoftmaxRowsArgs&);
 
   void (*exp2)(const float* x, float* y, std::int64_t count);
   void (*pack_rows)(const PackRowsArgs&);

@@ -1,4 +1,4 @@
-// Rows of queries and keys: their normalisation, rotation and location.
+// Rows on their own: their location, normalisation, rotation and softmax.
 #pragma once
 
 #include <cstdint>
@@ -71,6 +71,31 @@ struct NormArgs {
   std::int64_t rows;
   std::int64_t width;
   RowNorm norm;
+};
+
+/// y = rows of x, with mean 0 and variance 1, then weighted and shifted. y may be x.
+struct LayerNormArgs {
+  const float* x;
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t rows;
+  std::int64_t width;
+  float epsilon;
+  const float* weight;       ///< null: all 1
+  const float* bias;         ///< null: all 0
+  float* mean;               ///< [rows], or null
+  float* inverse_deviation;  ///< [rows], or null
+};
+
+/// y = softmax of each row of x. y may be x.
+struct SoftmaxRowsArgs {
+  const float* x;
+  std::int64_t x_stride;
+  float* y;
+  std::int64_t y_stride;
+  std::int64_t rows;
+  std::int64_t width;
 };
 
 }  // namespace rapt::kernels

@@ -28,10 +28,10 @@ class Check(CommandCase):
 
     def test_passed_cases_are_counted_and_skipped_ones_name_missing_options(self):
         self.save("right", 7)
-        self.save("other", 7, operator="Softmax")
+        self.save("other", 7, operator="Gelu")
         result = rapt("check", self.folder, "--isa", "all")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertEqual(result.stdout.splitlines(), ["skip other: needs operator Softmax",
+        self.assertEqual(result.stdout.splitlines(), ["skip other: needs operator Gelu",
                                                       "1 passed, 0 failed, 1 skipped"])
 
     def test_a_failing_case_is_located_on_every_isa_and_exits_with_1(self):

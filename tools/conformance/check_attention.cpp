@@ -37,6 +37,8 @@ Outcome run_case(const Case& facts, const Attention& attention) {
   if (facts.op == "AttentionX") return run_attentionx(facts, attention);
   if (facts.op == "RotaryEmbedding") return run_rotary_embedding(facts);
   if (facts.op == "RMSNormalization") return run_rms_normalization(facts);
+  if (facts.op == "LayerNormalization") return run_layer_normalization(facts);
+  if (facts.op == "Softmax") return run_softmax(facts);
   return {.needs = {"operator " + facts.op}, .comparisons = {}};
 }
 
@@ -101,6 +103,18 @@ void require_shape(const CaseTensor& tensor, const Shape& shape) {
                                                to_text(tensor.shape) + ", the other tensors give " +
                                                to_text(shape));
   }
+}
+
+SplitShape::SplitShape(const Case& facts, const Shape& shape) {
+  const auto rank = static_cast<std::int64_t>(shape.size());
+  const std::int64_t axis = facts.integer("axis", -1);
+  if (axis < -rank || axis >= rank) {
+    throw Error(ErrorCode::malformed_file,
+                "axis " + std::to_string(axis) + " is outside the shape " + to_text(shape));
+  }
+  const auto middle = shape.begin() + (axis < 0 ? axis + rank : axis);
+  before.assign(shape.begin(), middle);
+  from_axis.assign(middle, shape.end());
 }
 
 ElementMask::ElementMask(const CaseTensor& tensor, std::optional<std::int64_t> padded_keys) {

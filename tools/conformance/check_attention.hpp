@@ -56,6 +56,10 @@ Outcome run_attentionx(const Case& facts, const Attention& attention);
 Outcome run_rotary_embedding(const Case& facts);
 /// ONNX RMSNormalization, opset 23, by rms_norm() on the active ISA.
 Outcome run_rms_normalization(const Case& facts);
+/// ONNX LayerNormalization, opset 17, by layer_norm() on the active ISA.
+Outcome run_layer_normalization(const Case& facts);
+/// ONNX Softmax, opset 13, by softmax() on the active ISA.
+Outcome run_softmax(const Case& facts);
 
 // --- parts of the operators -------------------------------------------------------------------
 
@@ -98,6 +102,13 @@ Heads heads_of(const CaseTensor& tensor, const TensorView<float, 4>::Index& stor
 /// Throws Error{malformed_file} if the rank or the shape differs.
 void require_rank(const CaseTensor& tensor, std::size_t rank);
 void require_shape(const CaseTensor& tensor, const Shape& shape);
+
+/// A shape in two: before the attribute `axis`, by default the last dimension, and from it on.
+struct SplitShape {
+  SplitShape(const Case& facts, const Shape& shape);
+
+  Shape before, from_axis;
+};
 
 /// An attn_mask (bool: true keeps; f32: added) as options of attention(), broadcast from the right.
 class ElementMask {

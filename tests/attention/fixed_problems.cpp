@@ -13,6 +13,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 
 namespace rapt::test {
 namespace {
@@ -358,6 +359,7 @@ std::vector<FixedProblem> fixed_problems() {
   for (const LayerCase& problem : kLayerCases) {
     list.push_back({problem.name, [&problem](const Engine& e) { return solve_layer(problem, e); }});
   }
+  for (FixedProblem& problem : fixed_row_problems()) list.push_back(std::move(problem));
   return list;
 }
 

@@ -25,6 +25,9 @@ struct FixedProblem {
   std::function<std::vector<float>(const Engine&)> solve;  ///< every output, concatenated
 };
 
+/// The problems of functions of rows (fixed_row_problems.cpp).
+std::vector<FixedProblem> fixed_row_problems();
+
 /// The list, in the order of the table. Names are unique.
 std::vector<FixedProblem> fixed_problems();
 

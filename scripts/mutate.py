@@ -47,7 +47,8 @@ SETUP = ["-Doptimization=1", "-Dtests=enabled", "-Dtools=enabled", "-Dbenchmarks
 TSAN = ["-Db_sanitize=thread", "-Db_lundef=false"]
 RACES = "tests/rapt_race_tests"
 # Targets of the meson tests that a fault may name.
-TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests"]
+TESTED = ["tools/rapt", "tests/print_active_isa", "tests/rapt_allocation_tests",
+          "tests/rapt_floating_point_tests"]
 
 # The test files that catch most faults of a folder, by words of their names.
 LIKELY = {
@@ -55,7 +56,7 @@ LIKELY = {
     "src/dispatch": "isa tuning",
     "src/attention": "plan attention threads ragged paged",
     "src/linear": "linear",
-    "src/ops": "rope rms_norm t5 embedding",
+    "src/ops": "rope norm softmax t5 embedding",
     "src/parallel": "threads plan",
     "src/formats": "npy safetensors file",
     "src/kernels": "kernels decode attention_bits attention_rows",

@@ -2,33 +2,16 @@
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
-#include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/rows/lane_sum.inl.hpp"
 #include "kernels/vec/vec.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// Lane t adds the squares of x_d with d mod 16 = t, ascending, each with one rounding; then the
-/// lanes are added pairwise.
 RAPT_INLINE float sum_of_squares(const float* x, std::int64_t width) {
-  Vec lanes[kLaneVectors];
-  RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) lanes[i] = Vec(0.0f);
-  std::int64_t d = 0;
-  for (; d + kLanes <= width; d += kLanes) {
-    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
-      const Vec v = load(x + d + i * kVecLanes);
-      lanes[i] = fma(v, v, lanes[i]);
-    }
-  }
-  if (d < width) {
-    alignas(64) float rest[kLanes] = {};  // a lane without a component adds +0
-    for (std::int64_t t = 0; d + t < width; ++t) rest[t] = x[d + t];
-    RAPT_UNROLL for (int i = 0; i < kLaneVectors; ++i) {
-      const Vec v = load(rest + i * kVecLanes);
-      lanes[i] = fma(v, v, lanes[i]);
-    }
-  }
-  return reduce_sum(lanes);
+  const auto same = [](auto v) { return v; };
+  const auto add_square = [](Vec v, Vec lane) { return fma(v, v, lane); };
+  return lane_sum(x, width, same, add_square);
 }
 
 /// y_d = (x_d * r) * weight_d with r = 1 / sqrt(sum / width + epsilon). y may be x.

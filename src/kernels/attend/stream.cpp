@@ -30,15 +30,6 @@ RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   return head;
 }
 
-/// Whether masks that differ by head hide a block from every row of every head. Out of line: rare.
-RAPT_NOINLINE bool all_hide(const StreamHeads& heads, std::int64_t block) {
-  for (std::int64_t h = 0; h < heads.count; ++h) {
-    const QueryTile own(heads.items[h], 0, block);
-    if (own.keys.begin < own.keys.end) return false;
-  }
-  return true;
-}
-
 inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
   pack_queries(item, scratch);
   if (item.states != nullptr) return;
@@ -67,10 +58,10 @@ void add_value_rows(const ValueRowsArgs& args) {
 }
 
 /// Block by block for all heads: a block of all heads is adjacent in memory, and a jump costs as
-/// much as reading a few KiB.
+/// much as reading a few KiB. Rows of a single head are read some blocks at a time.
 void attend_stream(const AttendItem& item, float* memory) {
   const AttendScratch scratch(item, memory);
-  StreamHeads heads{item.heads, &item, &scratch};
+  StreamHeads heads{&item, item.heads, &item, &scratch};
   AttendItem items[kItemHeads];
   AttendScratch scratches[kItemHeads];
   if (item.heads > 1) {
@@ -82,13 +73,12 @@ void attend_stream(const AttendItem& item, float* memory) {
     heads.scratch = scratches;
   }
   for (std::int64_t h = 0; h < heads.count; ++h) begin_head(heads.items[h], heads.scratch[h]);
-  for (std::int64_t block = item.block_begin; block < item.block_end; ++block) {
+  const bool by_block = item.heads > 1 || item.states != nullptr || is_packed(item);
+  const std::int64_t at_once = by_block ? 1 : kBlocksAtOnce;
+  for (std::int64_t block = item.block_begin; block < item.block_end; block += at_once) {
     if (item.states != nullptr) clear_state(item, heads.scratch[0]);
-    const QueryTile tile(item, 0, block);
-    const bool is_seen = tile.keys.begin < tile.keys.end;
-    if (is_seen && !(masks_differ(item) && all_hide(heads, block))) {
-      is_packed(item) ? stream_block_of_panels(heads, tile) : stream_block_of_rows(heads, tile);
-    }
+    is_packed(item) ? stream_block_of_panels(heads, block)
+                    : stream_blocks_of_rows(heads, block, at_once);
     if (item.states != nullptr) save_state(item, heads.scratch[0], block);
   }
   for (std::int64_t h = 0; item.states == nullptr && h < heads.count; ++h) {

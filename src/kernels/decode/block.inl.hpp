@@ -1,4 +1,4 @@
-// The stream route, a block of keys at a time for all kv heads of the item: packed pages by the
+// The stream route, some blocks of keys at a time for all kv heads of the item: packed pages by the
 // tiles of prefill, rows of K and V in place, in tensors and in pages.
 #pragma once
 
@@ -17,10 +17,37 @@ namespace {
 
 /// The kv heads of an item, each as an item of its own with scratch of its own.
 struct StreamHeads {
+  const AttendItem* all;
   std::int64_t count;
   const AttendItem* items;
   const AttendScratch* scratch;
+
+  /// For block n of those whose weights are kept at once; own: its scratch, unless it is the first.
+  StreamHeads of_block(std::int64_t n, AttendScratch& own) const {
+    if (n == 0) return *this;
+    own = scratch->of_part(n);
+    return {all, 1, items, &own};
+  }
 };
+
+/// Blocks of a single head whose keys are read before the values of the first: each jump between K
+/// and V costs as much as reading some KiB.
+constexpr std::int64_t kBlocksAtOnce = kItemHeads;
+
+/// Whether masks that differ by head hide a block from every row of every head. Out of line: rare.
+RAPT_NOINLINE bool all_hide(const StreamHeads& heads, std::int64_t block) {
+  for (std::int64_t h = 0; h < heads.count; ++h) {
+    const QueryTile own(heads.items[h], 0, block);
+    if (own.keys.begin < own.keys.end) return false;
+  }
+  return true;
+}
+
+/// Whether any row of any head sees keys of the tile's block.
+inline bool is_seen(const StreamHeads& heads, const QueryTile& tile) {
+  if (tile.keys.begin == tile.keys.end) return false;
+  return !(masks_differ(*heads.all) && all_hide(heads, tile.block));
+}
 
 /// Scores of keys [begin, end) of a block by way of packed panels; others of their column tiles are
 /// overwritten. k: key 0 of the block, unless it is in pages.
@@ -64,6 +91,12 @@ struct BlockRows {
   RAPT_INLINE const float* row(std::int64_t j) const {
     if (pages == nullptr) return first + j * stride;
     return pages[(key + j) / page_keys] + offset + (key + j) % page_keys * stride;
+  }
+  BlockRows of_next_block() const {
+    BlockRows next = *this;
+    if (pages == nullptr) next.first += kKeyBlock * stride;
+    next.key += kKeyBlock;
+    return next;
   }
   /// The end of the rows from j on that lie `stride` apart.
   RAPT_INLINE std::int64_t end_of(std::int64_t j) const {
@@ -121,6 +154,9 @@ struct StreamRows {
     return step_at(0, page_end < last ? page_end : last, last);
   }
 
+  /// The first step of the block after this one.
+  RowsAhead next_block() const { return ahead(step_at(0, kKeyBlock, 2 * kKeyBlock)); }
+
   /// From the first row of a step on. Dense rows are one.
   RowsAhead ahead(const StreamStep& s) const {
     if (!prefetched) return {};
@@ -161,8 +197,9 @@ inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   return v;
 }
 
+/// then: what is read after the block.
 inline void key_scores(const StreamHeads& heads, const QueryTile& tile, const StreamRows& k,
-                       const StreamRows& v) {
+                       RowsAhead then) {
   const AttendCall& call = *heads.items[0].call;
   const WholeKeys whole(tile.keys);
   for (std::int64_t h = 0; h < heads.count; ++h) {
@@ -176,8 +213,7 @@ inline void key_scores(const StreamHeads& heads, const QueryTile& tile, const St
   for (StreamStep at = k.step_at(0, whole.begin, whole.end); at.j < whole.end; at = next) {
     next = k.after(at, whole.begin, whole.end);
     const float* const row = k.rows.row(at.j);
-    RowsAhead ahead =
-        next.j < whole.end ? k.ahead(next) : v.ahead(v.step_at(0, tile.keys.begin, tile.keys.end));
+    RowsAhead ahead = next.j < whole.end ? k.ahead(next) : then;
     for (std::int64_t h = at.head; h < at.head_end; ++h) {
       with_rows<KeyRowScores, kStreamRows>(
           tile.rows,
@@ -188,11 +224,11 @@ inline void key_scores(const StreamHeads& heads, const QueryTile& tile, const St
   }
 }
 
-/// then: what is read after the block.
-inline void add_values(const StreamHeads& heads, const QueryTile& tile, const StreamRows& v,
+inline void add_values(const StreamHeads& heads, KeyRange keys, const StreamRows& v,
                        RowsAhead then) {
   const AttendCall& call = *heads.items[0].call;
-  const auto [begin, last] = tile.keys;
+  const std::int64_t rows = heads.items[0].rows;
+  const auto [begin, last] = keys;
   StreamStep next{};
   for (StreamStep at = v.step_at(0, begin, last); at.j < last; at = next) {
     next = v.after(at, begin, last);
@@ -201,33 +237,58 @@ inline void add_values(const StreamHeads& heads, const QueryTile& tile, const St
     for (std::int64_t h = at.head; h < at.head_end; ++h) {
       const AttendScratch& own = heads.scratch[h];
       with_rows<ValueRowSums, kStreamRows>(
-          tile.rows,
-          ValueRowsArgs{own.s, row + h * call.v_head_stride, v.rows.stride, call.value_dim,
-                        tile.rows, at.j, at.end, at.j == begin, at.end == last, own.v, own.a, own.b,
-                        own.o, own.o_stride},
+          rows,
+          ValueRowsArgs{own.s, row + h * call.v_head_stride, v.rows.stride, call.value_dim, rows,
+                        at.j, at.end, at.j == begin, at.end == last, own.v, own.a, own.b, own.o,
+                        own.o_stride},
           ahead);
     }
   }
 }
 
-inline void stream_block_of_rows(const StreamHeads& heads, const QueryTile& tile) {
-  const StreamRows k = stream_keys(heads, tile), v = stream_values(heads, tile.block);
-  key_scores(heads, tile, k, v);
-  for (std::int64_t h = 0; h < heads.count; ++h) {
-    row_maxima(heads.items[h], heads.scratch[h], tile);
-    tile_weights(heads.items[h], heads.scratch[h], tile);
+/// Up to `at_once` blocks from `first` on: their keys and weights, then their values.
+inline void stream_blocks_of_rows(const StreamHeads& heads, std::int64_t first,
+                                  std::int64_t at_once) {
+  const AttendItem& item = *heads.all;
+  const std::int64_t last = first + at_once < item.block_end ? first + at_once : item.block_end;
+  StreamRows v = stream_values(heads, first);
+  AttendScratch own;
+  KeyRange seen[kBlocksAtOnce];
+  RowsAhead next_keys;
+  for (std::int64_t block = first; block < last; ++block) {
+    const QueryTile tile(item, 0, block);
+    KeyRange& keys = seen[block - first];
+    keys = is_seen(heads, tile) ? tile.keys : KeyRange{0, 0};
+    if (keys.begin == keys.end) continue;
+    const StreamHeads part = heads.of_block(block - first, own);
+    const StreamRows k = stream_keys(part, tile);
+    next_keys = k.next_block();
+    key_scores(part, tile, k,
+               block + 1 < last ? next_keys : v.ahead(v.step_at(0, seen->begin, seen->end)));
+    for (std::int64_t h = 0; h < part.count; ++h) {
+      row_maxima(part.items[h], part.scratch[h], tile);
+      tile_weights(part.items[h], part.scratch[h], tile);
+    }
   }
-  const bool goes_on = v.prefetched && tile.block + 1 < heads.items[0].block_end;
-  add_values(heads, tile, v,
-             goes_on ? k.ahead(k.step_at(0, kKeyBlock, 2 * kKeyBlock)) : RowsAhead());
+  for (std::int64_t block = first; block < last; ++block, v.rows = v.rows.of_next_block()) {
+    const KeyRange keys = seen[block - first];
+    if (keys.begin == keys.end) continue;
+    RowsAhead then;
+    if (v.prefetched && block + 1 < item.block_end) {
+      then = block + 1 < last ? v.next_block() : next_keys;
+    }
+    add_values(heads.of_block(block - first, own), keys, v, then);
+  }
 }
 
-inline void stream_block_of_panels(const StreamHeads& heads, const QueryTile& tile) {
+inline void stream_block_of_panels(const StreamHeads& heads, std::int64_t block) {
+  const QueryTile tile(*heads.all, 0, block);
+  if (!is_seen(heads, tile)) return;
   for (std::int64_t h = 0; h < heads.count; ++h) {
     const AttendItem& item = heads.items[h];
     const AttendScratch& own = heads.scratch[h];
     PanelStream stream{item.call->tuning->panel_floats_ahead};
-    attend_query_tile(item, own, tile, pack_paged_block(item, own, tile.block, tile.keys), false,
+    attend_query_tile(item, own, tile, pack_paged_block(item, own, block, tile.keys), false,
                       stream);
   }
 }

@@ -101,19 +101,25 @@ struct AttendScratch {
     return q_floats + rows * (o_stride + 2) + round_up(rows * blocks, 16);
   }
 
+  /// With weights and fold coefficients of its own, for part n of the item: a head or a block.
+  AttendScratch of_part(std::int64_t n) const {
+    AttendScratch part = *this;
+    part.s += n * kRows * kKeyBlock;
+    part.a += n * kHeadRows;
+    part.b += n * kHeadRows;
+    return part;
+  }
+
   /// For kv head h of the item.
   AttendScratch of_head(std::int64_t h) const {
-    AttendScratch head = *this;
+    AttendScratch head = of_part(h);
     if (h == 0) return head;
     head.q = others + (h - 1) * kept_floats();
     head.o = head.q + q_floats;
     head.m = head.o + rows * o_stride;
     head.l = head.m + rows;
     head.block_max = head.l + rows;
-    head.s += h * kRows * kKeyBlock;
     head.v += h * kStreamRows * o_stride;
-    head.a += h * kHeadRows;
-    head.b += h * kHeadRows;
     return head;
   }
 

@@ -179,8 +179,9 @@ inline StreamRows stream_keys(const StreamHeads& heads, const QueryTile& tile) {
   return {*call.tuning, heads.count, call.k_head_stride, {k.first, k.stride}, call.head_dim};
 }
 
-/// Short dense rows whose sums fit into the registers are read in address order in one go, which
-/// the hardware prefetchers follow by themselves.
+/// Rows of several heads: a line of 16 such rows, often 4 KiB apart, would not fit into its set of
+/// L1. Short dense rows whose sums fit into the registers are read in address order in one go,
+/// which the hardware prefetchers follow by themselves.
 inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   const AttendItem& item = heads.items[0];
   const AttendCall& call = *item.call;
@@ -189,6 +190,7 @@ inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
                  key,     call.page_keys, item.v_offset};
   if (!in_pages(item)) rows = {item.v + key * call.v_stride, call.v_stride};
   StreamRows v(*call.tuning, heads.count, call.v_head_stride, rows, call.value_dim);
+  if (!v.by_head) v.step = kLanes / 2;
   const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
   if (v.is_dense() && v.width <= call.tuning->short_value_row && v.width <= part) {
     v.prefetched = false;

@@ -102,6 +102,19 @@ TEST_CASE("multi-head items: masks and score options") {
   check_heads(spec);
 }
 
+TEST_CASE("multi-head items: masks hide other keys from each head") {
+  Spec cached = decoding(), tokens = decoding_tokens(1, 32, 32);
+  for (Spec* spec : {&cached, &tokens}) {
+    spec->shape.heads = spec->shape.kv_heads;
+    spec->bool_mask = MaskMeaning::keep;
+  }
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    cached.seed = tokens.seed = seed;
+    check_heads(cached);
+    check_tokens(tokens);
+  }
+}
+
 TEST_CASE("multi-head items: normalised and rotated queries") {
   Spec spec = decoding();
   spec.qk_norm = 1e-6f;

@@ -97,7 +97,12 @@ void Unfused::pack(const float* q, const float* k, const float* v) {
     set_.pack_rows({q + row * set_.tiles.rows * shape_.head_dim, shape_.head_dim, rows_at(row),
                     shape_.head_dim, scale, q_.data() + row * q_tile_});
   }
-  set_.pack_keys({k, shape_.head_dim, 0, shape_.kv_len, shape_.head_dim, k_.data()});
+  set_.pack_keys({.k = k,
+                  .k_stride = shape_.head_dim,
+                  .first = 0,
+                  .keys = shape_.kv_len,
+                  .head_dim = shape_.head_dim,
+                  .panels = k_.data()});
   values_ = v;
   if (columns_ == shape_.head_dim) return;
   for (std::int64_t j = 0; j < shape_.kv_len; ++j) {

@@ -37,7 +37,7 @@ struct AttentionOptions {
 
   /// Added to the scaled score. [batch, heads, q_len, kv_len]; an extent of 1 or a stride of 0
   /// broadcasts; -inf hides a key. Empty (data == nullptr): nothing is added.
-  TensorView<const float, 4> bias{};
+  TensorView<const void, 4> bias{};
 
   /// Logit soft cap: a scaled score s becomes cap * tanh(s / cap); cap > 0. Unset: none.
   /// Source: Gemma 2 (2024), section 2; Bello et al., 2016.
@@ -118,8 +118,8 @@ inline constexpr AttentionOptions kNoOptions{};
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, eq. 1; the blocked softmax is that of
 /// Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018, and Dao et al.,
 /// "FlashAttention", 2022.
-RAPT_API void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                        TensorView<const float, 4> v, TensorView<float, 4> out,
+RAPT_API void attention(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                        TensorView<const void, 4> v, TensorView<void, 4> out,
                         const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

@@ -23,6 +23,9 @@ struct KvCacheConfig {
   /// page on average.
   std::int64_t page_tokens = 256;
   std::int64_t max_pages = 0;  ///< the budget of all sequences together; 0: limited by memory only
+  /// Of the stored keys and values: f32, bf16 or f16, to which they are rounded once; or i8, bytes
+  /// with a scale for each row of a token and kv head (docs/precision.md).
+  DType dtype = DType::f32;
   /// kNoWindow, or how many earlier keys a new token may see: append() frees the pages all of whose
   /// keys are more than `window` before the first token it appends.
   std::int64_t window = kNoWindow;
@@ -44,13 +47,20 @@ struct CacheQueries;
 /// A cache of one attention layer. Sequences are identified by numbers that are never reused; each
 /// has tokens 0, 1, ..., length - 1.
 ///
-/// Layout of a page: for each kv head its keys, then its values, in 32-bit floats:
+/// Layout of a page: for each kv head its keys, then its values, in elements of config.dtype:
 ///   keys    [page_tokens / 32][head_dim][32]     32 keys side by side, as the kernels read them
 ///   values  [value_dim / 32][page_tokens][32]    32 columns of all tokens before the next 32;
 ///                                                value_dim rounded up to a multiple of 32
+///   scales  [2][page_tokens]                     of i8: floats, of the keys, then of the values
 ///
-/// Bits: attention over the cache equals attention over the same keys in one tensor, however they
-/// were appended, forked or rolled back and wherever the pages are.
+/// A row of i8, x of one token and kv head, is i = round(x * (127 / max |x|)), to nearest even,
+/// with scale = max |x| / 127: keys and values are read as i * scale. A row whose largest magnitude
+/// is below 2^-119 is zeros; one that holds a NaN or an infinity has scale NaN, and so have the
+/// results of all queries that see it.
+///
+/// Bits: attention over the cache equals attention over the same keys, rounded to its type, in one
+/// tensor, however they were appended, forked or rolled back and wherever the pages are. Bytes are
+/// no type of a tensor: their order of operations is in docs/arithmetic.md.
 ///
 /// Threads: const functions, and attention over the cache, may run in many threads; so may
 /// functions that change different sequences. While a sequence is being changed no other thread may
@@ -76,13 +86,13 @@ class RAPT_API KvCache {
   ///   v  [n, kv_heads, value_dim]    likewise
   /// Throws Error{cache_full} if the budget does not have enough pages, Error{out_of_memory}, and
   /// Error{invalid_argument} for an unknown sequence or a wrong shape.
-  void append(std::int64_t sequence, TensorView<const float, 3> k, TensorView<const float, 3> v);
+  void append(std::int64_t sequence, TensorView<const void, 3> k, TensorView<const void, 3> v);
 
   /// Appends to many sequences, to all or to none: the tokens [rows[s], rows[s + 1]) of k and v to
   /// sequences[s]. rows: [sequences + 1], ascending. No sequence may be named twice. Takes no
   /// more pages than appending to one sequence after the other would.
   void append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
-              TensorView<const float, 3> k, TensorView<const float, 3> v);
+              TensorView<const void, 3> k, TensorView<const void, 3> v);
 
   /// Truncates the sequence to its first `length` tokens, as if the later ones had never been
   /// appended. Throws Error{invalid_argument} if it is shorter, or if the window has freed keys
@@ -108,12 +118,12 @@ class RAPT_API KvCache {
 
  private:
   friend class MultiHeadAttention;
-  friend void attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
-                        TensorView<float, 3>, const AttentionOptions&);
-  friend void attention(TensorView<const float, 3>, const KvCache&, std::int64_t,
-                        TensorView<float, 3>, const AttentionOptions&);
-  friend void cross_attention(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
-                              TensorView<float, 3>, const AttentionOptions&);
+  friend void attention(TensorView<const void, 3>, const KvCache&, const CacheQueries&,
+                        TensorView<void, 3>, const AttentionOptions&);
+  friend void attention(TensorView<const void, 3>, const KvCache&, std::int64_t,
+                        TensorView<void, 3>, const AttentionOptions&);
+  friend void cross_attention(TensorView<const void, 3>, const KvCache&, const CacheQueries&,
+                              TensorView<void, 3>, const AttentionOptions&);
   CacheStore& store() const;
   std::unique_ptr<CacheStore> store_;
 };
@@ -143,13 +153,13 @@ struct CacheQueries {
 /// unknown sequences, wrong heads, more queries than tokens, a query that may see keys which the
 /// window has freed. Throws Error{out_of_memory} if workspace cannot be allocated (out is then
 /// unspecified).
-RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache,
-                        const CacheQueries& queries, TensorView<float, 3> out,
+RAPT_API void attention(TensorView<const void, 3> q, const KvCache& cache,
+                        const CacheQueries& queries, TensorView<void, 3> out,
                         const AttentionOptions& options = kNoOptions);
 
 /// The same for one sequence: q holds the queries of its last q_rows tokens.
-RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache, std::int64_t sequence,
-                        TensorView<float, 3> out, const AttentionOptions& options = kNoOptions);
+RAPT_API void attention(TensorView<const void, 3> q, const KvCache& cache, std::int64_t sequence,
+                        TensorView<void, 3> out, const AttentionOptions& options = kNoOptions);
 
 /// Cross-attention over a cache: the keys are those of other tokens, for example of an encoder's
 /// states, which were appended once. A sequence may have any number of rows in `queries`, even more
@@ -159,8 +169,8 @@ RAPT_API void attention(TensorView<const float, 3> q, const KvCache& cache, std:
 /// those of attention() on each sequence alone: by mask.query_offset, query_offsets ([sequences])
 /// or bottom_right. Only windows, causal masks, ALiBi, RoPE and callbacks use them. Bits: those of
 /// attention() over the same keys in one tensor.
-RAPT_API void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
-                              const CacheQueries& queries, TensorView<float, 3> out,
+RAPT_API void cross_attention(TensorView<const void, 3> q, const KvCache& cache,
+                              const CacheQueries& queries, TensorView<void, 3> out,
                               const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

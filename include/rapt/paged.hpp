@@ -26,8 +26,8 @@ struct BlockTable {
 struct PagedKeyValues {
   /// [num_pages, page_size, kv_heads, head_dim], any strides, last dimension dense; page_size >= 1.
   /// Another order of the dimensions is a view, by swapped().
-  TensorView<const float, 4> k{};
-  TensorView<const float, 4> v{};  ///< [num_pages, page_size, kv_heads, value_dim], likewise
+  TensorView<const void, 4> k{};
+  TensorView<const void, 4> v{};  ///< [num_pages, page_size, kv_heads, value_dim], likewise
   BlockTable table{};
   /// [sequences]: keys at or beyond kv_lens[s] do not exist. At most 2^40 each.
   std::span<const std::int64_t> kv_lens{};
@@ -48,8 +48,8 @@ struct PagedKeyValues {
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
 /// and Error{out_of_memory} if workspace cannot be allocated (out is then unspecified).
-RAPT_API void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
-                        std::span<const std::int64_t> rows, TensorView<float, 3> out,
+RAPT_API void attention(TensorView<const void, 3> q, const PagedKeyValues& pages,
+                        std::span<const std::int64_t> rows, TensorView<void, 3> out,
                         const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

@@ -45,8 +45,8 @@ struct RaggedRows {
 ///
 /// Throws Error{invalid_argument} naming the argument and its values before anything is written,
 /// and Error{out_of_memory} if workspace cannot be allocated (out is then unspecified).
-RAPT_API void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
-                        TensorView<const float, 3> v, TensorView<float, 3> out,
+RAPT_API void attention(TensorView<const void, 3> q, TensorView<const void, 3> k,
+                        TensorView<const void, 3> v, TensorView<void, 3> out,
                         const RaggedRows& rows, const AttentionOptions& options = kNoOptions);
 
 }  // namespace rapt

@@ -1,6 +1,8 @@
 // TensorView: a pointer, a shape and strides. It owns nothing and copies nothing.
 #pragma once
 
+#include "rapt/dtype.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -113,6 +115,101 @@ struct TensorView {
       stride *= static_cast<std::uint64_t>(shape[i]);
     }
     return strides;
+  }
+};
+
+/// A view of memory whose elements' type is known at run time: what functions take whose tensors
+/// may be of several types. Every TensorView of such a type converts to it; in braces it is made
+/// in the same forms, the type being that of the pointer:
+///
+/// ```cpp
+/// rapt::attention({floats, {1, 1, 4, 8}}, {floats, {1, 1, 4, 8}}, {floats, {1, 1, 4, 8}},
+///                 {halves, {1, 1, 4, 8}});  // float*, bfloat16* and float16* in any mix
+/// ```
+///
+/// Void: const void for inputs, void for outputs.
+template <class Void, int Rank>
+requires std::is_void_v<Void>
+struct TensorView<Void, Rank> {
+  using Index = std::array<std::int64_t, static_cast<std::size_t>(Rank)>;
+  /// For templates that accept pointers to elements of a known type, const only if this view is.
+  template <class T>
+  using IfElement = std::enable_if_t<
+      Element<std::remove_const_t<T>> && (std::is_const_v<Void> || !std::is_const_v<T>), int>;
+  template <std::size_t N>
+  using IfRank = std::enable_if_t<N == static_cast<std::size_t>(Rank), int>;
+
+  Void* data = nullptr;
+  Index shape{};
+  Index strides{};  ///< in elements
+  DType dtype = DType::f32;
+
+  constexpr TensorView() = default;
+
+  /// Of `type`, with strides in elements.
+  constexpr TensorView(Void* data_, DType type, const Index& shape_, const Index& strides_)
+      : data(data_), shape(shape_), strides(strides_), dtype(type) {}
+  /// Dense, row-major.
+  constexpr TensorView(Void* data_, DType type, const Index& shape_)
+      : TensorView(data_, type, shape_, TensorView<const float, Rank>(nullptr, shape_).strides) {}
+
+  // A view of elements of a known type, or what makes one in braces.
+  template <class T, IfElement<T> = 0>
+  constexpr TensorView(const TensorView<T, Rank>& view)
+      : TensorView(view.data, kDTypeOf<std::remove_const_t<T>>, view.shape, view.strides) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N])
+      : TensorView(TensorView<T, Rank>(data_, shape_)) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_)
+      : TensorView(TensorView<T, Rank>(data_, shape_)) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N], const std::int64_t (&strides_)[N])
+      : TensorView(TensorView<T, Rank>(data_, shape_, strides_)) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_,
+                       const std::array<std::int64_t, N>& strides_)
+      : TensorView(TensorView<T, Rank>(data_, shape_, strides_)) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::array<std::int64_t, N>& shape_,
+                       const std::int64_t (&strides_)[N])
+      : TensorView(TensorView<T, Rank>(data_, shape_, strides_)) {}
+  template <class T, std::size_t N, IfElement<T> = 0, IfRank<N> = 0>
+  constexpr TensorView(T* data_, const std::int64_t (&shape_)[N],
+                       const std::array<std::int64_t, N>& strides_)
+      : TensorView(TensorView<T, Rank>(data_, shape_, strides_)) {}
+
+  /// A view of an output is one of an input.
+  template <class U>
+  requires(std::is_same_v<U, void>&& std::is_const_v<Void>) constexpr TensorView(
+      const TensorView<U, Rank>& other)
+      : TensorView(other.data, other.dtype, other.shape, other.strides) {}
+
+  /// As of a view with elements of a known type.
+  constexpr TensorView swapped(int a, int b) const {
+    TensorView view = *this;
+    std::swap(view.shape[static_cast<std::size_t>(a)], view.shape[static_cast<std::size_t>(b)]);
+    std::swap(view.strides[static_cast<std::size_t>(a)], view.strides[static_cast<std::size_t>(b)]);
+    return view;
+  }
+
+  constexpr TensorView sliced(int dim, std::int64_t begin, std::int64_t count) const {
+    TensorView view = *this;
+    if (count > 0) view.data = at(begin * strides[static_cast<std::size_t>(dim)]);
+    view.shape[static_cast<std::size_t>(dim)] = count;
+    return view;
+  }
+
+  /// The address `offset` elements after `data`.
+  Void* at(std::int64_t offset) const {
+    using Byte = std::conditional_t<std::is_const_v<Void>, const char, char>;
+    return static_cast<Byte*>(data) + offset * static_cast<std::int64_t>(dtype_size(dtype));
+  }
+
+  /// The view of T that this is. Only if dtype is T's.
+  template <class T>
+  TensorView<T, Rank> as() const {
+    return {static_cast<T*>(data), shape, strides};
   }
 };
 

@@ -4,6 +4,7 @@
 // over them.
 #pragma once
 
+#include "rapt/dtype.hpp"
 #include "rapt/export.hpp"
 #include "rapt/tensor.hpp"
 
@@ -17,15 +18,6 @@
 #include <vector>
 
 namespace rapt {
-
-/// Element types that a file may hold; `other` is one whose elements cannot be read (F8_E4M3, ...).
-enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, other };
-
-/// "f32", "bf16", ...
-RAPT_API std::string_view dtype_name(DType dtype);
-
-/// Bytes of one element; 0 for DType::other.
-RAPT_API std::size_t dtype_size(DType dtype);
 
 /// One tensor of an open file: valid as long as the file object exists.
 struct RAPT_API FileTensor {

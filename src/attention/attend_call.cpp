@@ -3,6 +3,7 @@
 #include "attention/base_2.hpp"
 #include "attention/output_rows.hpp"
 #include "attention/pages.hpp"
+#include "dispatch/element_type.hpp"
 #include "ops/rms_norm.hpp"
 #include "ops/rotation.hpp"
 
@@ -24,14 +25,15 @@ std::int64_t step_of(const TensorView<T, 4>& view, std::size_t dim) {
 }
 
 /// Floats from one token to the next; dense if there is only one.
-std::int64_t token_stride(const TensorView<const float, 4>& view) {
+std::int64_t token_stride(const TensorView<const void, 4>& view) {
   return view.shape[2] > 1 ? view.strides[2] : view.shape[3];
 }
 
 /// Rows of the call's scores; dimensions may be broadcast.
 template <class T, class U>
 kernels::ElementRows<T> element_rows(const TensorView<const U, 4>& view) {
-  return {{reinterpret_cast<T*>(view.data), step_of(view, 0), step_of(view, 1), step_of(view, 2)},
+  const void* const data = view.data;
+  return {{static_cast<T*>(data), step_of(view, 0), step_of(view, 1), step_of(view, 2)},
           step_of(view, 3)};
 }
 
@@ -56,6 +58,10 @@ void set_tensors(const AttentionTensors& tensors, AttendCall& call) {
   call.group = q.shape[1] / k.shape[1];
   call.head_dim = q.shape[3];
   call.value_dim = v.shape[3];
+  call.q_type = element_type(q.dtype);
+  call.k_type = element_type(k.dtype);
+  call.v_type = element_type(v.dtype);
+  call.out_type = element_type(out.dtype);
   call.q_token_stride = step_of(q, 2);
   call.q_head_stride = step_of(q, 1);
   call.out_token_stride = step_of(out, 2);
@@ -67,6 +73,8 @@ void set_tensors(const AttentionTensors& tensors, AttendCall& call) {
     call.v_stride = pages->v_stride;
     call.k_head_stride = pages->k_head_stride;
     call.v_head_stride = pages->v_head_stride;
+    call.k_scales = pages->k_scales;
+    call.v_scales = pages->v_scales;
   } else {
     call.k_stride = token_stride(k);
     call.v_stride = token_stride(v);
@@ -104,7 +112,10 @@ void set_score_options(const AttentionOptions& options, const PreparedOptions& p
     call.mask = element_rows<const unsigned char>(mask.values);
     call.mask_keep = mask.meaning == MaskMeaning::keep ? 1 : 0;
   }
-  if (options.bias.data != nullptr) call.bias = element_rows<const float>(options.bias);
+  if (options.bias.data != nullptr) {
+    call.bias = element_rows<const void>(options.bias);
+    call.bias_type = element_type(options.bias.dtype);
+  }
 }
 
 void set_outputs(const AttentionOptions& options, const PreparedOptions& prepared,
@@ -120,9 +131,10 @@ void set_outputs(const AttentionOptions& options, const PreparedOptions& prepare
 }
 
 /// The first element of a sequence's rows from `row` on, for one head.
-template <class T>
-T* rows_of(const TensorView<T, 4>& view, std::int64_t batch, std::int64_t head, std::int64_t row) {
-  return view.data + batch * view.strides[0] + head * view.strides[1] + row * view.strides[2];
+template <class Void>
+Void* rows_of(const TensorView<Void, 4>& view, std::int64_t batch, std::int64_t head,
+              std::int64_t row) {
+  return view.at(batch * view.strides[0] + head * view.strides[1] + row * view.strides[2]);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace rapt {
 
 void TensorKeys::check(AttentionProblem& problem) const {
-  const TensorView<const float, 4>& q = problem.tensors.q;
+  const TensorView<const void, 4>& q = problem.tensors.q;
   set_keys(k_, v_, problem);
   problem.count = q.shape[0];
   problem.max_keys = k_.shape[2];
@@ -35,8 +35,8 @@ void TensorKeys::check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64
   }
 }
 
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
+void attention(TensorView<const void, 4> q, TensorView<const void, 4> k,
+               TensorView<const void, 4> v, TensorView<void, 4> out,
                const AttentionOptions& options) {
   attend(q, out, options, TensorKeys(k, v));
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <functional>
 #include <numeric>
 #include <span>
@@ -124,6 +125,7 @@ void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_
   const auto count = static_cast<std::int64_t>(from.size());
   const std::int64_t heads = tensors.q.shape[1];
   const std::int64_t head_dim = tensors.q.shape[3], value_dim = tensors.out.shape[3];
+  // Of any type: a float has room for each element.
   float* at = rows.floats.reserve(count * heads * (head_dim + 2 * value_dim + 2));
   const auto take = [&](std::int64_t width) {
     const TensorView<float, 4> view(at, {1, heads, count, width});
@@ -131,13 +133,17 @@ void copy_queries(const AttentionTensors& tensors, const std::vector<std::int64_
     return view;
   };
   const TensorView<float, 3>::Index extents{1, heads, count};
-  rows.q = take(head_dim);
+  const TensorView<const void, 4>& q = tensors.q;
+  const TensorView<void, 4> copies(take(head_dim).data, q.dtype, {1, heads, count, head_dim});
+  rows.q = copies;
   rows.out = take(value_dim);
   rows.state = {{take(1).data, extents}, {take(1).data, extents}, take(value_dim)};
   for (std::int64_t h = 0; h < heads; ++h) {
     for (std::int64_t row = 0; row < count; ++row) {
-      std::copy_n(&tensors.q(0, h, from[static_cast<std::size_t>(row)], 0), head_dim,
-                  &rows.q(0, h, row, 0));
+      const std::int64_t source = from[static_cast<std::size_t>(row)];
+      std::memcpy(copies.at((h * count + row) * head_dim),
+                  q.at(h * q.strides[1] + source * q.strides[2]),
+                  static_cast<std::size_t>(head_dim) * dtype_size(q.dtype));
     }
   }
 }

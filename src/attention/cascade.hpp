@@ -19,7 +19,7 @@ namespace rapt {
 struct GroupQueries {
   AlignedBuffer floats;
   std::vector<std::int64_t> positions;
-  TensorView<float, 4> q, out;
+  TensorView<void, 4> q, out;
   AttentionState<float> state;
 };
 

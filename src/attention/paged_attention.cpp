@@ -89,8 +89,8 @@ void add_pages(const PagedKeyValues& pages, const PlanSequence& plan, std::int64
            std::to_string(p) + ") is outside the " + counted(pages.k.shape[0], "page") +
            " of pages.k");
     }
-    addresses.k.push_back(pages.k.data + page * pages.k.strides[0]);
-    addresses.v.push_back(pages.v.data + page * pages.v.strides[0]);
+    addresses.k.push_back(pages.k.at(page * pages.k.strides[0]));
+    addresses.v.push_back(pages.v.at(page * pages.v.strides[0]));
   }
 }
 
@@ -100,7 +100,9 @@ PageLayout layout_of(const PagedKeyValues& pages) {
           .k_head_stride = pages.k.strides[2],
           .v_head_stride = pages.v.strides[2],
           .k_stride = pages.k.strides[1],
-          .v_stride = pages.v.strides[1]};
+          .v_stride = pages.v.strides[1],
+          .k_type = pages.k.dtype,
+          .v_type = pages.v.dtype};
 }
 
 class PagedKeys final : public KeySource {
@@ -160,8 +162,8 @@ class PagedKeys final : public KeySource {
 
 }  // namespace
 
-void attention(TensorView<const float, 3> q, const PagedKeyValues& pages,
-               std::span<const std::int64_t> rows, TensorView<float, 3> out,
+void attention(TensorView<const void, 3> q, const PagedKeyValues& pages,
+               std::span<const std::int64_t> rows, TensorView<void, 3> out,
                const AttentionOptions& options) {
   attend(as_batch(q), as_batch(out), options, PagedKeys(pages, rows));
 }

@@ -62,11 +62,9 @@ inline ItemSizes item_sizes(const kernels::KernelSet& kernels, const tuning::Cal
 }
 
 /// The rows that an item of these kernels can have on the decode path, as tuned.
-inline std::int64_t stream_rows(const kernels::KernelSet& kernels, kernels::KeyStorage storage,
-                                std::int64_t page_keys, std::int64_t head_dim,
-                                std::int64_t value_dim) {
-  return std::min(kernels.stream_rows(storage, page_keys, head_dim, value_dim),
-                  kernels.tuning.stream_rows);
+inline std::int64_t stream_rows(const kernels::KernelSet& kernels,
+                                const kernels::StreamShape& shape) {
+  return std::min(kernels.stream_rows(shape), kernels.tuning.stream_rows);
 }
 
 /// Rows [row_begin, row_begin + rows) of one sequence and of kv heads [kv_head, kv_head +

@@ -18,7 +18,7 @@ namespace rapt {
 namespace {
 
 /// No memory for planning the call.
-[[noreturn]] void fail_for_memory(const TensorView<const float, 4>& q) {
+[[noreturn]] void fail_for_memory(const TensorView<const void, 4>& q) {
   throw Error(ErrorCode::out_of_memory,
               "workspace: no memory to plan batch " + std::to_string(q.shape[0]) + " x heads " +
                   std::to_string(q.shape[1]) + " x q_len " + std::to_string(q.shape[2]));
@@ -84,7 +84,7 @@ void run_valid(const AttentionProblem& problem, const CallbackOfCall& callback,
 
 }  // namespace
 
-void set_keys(const TensorView<const float, 4>& k, const TensorView<const float, 4>& v,
+void set_keys(const TensorView<const void, 4>& k, const TensorView<const void, 4>& v,
               AttentionProblem& problem) {
   AttentionTensors& tensors = problem.tensors;
   const TensorMemory memory = validate_tensors(tensors.q, k, v, tensors.out);
@@ -102,8 +102,8 @@ void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& size
   const TensorMemory memory = validate_queries(tensors.q, tensors.out, owner, sizes.kv_heads,
                                                sizes.head_dim, sizes.value_dim);
   tensors.pages = &pages;
-  tensors.k.shape = {1, sizes.kv_heads, problem.max_keys, sizes.head_dim};
-  tensors.v.shape = {1, sizes.kv_heads, problem.max_keys, sizes.value_dim};
+  tensors.k = {nullptr, pages.k_type, {1, sizes.kv_heads, problem.max_keys, sizes.head_dim}, {}};
+  tensors.v = {nullptr, pages.v_type, {1, sizes.kv_heads, problem.max_keys, sizes.value_dim}, {}};
   problem.out = memory.out;
   problem.add_input("q", memory.q);
 }
@@ -121,7 +121,7 @@ void validate(AttentionProblem& problem, const KeySource& source) {
   validate_positions(q, k, options.rope, problem.sequences);
 }
 
-void attend(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+void attend(const TensorView<const void, 4>& q, const TensorView<void, 4>& out,
             const AttentionOptions& options, const KeySource& source) {
   const core::DefaultArithmetic mode;
   const CallbackOfCall callback(options.score_callback);

@@ -13,19 +13,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 namespace rapt {
 
 struct AttentionTensors {
-  TensorView<const float, 4> q, k, v;
-  TensorView<float, 4> out;
-  const PageLayout* pages = nullptr;  ///< if set, k and v are in pages: only their shapes are used
+  TensorView<const void, 4> q, k, v;
+  TensorView<void, 4> out;
+  /// If set, k and v are in pages: only their shapes and types are used.
+  const PageLayout* pages = nullptr;
 };
 
 /// [rows, heads, dim] as [1, heads, rows, dim]: packed rows are a batch of one.
-template <class T>
-TensorView<T, 4> as_batch(const TensorView<T, 3>& view) {
+template <class Void>
+requires std::is_void_v<Void> TensorView<Void, 4> as_batch(const TensorView<Void, 3>& view) {
   return {view.data,
+          view.dtype,
           {1, view.shape[1], view.shape[0], view.shape[2]},
           {0, view.strides[1], view.strides[0], view.strides[2]}};
 }
@@ -75,7 +78,7 @@ class KeySource {
 
 // For sources: K and V as tensors, checked with q and out; or in pages of these sizes, where
 // `owner` ("the cache's") names the pages in error sentences.
-void set_keys(const TensorView<const float, 4>& k, const TensorView<const float, 4>& v,
+void set_keys(const TensorView<const void, 4>& k, const TensorView<const void, 4>& v,
               AttentionProblem& problem);
 void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& sizes,
                AttentionProblem& problem);
@@ -84,7 +87,7 @@ void set_pages(const PageLayout& pages, const char* owner, const HeadSizes& size
 void validate(AttentionProblem& problem, const KeySource& source);
 
 /// A whole call: validate, plan, run.
-void attend(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+void attend(const TensorView<const void, 4>& q, const TensorView<void, 4>& out,
             const AttentionOptions& options, const KeySource& source);
 
 }  // namespace rapt

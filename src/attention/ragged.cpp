@@ -19,7 +19,7 @@ using core::fail;
 
 class RaggedKeys final : public KeySource {
  public:
-  RaggedKeys(const TensorView<const float, 3>& k, const TensorView<const float, 3>& v,
+  RaggedKeys(const TensorView<const void, 3>& k, const TensorView<const void, 3>& v,
              const RaggedRows& rows)
       : k_(k), v_(v), rows_(rows) {}
 
@@ -59,14 +59,14 @@ class RaggedKeys final : public KeySource {
     problem.max_keys = std::max(problem.max_keys, keys_of(s));
   }
 
-  TensorView<const float, 3> k_, v_;
+  TensorView<const void, 3> k_, v_;
   const RaggedRows& rows_;
 };
 
 }  // namespace
 
-void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
-               TensorView<const float, 3> v, TensorView<float, 3> out, const RaggedRows& rows,
+void attention(TensorView<const void, 3> q, TensorView<const void, 3> k,
+               TensorView<const void, 3> v, TensorView<void, 3> out, const RaggedRows& rows,
                const AttentionOptions& options) {
   attend(as_batch(q), as_batch(out), options, RaggedKeys(k, v, rows));
 }

@@ -2,6 +2,7 @@
 
 #include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/element_type.hpp"
 #include "dispatch/tuning.hpp"
 #include "parallel/parallel.hpp"
 
@@ -133,8 +134,12 @@ bool heads_adjacent(const AttendCall& call, std::int64_t kv_len) {
 
 std::int64_t stream_rows_of(const kernels::KernelSet& kernels, const AttentionTensors& tensors) {
   const std::int64_t page_keys = tensors.pages != nullptr ? tensors.pages->keys : 0;
-  return stream_rows(kernels, storage_of(tensors.pages), page_keys, tensors.q.shape[3],
-                     tensors.v.shape[3]);
+  return stream_rows(kernels, {.storage = storage_of(tensors.pages),
+                               .page_keys = page_keys,
+                               .head_dim = tensors.q.shape[3],
+                               .value_dim = tensors.v.shape[3],
+                               .k_type = element_type(tensors.k.dtype),
+                               .v_type = element_type(tensors.v.dtype)});
 }
 
 void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,

@@ -11,7 +11,7 @@ namespace rapt {
 
 class TensorKeys final : public KeySource {
  public:
-  TensorKeys(const TensorView<const float, 4>& k, const TensorView<const float, 4>& v)
+  TensorKeys(const TensorView<const void, 4>& k, const TensorView<const void, 4>& v)
       : k_(k), v_(v) {}
 
   void check(AttentionProblem& problem) const override;
@@ -19,7 +19,7 @@ class TensorKeys final : public KeySource {
  private:
   void check_kv_lens(std::span<const std::int64_t> kv_lens, std::int64_t batch) const;
 
-  TensorView<const float, 4> k_, v_;
+  TensorView<const void, 4> k_, v_;
 };
 
 }  // namespace rapt

@@ -34,8 +34,8 @@ void check_same(const char* argument, const char* dimension, std::int64_t value,
   if (value != expected) fail_to_match(argument, dimension, value, other, expected);
 }
 
-void check_shapes(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
-                  const TensorView<const float, 4>& v, const TensorView<float, 4>& out) {
+void check_shapes(const TensorView<const void, 4>& q, const TensorView<const void, 4>& k,
+                  const TensorView<const void, 4>& v, const TensorView<void, 4>& out) {
   const auto [batch, heads, q_len, head_dim] = q.shape;
   check_same("k", "batch", k.shape[0], "q", batch);
   check_same("k", "head_dim", k.shape[3], "q", head_dim);
@@ -56,7 +56,7 @@ void check_shapes(const TensorView<const float, 4>& q, const TensorView<const fl
 
 /// Sizes that a plan multiplies (rows of a group, keys of all blocks, the workspace of an item)
 /// must not overflow.
-void check_countable(const TensorView<const float, 4>& q, std::int64_t kv_len,
+void check_countable(const TensorView<const void, 4>& q, std::int64_t kv_len,
                      std::int64_t value_dim) {
   const auto check = [](const char* name, std::int64_t value) {
     if (value > kMaxKeys) {
@@ -181,10 +181,9 @@ void check_apart(const NamedMemory& from, std::span<const NamedMemory> outputs,
 
 }  // namespace
 
-TensorMemory validate_tensors(const TensorView<const float, 4>& q,
-                              const TensorView<const float, 4>& k,
-                              const TensorView<const float, 4>& v,
-                              const TensorView<float, 4>& out) {
+TensorMemory validate_tensors(const TensorView<const void, 4>& q,
+                              const TensorView<const void, 4>& k,
+                              const TensorView<const void, 4>& v, const TensorView<void, 4>& out) {
   const TensorMemory memory{core::check_input("q", q), core::check_input("k", k),
                             core::check_input("v", v), core::check_output("out", out)};
   check_shapes(q, k, v, out);
@@ -192,7 +191,7 @@ TensorMemory validate_tensors(const TensorView<const float, 4>& q,
   return memory;
 }
 
-TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+TensorMemory validate_queries(const TensorView<const void, 4>& q, const TensorView<void, 4>& out,
                               const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
                               std::int64_t value_dim) {
   const TensorMemory memory{

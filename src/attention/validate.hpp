@@ -33,13 +33,13 @@ struct TensorMemory {
 };
 
 /// Each tensor alone, and their shapes against each other.
-TensorMemory validate_tensors(const TensorView<const float, 4>& q,
-                              const TensorView<const float, 4>& k,
-                              const TensorView<const float, 4>& v, const TensorView<float, 4>& out);
+TensorMemory validate_tensors(const TensorView<const void, 4>& q,
+                              const TensorView<const void, 4>& k,
+                              const TensorView<const void, 4>& v, const TensorView<void, 4>& out);
 
 /// q and out, when keys and values are in pages. `owner` ("the cache's") names the pages in error
 /// sentences.
-TensorMemory validate_queries(const TensorView<const float, 4>& q, const TensorView<float, 4>& out,
+TensorMemory validate_queries(const TensorView<const void, 4>& q, const TensorView<void, 4>& out,
                               const char* owner, std::int64_t kv_heads, std::int64_t head_dim,
                               std::int64_t value_dim);
 

@@ -4,7 +4,7 @@
 
 namespace rapt {
 
-void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+void validate_positions(const TensorView<const void, 4>& q, const TensorView<const void, 4>& k,
                         const RopeOptions& rope, const Sequences& sequences) {
   if (rope.table.cos.data == nullptr) return;
   const bool own_q = rope.q_positions.data != nullptr, own_k = rope.k_positions.data != nullptr;

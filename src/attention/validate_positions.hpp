@@ -7,7 +7,7 @@
 namespace rapt {
 
 /// Throws Error{invalid_argument} unless the position of every query and key is a row of the table.
-void validate_positions(const TensorView<const float, 4>& q, const TensorView<const float, 4>& k,
+void validate_positions(const TensorView<const void, 4>& q, const TensorView<const void, 4>& k,
                         const RopeOptions& rope, const Sequences& sequences);
 
 }  // namespace rapt

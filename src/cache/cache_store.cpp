@@ -2,6 +2,7 @@
 
 #include "core/sizes.hpp"
 #include "core/views.hpp"
+#include "dispatch/element_type.hpp"
 #include "rapt/error.hpp"
 
 #include <array>
@@ -30,6 +31,10 @@ KvCacheConfig with_defaults(KvCacheConfig config) {
   if (!power_of_two || tokens < kPanel || tokens > kernels::kKeyBlock) {
     fail("config.page_tokens: " + std::to_string(tokens) + " is not 32, 64, 128 or 256");
   }
+  if (!core::is_tensor_type(config.dtype) && config.dtype != DType::i8) {
+    fail("config.dtype: " + std::string(dtype_name(config.dtype)) +
+         " is none of f32, bf16, f16 and i8");
+  }
   if (config.max_pages < 0) {
     fail("config.max_pages: " + std::to_string(config.max_pages) + " is below 0");
   }
@@ -53,7 +58,11 @@ PageLayout layout_of(const KvCacheConfig& config) {
   const std::int64_t width = config.head_dim + padded(config.value_dim);
   const std::array factors{config.kv_heads, config.page_tokens, width};
   if (const auto floats = checked_product(factors); !floats || *floats > kMax) too_large();
-  const std::int64_t head = config.page_tokens * width;
+  const std::int64_t keys = config.page_tokens * config.head_dim;
+  const std::int64_t values = config.page_tokens * padded(config.value_dim);
+  const std::int64_t scales =
+      config.dtype == DType::i8 ? config.page_tokens * std::int64_t{sizeof(float)} : 0;
+  const std::int64_t head = keys + values + 2 * scales;
   return {.keys = config.page_tokens,
           .packed = true,
           .k_head_stride = head,
@@ -61,7 +70,19 @@ PageLayout layout_of(const KvCacheConfig& config) {
           .k_stride = 0,
           .v_stride = kPanel,
           .k_begin = 0,
-          .v_begin = config.page_tokens * config.head_dim};
+          .v_begin = keys,
+          .k_type = config.dtype,
+          .v_type = config.dtype,
+          .k_scales = keys + values,
+          .v_scales = values + scales};
+}
+
+/// Floats of a page, in whole cache lines.
+std::int64_t page_floats_of(const KvCacheConfig& config, const PageLayout& layout) {
+  constexpr std::int64_t kLine = 64;
+  const std::int64_t bytes =
+      config.kv_heads * layout.k_head_stride * static_cast<std::int64_t>(dtype_size(config.dtype));
+  return (bytes + kLine - 1) / kLine * (kLine / static_cast<std::int64_t>(sizeof(float)));
 }
 
 }  // namespace
@@ -69,7 +90,7 @@ PageLayout layout_of(const KvCacheConfig& config) {
 CacheStore::CacheStore(const KvCacheConfig& config_)
     : config(with_defaults(config_)),
       layout(layout_of(config)),
-      page_floats(config.kv_heads * layout.k_head_stride),
+      page_floats(page_floats_of(config, layout)),
       pool(page_floats, config.max_pages) {}
 
 CachedSequence& CacheStore::find(std::int64_t sequence) const {
@@ -112,22 +133,33 @@ void fail_for_tables() {
 }
 
 void write_page(const kernels::KernelSet& kernels, const PageLayout& layout,
-                TensorView<const float, 3> k, TensorView<const float, 3> v, std::int64_t token,
+                TensorView<const void, 3> k, TensorView<const void, 3> v, std::int64_t token,
                 std::int64_t row, std::int64_t n, float* page) {
+  const kernels::ElementType type = element_type(layout.k_type);
+  const auto size = static_cast<std::int64_t>(dtype_size(layout.k_type));
   for (std::int64_t h = 0; h < k.shape[1]; ++h) {
-    kernels.pack_keys({.k = &k(token, h, 0),
+    char* const keys =
+        reinterpret_cast<char*>(page) + (layout.k_begin + h * layout.k_head_stride) * size;
+    char* const values =
+        reinterpret_cast<char*>(page) + (layout.v_begin + h * layout.v_head_stride) * size;
+    kernels.pack_keys({.k = k.at(token * k.strides[0] + h * k.strides[1]),
+                       .k_type = element_type(k.dtype),
                        .k_stride = k.strides[0],
                        .first = row,
                        .keys = n,
                        .head_dim = k.shape[2],
-                       .panels = page + layout.k_begin + h * layout.k_head_stride});
-    kernels.pack_values(
-        {.v = &v(token, h, 0),
-         .v_stride = v.strides[0],
-         .values = n,
-         .value_dim = v.shape[2],
-         .panels = page + layout.v_begin + h * layout.v_head_stride + row * layout.v_stride,
-         .panel_stride = layout.keys * layout.v_stride});
+                       .panels = keys,
+                       .type = type,
+                       .scales = reinterpret_cast<float*>(keys + layout.k_scales)});
+    kernels.pack_values({.v = v.at(token * v.strides[0] + h * v.strides[1]),
+                         .v_type = element_type(v.dtype),
+                         .v_stride = v.strides[0],
+                         .values = n,
+                         .value_dim = v.shape[2],
+                         .panels = values + row * layout.v_stride * size,
+                         .panel_stride = layout.keys * layout.v_stride,
+                         .type = type,
+                         .scales = reinterpret_cast<float*>(values + layout.v_scales) + row});
   }
 }
 

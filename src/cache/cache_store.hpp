@@ -20,7 +20,7 @@ struct CachedSequence {
   std::int64_t length = 0;
   std::int64_t first_page = 0;
   std::vector<Page*> pages;
-  std::vector<const float*> table;  ///< the pages' floats, for the kernels; null if freed
+  std::vector<const void*> table;  ///< the pages' elements, for the kernels; null if freed
 };
 
 class CacheStore {
@@ -51,7 +51,7 @@ class CacheStore {
 /// Copies n tokens of k [n, kv_heads, head_dim] and v, starting at `token`, to the rows of a page
 /// starting at `row`.
 void write_page(const kernels::KernelSet& kernels, const PageLayout& layout,
-                TensorView<const float, 3> k, TensorView<const float, 3> v, std::int64_t token,
+                TensorView<const void, 3> k, TensorView<const void, 3> v, std::int64_t token,
                 std::int64_t row, std::int64_t n, float* page);
 
 }  // namespace rapt

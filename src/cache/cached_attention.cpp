@@ -117,20 +117,19 @@ class CachedKeys final : public KeySource {
 
 }  // namespace
 
-void attention(TensorView<const float, 3> q, const KvCache& cache, const CacheQueries& queries,
-               TensorView<float, 3> out, const AttentionOptions& options) {
+void attention(TensorView<const void, 3> q, const KvCache& cache, const CacheQueries& queries,
+               TensorView<void, 3> out, const AttentionOptions& options) {
   attend(as_batch(q), as_batch(out), options, CachedKeys(cache.store(), queries, Place::at_end));
 }
 
-void attention(TensorView<const float, 3> q, const KvCache& cache, std::int64_t sequence,
-               TensorView<float, 3> out, const AttentionOptions& options) {
+void attention(TensorView<const void, 3> q, const KvCache& cache, std::int64_t sequence,
+               TensorView<void, 3> out, const AttentionOptions& options) {
   const std::int64_t rows[] = {0, q.shape[0]};
   attention(q, cache, {.sequences = {&sequence, 1}, .rows = rows}, out, options);
 }
 
-void cross_attention(TensorView<const float, 3> q, const KvCache& cache,
-                     const CacheQueries& queries, TensorView<float, 3> out,
-                     const AttentionOptions& options) {
+void cross_attention(TensorView<const void, 3> q, const KvCache& cache, const CacheQueries& queries,
+                     TensorView<void, 3> out, const AttentionOptions& options) {
   attend(as_batch(q), as_batch(out), options, CachedKeys(cache.store(), queries, Place::by_mask));
 }
 

@@ -18,8 +18,8 @@ using core::check_extent;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-void check_tokens(const KvCacheConfig& config, TensorView<const float, 3> k,
-                  TensorView<const float, 3> v) {
+void check_tokens(const KvCacheConfig& config, TensorView<const void, 3> k,
+                  TensorView<const void, 3> v) {
   core::check_input("k", k);
   core::check_input("v", v);
   check_extent("k: kv_heads", k.shape[1], "the cache's kv_heads", config.kv_heads);
@@ -111,8 +111,8 @@ void set_page(CachedSequence& sequence, std::int64_t at, Page* page) {
 
 /// Carries one growth out; `pages` are its new ones. Nothing here can fail.
 void write_tokens(const kernels::KernelSet& kernels, const CacheStore& store, const Growth& growth,
-                  std::span<Page* const> pages, TensorView<const float, 3> k,
-                  TensorView<const float, 3> v) {
+                  std::span<Page* const> pages, TensorView<const void, 3> k,
+                  TensorView<const void, 3> v) {
   CachedSequence& sequence = *growth.sequence;
   sequence.first_page = growth.first_page;
   if (growth.shared_tail != nullptr) {
@@ -153,8 +153,8 @@ void take_back(CacheStore& store, const Growth& growth) noexcept {
 }  // namespace
 
 std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::int64_t> sequences,
-                                 std::span<const std::int64_t> rows, TensorView<const float, 3> k,
-                                 TensorView<const float, 3> v) {
+                                 std::span<const std::int64_t> rows, TensorView<const void, 3> k,
+                                 TensorView<const void, 3> v) {
   check_tokens(store.config, k, v);
   validate_row_offsets("rows", rows, k.shape[0]);
   check_extent("rows: offsets", static_cast<std::int64_t>(rows.size()),
@@ -174,7 +174,7 @@ std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::i
 }
 
 void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* const> released,
-          TensorView<const float, 3> k, TensorView<const float, 3> v) {
+          TensorView<const void, 3> k, TensorView<const void, 3> v) {
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   try {
     std::int64_t needed = 0;
@@ -218,8 +218,8 @@ void settle(CacheStore& store, std::span<const Growth> growths) noexcept {
 }
 
 PendingTokens::PendingTokens(CacheStore& store, std::span<const std::int64_t> sequences,
-                             std::span<const std::int64_t> rows, TensorView<const float, 3> k,
-                             TensorView<const float, 3> v)
+                             std::span<const std::int64_t> rows, TensorView<const void, 3> k,
+                             TensorView<const void, 3> v)
     : store_(store) {
   core::or_out_of_memory([&] {
     growths_ = plan_growths(store, sequences, rows, k, v);

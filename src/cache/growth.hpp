@@ -26,13 +26,13 @@ struct Growth {
 
 /// Checks the arguments of KvCache::append() and determines what it needs.
 std::vector<Growth> plan_growths(const CacheStore& store, std::span<const std::int64_t> sequences,
-                                 std::span<const std::int64_t> rows, TensorView<const float, 3> k,
-                                 TensorView<const float, 3> v);
+                                 std::span<const std::int64_t> rows, TensorView<const void, 3> k,
+                                 TensorView<const void, 3> v);
 
 /// Takes pages for all of them, returning `released` in the same step, and writes the tokens. If it
 /// throws Error{cache_full} or Error{out_of_memory}, nothing has changed.
 void grow(CacheStore& store, std::span<const Growth> growths, std::span<Page* const> released,
-          TensorView<const float, 3> k, TensorView<const float, 3> v);
+          TensorView<const void, 3> k, TensorView<const void, 3> v);
 
 /// The references to pages before the windows.
 std::vector<Page*> pages_before_windows(std::span<const Growth> growths);
@@ -45,8 +45,8 @@ void settle(CacheStore& store, std::span<const Growth> growths) noexcept;
 class PendingTokens {
  public:
   PendingTokens(CacheStore& store, std::span<const std::int64_t> sequences,
-                std::span<const std::int64_t> rows, TensorView<const float, 3> k,
-                TensorView<const float, 3> v);
+                std::span<const std::int64_t> rows, TensorView<const void, 3> k,
+                TensorView<const void, 3> v);
   ~PendingTokens();
   PendingTokens(const PendingTokens&) = delete;
   PendingTokens& operator=(const PendingTokens&) = delete;

@@ -61,14 +61,14 @@ std::int64_t KvCache::fork(std::int64_t sequence) try {
   fail_for_tables();
 }
 
-void KvCache::append(std::int64_t sequence, TensorView<const float, 3> k,
-                     TensorView<const float, 3> v) {
+void KvCache::append(std::int64_t sequence, TensorView<const void, 3> k,
+                     TensorView<const void, 3> v) {
   const std::int64_t rows[] = {0, k.shape[0]};
   append({&sequence, 1}, rows, k, v);
 }
 
 void KvCache::append(std::span<const std::int64_t> sequences, std::span<const std::int64_t> rows,
-                     TensorView<const float, 3> k, TensorView<const float, 3> v) try {
+                     TensorView<const void, 3> k, TensorView<const void, 3> v) try {
   const std::vector<Growth> growths = plan_growths(store(), sequences, rows, k, v);
   grow(store(), growths, pages_before_windows(growths), k, v);
   settle(store(), growths);

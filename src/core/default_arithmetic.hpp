@@ -32,8 +32,8 @@ class DefaultArithmetic {
   static void set_control(Control value) noexcept { _mm_setcsr(value); }
 #elif defined(__aarch64__)
   using Control = std::uint64_t;
-  // DN, FZ, RMode and FZ16; of Armv8.7 also NEP, AH and FIZ.
-  static constexpr Control kModes = 0x03c80007u;
+  // AHP, DN, FZ, RMode and FZ16; of Armv8.7 also NEP, AH and FIZ.
+  static constexpr Control kModes = 0x07c80007u;
   static Control control() noexcept {
     Control value = 0;
     asm volatile("mrs %0, fpcr" : "=r"(value));

@@ -13,6 +13,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <type_traits>
 
 namespace rapt::core {
 
@@ -40,6 +41,21 @@ struct MemoryRange {
 /// overflows no sum of offsets.
 inline constexpr std::int64_t kMaxBytes = std::int64_t{1} << 60;
 
+/// Whether calls take tensors of the type.
+constexpr bool is_tensor_type(DType type) {
+  return type == DType::f32 || type == DType::bf16 || type == DType::f16;
+}
+
+/// Bytes of an element of the view, which is of such a type.
+template <class T, int Rank>
+constexpr std::int64_t element_size(const TensorView<T, Rank>& view) {
+  if constexpr (std::is_void_v<T>) {
+    return view.dtype == DType::f32 ? 4 : 2;
+  } else {
+    return sizeof(T);
+  }
+}
+
 /// The bytes of the view; end < begin if they are more than can be addressed; empty if an extent is
 /// not above 0.
 template <class T, int Rank>
@@ -57,7 +73,7 @@ MemoryRange find_memory_range(const TensorView<T, Rank>& view) {
       beyond |= __builtin_add_overflow(last, step, &last);
     }
   }
-  constexpr auto size = static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t size = element_size(view);
   beyond |= first < -kMaxBytes / size || last >= kMaxBytes / size;
   if (beyond) return {1, 0};
   const auto address = reinterpret_cast<std::uintptr_t>(view.data);
@@ -104,12 +120,17 @@ void check_disjoint(const char* output, const MemoryRange& written, const char* 
   if (!read.empty()) check_disjoint(output, written, input, memory_range(read));
 }
 
-/// Extents of at least 0, data if there are elements, an addressable end; any strides. Returns the
-/// bytes of the view, as the other checks do.
+/// Extents of at least 0, data if there are elements, at a multiple of their size, an addressable
+/// end; any strides. Returns the bytes of the view, as the other checks do.
 template <class T, int Rank>
 MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& view) {
   // A valid call builds no string: there may be no memory for one.
   const auto refuse = [name](const std::string& why) { fail(std::string(name) + ": " + why); };
+  if constexpr (std::is_void_v<T>) {
+    if (!is_tensor_type(view.dtype)) {
+      refuse("type " + std::string(dtype_name(view.dtype)) + " is none of f32, bf16 and f16");
+    }
+  }
   for (std::size_t i = 0; i < view.shape.size(); ++i) {
     if (view.shape[i] >= 0) continue;
     refuse("extent " + std::to_string(view.shape[i]) + " of dimension " + std::to_string(i) +
@@ -119,6 +140,10 @@ MemoryRange check_strided_input(const char* name, const TensorView<T, Rank>& vie
   if (range.empty()) return range;
   if (view.data == nullptr) refuse("no memory is given for a tensor that has elements");
   if (range.end < range.begin) refuse("shape and strides reach beyond all memory");
+  if ((range.begin & static_cast<std::uintptr_t>(element_size(view) - 1)) != 0) {
+    refuse("the address is not a multiple of the " + std::to_string(element_size(view)) +
+           " bytes of an element");
+  }
   return range;
 }
 

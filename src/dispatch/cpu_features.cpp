@@ -6,6 +6,9 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace rapt::dispatch {
 
@@ -13,10 +16,22 @@ bool cpu_has_scalar() noexcept { return true; }
 
 #if defined(__x86_64__)
 
+namespace {
+
+/// Conversions of binary16, which clang 14's __builtin_cpu_supports does not know. Their registers
+/// are AVX's.
+bool cpuid_has_f16c() noexcept {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
+}  // namespace
+
 // __builtin_cpu_supports reads XCR0 as well as CPUID: a feature whose registers the operating
 // system does not save counts as absent.
 bool cpu_has_avx2() noexcept {
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+         cpuid_has_f16c();
 }
 
 bool cpu_has_avx512() noexcept {

@@ -1,4 +1,4 @@
-// Element types, views of tensors in place, and copies widened to float.
+// Views of tensors in place, and copies widened to float.
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
@@ -14,29 +14,6 @@ namespace rapt {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "files hold little-endian elements");
-
-struct Half {
-  std::uint16_t bits;
-  explicit operator float() const {
-    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;
-    const std::uint32_t exponent = bits >> 10 & 0x1f;
-    const std::uint32_t fraction = bits & 0x3ff;
-    if (exponent == 0) {
-      // Zero or subnormal: fraction * 2^-24, a normal f32, so exact.
-      const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-      return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
-    }
-    const std::uint32_t widened = exponent == 31 ? 255 : exponent + (127 - 15);
-    return std::bit_cast<float>(sign | widened << 23 | fraction << 13);
-  }
-};
-
-struct Bfloat16 {
-  std::uint16_t bits;
-  explicit operator float() const {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-  }
-};
 
 std::vector<float> zeros(const std::string& name, std::size_t count) {
   try {
@@ -95,65 +72,6 @@ std::vector<float> integers(const FileTensor& tensor) {
 
 }  // namespace
 
-std::string_view dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return "f64";
-    case DType::f32:
-      return "f32";
-    case DType::f16:
-      return "f16";
-    case DType::bf16:
-      return "bf16";
-    case DType::i64:
-      return "i64";
-    case DType::i32:
-      return "i32";
-    case DType::i16:
-      return "i16";
-    case DType::i8:
-      return "i8";
-    case DType::u64:
-      return "u64";
-    case DType::u32:
-      return "u32";
-    case DType::u16:
-      return "u16";
-    case DType::u8:
-      return "u8";
-    case DType::boolean:
-      return "boolean";
-    case DType::other:
-      break;
-  }
-  return "other";
-}
-
-std::size_t dtype_size(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-    case DType::i64:
-    case DType::u64:
-      return 8;
-    case DType::f32:
-    case DType::i32:
-    case DType::u32:
-      return 4;
-    case DType::f16:
-    case DType::bf16:
-    case DType::i16:
-    case DType::u16:
-      return 2;
-    case DType::i8:
-    case DType::u8:
-    case DType::boolean:
-      return 1;
-    case DType::other:
-      break;
-  }
-  return 0;
-}
-
 template <int Rank>
 requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> FileTensor::view()
 const try {
@@ -189,9 +107,9 @@ std::vector<float> FileTensor::copy_as_float() const try {
     case DType::f32:
       return widened<float>(*this);
     case DType::f16:
-      return widened<Half>(*this);
+      return widened<float16>(*this);
     case DType::bf16:
-      return widened<Bfloat16>(*this);
+      return widened<bfloat16>(*this);
     default:
       refuse(*this, type_of(*this) +
                         " elements are not floating-point numbers: f64, f32, f16 and bf16 are read "

@@ -16,8 +16,7 @@ void attend_row_exactly(const AttendItem& item, std::int64_t r, float* memory);
 
 /// attend/stream.cpp: runs an item on the decode path; the maximum rows of such an item.
 void attend_stream(const AttendItem& item, float* memory);
-std::int64_t stream_rows(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
-                         std::int64_t value_dim);
+std::int64_t stream_rows(const StreamShape& shape);
 
 /// attend/stream.cpp: the kernels that stream rows of K and V, by themselves.
 void score_key_rows(const KeyRowsArgs& args);

@@ -10,8 +10,10 @@
 #include "kernels/rows/softmax.inl.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/state.inl.hpp"
+#include "kernels/tile/element.inl.hpp"
 #include "kernels/tile/pack.inl.hpp"
 #include "kernels/tile/pack_memory.inl.hpp"
+#include "kernels/tile/pack_page.inl.hpp"
 #include "kernels/tile/scores.inl.hpp"
 #include "kernels/tile/weighted_values.inl.hpp"
 
@@ -39,7 +41,7 @@ constexpr float* kNoTop = nullptr;
 void scores_of_block(const ScoresArgs& args) {
   for (std::int64_t j = 0; j < args.keys; j += kColumns) {
     const float* k = args.k + j / kPanel * kPanel * args.head_dim + j % kPanel;
-    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s, kNoTop, NoReadAhead{});
+    with_rows<ScoreTile>(args.rows, args.q, k, args.head_dim, j, args.s, kNoTop);
   }
 }
 
@@ -54,8 +56,7 @@ void values_of_block(const ValuesArgs& args) {
   for (std::int64_t c = 0; c < args.columns; c += kColumns) {
     const std::int64_t at = c / kPanel * args.panel_stride + c % kPanel;
     const FoldInto fold{args.a, args.b, args.o + c, args.o_stride};
-    with_rows<ValueTile>(args.rows, args.p, &all, 1, at, c % kPanel, args.v_stride, fold,
-                         DirectTile{}, NoReadAhead{});
+    with_rows<ValueTile>(args.rows, args.p, &all, 1, at, args.v_stride, fold, DirectTile{});
   }
 }
 
@@ -87,6 +88,8 @@ const KernelSet kKernels = {
     .rotate = rotate_rows,
     .layer_norm = layer_norm_rows,
     .softmax_rows = softmax_rows,
+    .widen = widen_rows,
+    .narrow = narrow_rows,
     .exp2 = exp2_array,
     .pack_rows = pack_row_tile,
     .scores = scores_of_block,

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace rapt::reference {
 
@@ -48,6 +49,23 @@ double log2(float l) {
 }
 
 float canonical(float x) { return std::isnan(x) ? std::bit_cast<float>(0x7fc00000u) : x; }
+
+ByteRow to_bytes(const std::vector<float>& x) {
+  ByteRow row{std::vector<float>(x.size(), 0.0f), 0.0f};
+  float most = 0.0f;
+  for (const float component : x) {
+    if (!std::isfinite(component)) {
+      row.scale = std::numeric_limits<float>::quiet_NaN();
+      return row;
+    }
+    most = std::max(most, std::abs(component));
+  }
+  if (most < kernels::kLeastByteRow) return row;
+  const float factor = 127.0f / most;
+  row.scale = most / 127.0f;
+  for (std::size_t d = 0; d < x.size(); ++d) row.integers[d] = std::nearbyint(x[d] * factor);
+  return row;
+}
 
 void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
             std::span<const float> bias, TensorView<float, 2> y) {

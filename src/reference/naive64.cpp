@@ -1,5 +1,6 @@
 #include "reference/naive64.hpp"
 
+#include "reference/elements.hpp"
 #include "reference/rows.hpp"
 #include "reference/visibility.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct Row {
-  TensorView<const float, 4> q, k, v;
+  TensorView<const void, 4> q, k, v;
   const AttentionOptions& options;
   double scale;
   std::int64_t batch, head, kv_head, query, position;
@@ -67,8 +68,8 @@ std::vector<double> scores(const Row& row, double& largest) {
   const std::int64_t kv_len = row.k.shape[2];
   const std::int64_t keys = sequence_keys(row.options, row.batch, kv_len);
   std::vector<double> s(static_cast<std::size_t>(kv_len), -kInfinity);
-  const Row64 q = query_row64(row.options, &row.q(row.batch, row.head, row.query, 0),
-                              row.q.shape[3], {row.batch, row.query, row.position});
+  const Row64 q = query_row64(row.options, row_elements(row.q, row.batch, row.head, row.query),
+                              {row.batch, row.query, row.position});
   for (std::int64_t j = 0; j < keys; ++j) {
     if (!in_range(row.options.mask, row.batch, row.position, j, keys)) continue;
     if (!kept(row.options.bool_mask, row.batch, row.head, row.query, j)) continue;
@@ -79,8 +80,8 @@ std::vector<double> scores(const Row& row, double& largest) {
     if (bias == -kInfinity) continue;
     double dot = 0.0;
     double magnitude = 0.0;
-    const Row64 k = key_row64(row.options, &row.k(row.batch, row.kv_head, j, 0), row.k.shape[3],
-                              {row.batch, j, j});
+    const Row64 k =
+        key_row64(row.options, row_elements(row.k, row.batch, row.kv_head, j), {row.batch, j, j});
     for (std::size_t d = 0; d < q.value.size(); ++d) {
       dot += q.value[d] * k.value[d];
       magnitude += q.magnitude[d] * k.magnitude[d];
@@ -122,7 +123,8 @@ void attend_row(const Row& row, Attention64& result) {
     double v_max = 0.0;
     for (std::size_t j = 0; j < p.size(); ++j) {
       if (p[j] == 0.0) continue;
-      const double v = double{row.v(row.batch, row.kv_head, static_cast<std::int64_t>(j), d)};
+      const double v =
+          double{element(row.v, row.batch, row.kv_head, static_cast<std::int64_t>(j), d)};
       out += p[j] / sum * v;
       magnitude += p[j] / sum * std::abs(v);
       v_max = std::max(v_max, std::abs(v));
@@ -139,8 +141,8 @@ void attend_row(const Row& row, Attention64& result) {
 
 }  // namespace
 
-Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                        TensorView<const float, 4> v, const AttentionOptions& options) {
+Attention64 attention64(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                        TensorView<const void, 4> v, const AttentionOptions& options) {
   const auto [batches, heads, q_len, head_dim] = q.shape;
   const double scale = options.softmax_scale ? double{*options.softmax_scale}
                                              : 1.0 / std::sqrt(static_cast<double>(head_dim));

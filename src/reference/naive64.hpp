@@ -29,8 +29,8 @@ struct Attention64 {
 /// cap's division, tanh and product. A score callback adds 4 |s| before and after it, for its
 /// conversions and its own float error. `out`, `lse` and `weights` of the options are ignored as
 /// outputs. Nothing is checked. Keys with a bias of -inf are masked.
-Attention64 attention64(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                        TensorView<const float, 4> v, const AttentionOptions& options = {});
+Attention64 attention64(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                        TensorView<const void, 4> v, const AttentionOptions& options = {});
 
 /// Dense and row-major.
 struct Linear64 {

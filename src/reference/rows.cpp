@@ -96,18 +96,16 @@ Row64 rotated64(Row64 x, const RopeView& table, std::int64_t position) {
   return x;
 }
 
-std::vector<float> query_row(const AttentionOptions& options, const float* q, std::int64_t head_dim,
+std::vector<float> query_row(const AttentionOptions& options, std::vector<float> row,
                              const RowPlace& at) {
-  std::vector<float> row(q, q + head_dim);
   if (const auto& norm = options.qk_norm) {
     row = normalized(std::move(row), norm->q_weight, norm->epsilon);
   }
   return rotated(std::move(row), options.rope.table, angle(options.rope.q_positions, at));
 }
 
-std::vector<float> key_row(const AttentionOptions& options, const float* k, std::int64_t head_dim,
+std::vector<float> key_row(const AttentionOptions& options, std::vector<float> row,
                            const RowPlace& at) {
-  std::vector<float> row(k, k + head_dim);
   if (normalizes_keys(options)) {
     row = normalized(std::move(row), options.qk_norm->k_weight, options.qk_norm->epsilon);
   }
@@ -115,18 +113,17 @@ std::vector<float> key_row(const AttentionOptions& options, const float* k, std:
   return rotated(std::move(row), options.rope.table, angle(options.rope.k_positions, at));
 }
 
-Row64 query_row64(const AttentionOptions& options, const float* q, std::int64_t head_dim,
+Row64 query_row64(const AttentionOptions& options, const std::vector<float>& q,
                   const RowPlace& at) {
-  Row64 row = row64(q, head_dim);
+  Row64 row = row64(q.data(), std::ssize(q));
   if (const auto& norm = options.qk_norm) {
     row = normalized64(std::move(row), norm->q_weight, norm->epsilon);
   }
   return rotated64(std::move(row), options.rope.table, angle(options.rope.q_positions, at));
 }
 
-Row64 key_row64(const AttentionOptions& options, const float* k, std::int64_t head_dim,
-                const RowPlace& at) {
-  Row64 row = row64(k, head_dim);
+Row64 key_row64(const AttentionOptions& options, const std::vector<float>& k, const RowPlace& at) {
+  Row64 row = row64(k.data(), std::ssize(k));
   if (normalizes_keys(options)) {
     row = normalized64(std::move(row), options.qk_norm->k_weight, options.qk_norm->epsilon);
   }

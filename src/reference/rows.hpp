@@ -34,13 +34,11 @@ struct RowPlace {
 };
 
 /// A query and a key of head_dim components as attention() multiplies them.
-std::vector<float> query_row(const AttentionOptions& options, const float* q, std::int64_t head_dim,
+std::vector<float> query_row(const AttentionOptions& options, std::vector<float> q,
                              const RowPlace& at);
-std::vector<float> key_row(const AttentionOptions& options, const float* k, std::int64_t head_dim,
+std::vector<float> key_row(const AttentionOptions& options, std::vector<float> k,
                            const RowPlace& at);
-Row64 query_row64(const AttentionOptions& options, const float* q, std::int64_t head_dim,
-                  const RowPlace& at);
-Row64 key_row64(const AttentionOptions& options, const float* k, std::int64_t head_dim,
-                const RowPlace& at);
+Row64 query_row64(const AttentionOptions& options, const std::vector<float>& q, const RowPlace& at);
+Row64 key_row64(const AttentionOptions& options, const std::vector<float>& k, const RowPlace& at);
 
 }  // namespace rapt::reference

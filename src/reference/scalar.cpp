@@ -3,6 +3,7 @@
 #include "reference/scalar.hpp"
 
 #include "kernels/abi/arithmetic.hpp"
+#include "reference/elements.hpp"
 #include "reference/rows.hpp"
 #include "reference/visibility.hpp"
 
@@ -27,11 +28,12 @@ constexpr float kLowest = std::numeric_limits<float>::lowest();
 
 /// One row of one head: what the steps below read.
 struct Row {
-  TensorView<const float, 4> k, v;
+  TensorView<const void, 4> k, v;
   const AttentionOptions& options;
   std::int64_t batch, head, kv_head, query;
   std::int64_t position;  // of the query among the keys
   std::int64_t keys;      // that exist for this sequence
+  const RowScales* scales;
 };
 
 /// The sums of one key block, or of several folded ones: m the maximum, l the sum of the weights, o
@@ -44,13 +46,14 @@ struct State {
 
 // 1. The query, normalised and rotated, then q' = q * c, with c = softmax_scale * log2(e) rounded
 // once.
-std::vector<float> scaled_query(TensorView<const float, 4> q, const Row& row) {
+std::vector<float> scaled_query(TensorView<const void, 4> q, const Row& row) {
   const std::int64_t head_dim = q.shape[3];
   const std::optional<float> set = row.options.softmax_scale;
   const double scale = set ? double{*set} : 1.0 / std::sqrt(static_cast<double>(head_dim));
   const float c = static_cast<float>(scale * kernels::kLog2E);
-  std::vector<float> scaled = query_row(row.options, &q(row.batch, row.head, row.query, 0),
-                                        head_dim, {row.batch, row.query, row.position});
+  std::vector<float> scaled =
+      query_row(row.options, row_elements(q, row.batch, row.head, row.query),
+                {row.batch, row.query, row.position});
   for (float& component : scaled) component *= c;
   return scaled;
 }
@@ -108,8 +111,9 @@ float score(const Row& row, const std::vector<float>& scaled, std::int64_t j) {
 
   float s = 0.0f;
   const std::vector<float> k =
-      key_row(options, &row.k(row.batch, row.kv_head, j, 0), row.k.shape[3], {row.batch, j, j});
+      key_row(options, row_elements(row.k, row.batch, row.kv_head, j), {row.batch, j, j});
   for (std::size_t d = 0; d < scaled.size(); ++d) s = std::fma(scaled[d], k[d], s);
+  if (row.scales != nullptr) s *= row.scales->k(row.batch, row.kv_head, j);
   return after_callback(row, with_options(row, s, bias, j), j);
 }
 
@@ -142,10 +146,11 @@ std::optional<State> block_state(const Row& row, std::int64_t first_key, std::ve
     }
     p[j] = exp2(p[j] - block.m);
     if (block.o.empty()) continue;
-    const float* v = &row.v(row.batch, row.kv_head, first_key + static_cast<std::int64_t>(j), 0);
-    for (std::size_t d = 0; d < block.o.size(); ++d) {
-      block.o[d] = std::fma(p[j], v[d], block.o[d]);
-    }
+    const std::int64_t key = first_key + static_cast<std::int64_t>(j);
+    const std::vector<float> v = row_elements(row.v, row.batch, row.kv_head, key);
+    float w = p[j];
+    if (row.scales != nullptr) w *= row.scales->v(row.batch, row.kv_head, key);
+    for (std::size_t d = 0; d < block.o.size(); ++d) block.o[d] = std::fma(w, v[d], block.o[d]);
   }
   block.l = lane_sum(p);
   return block;
@@ -260,7 +265,7 @@ void write_state(const Row& row, const std::optional<State>& state) {
   }
 }
 
-void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Row& row) {
+void attend_row(TensorView<const void, 4> q, TensorView<void, 4> out, const Row& row) {
   Weights weights;
   const std::optional<State> passed_on = fold_blocks(row, scaled_query(q, row), weights);
   write_state(row, passed_on);
@@ -268,8 +273,9 @@ void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Ro
   const float inverse = state ? 1.0f / state->l : 0.0f;
   for (std::int64_t d = 0; d < out.shape[3]; ++d) {
     // Adding +0 turns -0 into +0: the sign of a zero could depend on masked keys.
-    out(row.batch, row.head, row.query, d) =
+    const float x =
         state ? canonical(std::fma(state->o[static_cast<std::size_t>(d)], inverse, 0.0f)) : 0.0f;
+    set_element(out, x, row.batch, row.head, row.query, d);
   }
   if (row.options.lse.data != nullptr) {
     row.options.lse(row.batch, row.head, row.query) = state ? log_sum_exp(*state) : -kInfinity;
@@ -279,8 +285,8 @@ void attend_row(TensorView<const float, 4> q, TensorView<float, 4> out, const Ro
 
 }  // namespace
 
-void attend_rows(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                 TensorView<const float, 4> v, TensorView<float, 4> out,
+void attend_rows(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                 TensorView<const void, 4> v, const RowScales* scales, TensorView<void, 4> out,
                  const AttentionOptions& options) {
   const auto [batches, heads, q_len, value_dim] = out.shape;
   for (std::int64_t b = 0; b < batches; ++b) {
@@ -289,7 +295,7 @@ void attend_rows(TensorView<const float, 4> q, TensorView<const float, 4> k,
       const std::int64_t kv_head = h / (heads / k.shape[1]);
       for (std::int64_t i = 0; i < q_len; ++i) {
         const std::int64_t position = query_position(options.mask, b, i, q_len, keys);
-        attend_row(q, out, {k, v, options, b, h, kv_head, i, position, keys});
+        attend_row(q, out, {k, v, options, b, h, kv_head, i, position, keys, scales});
       }
     }
   }

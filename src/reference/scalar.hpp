@@ -6,6 +6,7 @@
 #include "rapt/tensor.hpp"
 
 #include <span>
+#include <vector>
 
 namespace rapt::reference {
 
@@ -29,13 +30,33 @@ void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
             std::span<const float> bias, TensorView<float, 2> y);
 
 /// rapt::attention, argument for argument and bit for bit; nothing is checked, one thread.
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
+void attention(TensorView<const void, 4> q, TensorView<const void, 4> k,
+               TensorView<const void, 4> v, TensorView<void, 4> out,
                const AttentionOptions& options = {});
 
-/// attention() without weights_rows and weight_sums (weights.cpp).
-void attend_rows(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                 TensorView<const float, 4> v, TensorView<float, 4> out,
+/// A row of bytes as floats, and its scale: integer * scale is about the component.
+struct ByteRow {
+  std::vector<float> integers;
+  float scale;
+};
+
+/// A row as a cache of bytes stores it.
+ByteRow to_bytes(const std::vector<float>& x);
+
+/// [batch, kv_heads, kv_len]: the scales of rows of bytes.
+struct RowScales {
+  TensorView<const float, 3> k, v;
+};
+
+/// attention() over a cache of bytes: k and v hold the integers.
+void attention_of_bytes(TensorView<const void, 4> q, TensorView<const float, 4> k,
+                        TensorView<const float, 4> v, const RowScales& scales,
+                        TensorView<void, 4> out, const AttentionOptions& options);
+
+/// attention() without weights_rows and weight_sums (weights.cpp). scales: null unless k and v are
+/// integers.
+void attend_rows(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                 TensorView<const void, 4> v, const RowScales* scales, TensorView<void, 4> out,
                  const AttentionOptions& options);
 
 /// The functions rapt::merge.

@@ -3,9 +3,12 @@
 #pragma once
 
 #include "rapt/attention.hpp"
+#include "reference/elements.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace rapt::reference {
 
@@ -14,12 +17,18 @@ inline constexpr std::int64_t kMaxOffset = std::int64_t{1} << 59;
 
 /// The element of a tensor that broadcasts: an extent of 1 stands for any index.
 template <class T>
-T broadcast_at(const TensorView<const T, 4>& view, std::int64_t batch, std::int64_t head,
-               std::int64_t query, std::int64_t key) {
+auto broadcast_at(const TensorView<const T, 4>& view, std::int64_t batch, std::int64_t head,
+                  std::int64_t query, std::int64_t key) {
   const auto index = [&view](std::size_t dim, std::int64_t i) {
     return view.shape[dim] == 1 ? 0 : i;
   };
-  return view(index(0, batch), index(1, head), index(2, query), index(3, key));
+  const std::int64_t b = index(0, batch), h = index(1, head), i = index(2, query),
+                     j = index(3, key);
+  if constexpr (std::is_void_v<T>) {
+    return element(view, b, h, i, j);
+  } else {
+    return view(b, h, i, j);
+  }
 }
 
 /// The keys of sequence `batch` that exist.

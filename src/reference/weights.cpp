@@ -44,13 +44,10 @@ void sum_rows(const TensorView<float, 4>& whole, const TensorView<float, 3>& sum
   }
 }
 
-}  // namespace
-
-void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
-               TensorView<const float, 4> v, TensorView<float, 4> out,
-               const AttentionOptions& options) {
+void attend(TensorView<const void, 4> q, TensorView<const void, 4> k, TensorView<const void, 4> v,
+            const RowScales* scales, TensorView<void, 4> out, const AttentionOptions& options) {
   if (options.weights_rows.empty() && options.weight_sums.data == nullptr) {
-    attend_rows(q, k, v, out, options);
+    attend_rows(q, k, v, scales, out, options);
     return;
   }
   // The outputs of a ragged batch may have more keys than a sequence has.
@@ -60,9 +57,23 @@ void attention(TensorView<const float, 4> q, TensorView<const float, 4> k,
   std::vector<float> storage(static_cast<std::size_t>(TensorView<float, 4>(nullptr, shape).size()));
   AttentionOptions whole = options;
   whole.weights = {storage.data(), shape};
-  attend_rows(q, k, v, out, whole);
+  attend_rows(q, k, v, scales, out, whole);
   select_rows(whole.weights, options);
   sum_rows(whole.weights, options.weight_sums);
+}
+
+}  // namespace
+
+void attention(TensorView<const void, 4> q, TensorView<const void, 4> k,
+               TensorView<const void, 4> v, TensorView<void, 4> out,
+               const AttentionOptions& options) {
+  attend(q, k, v, nullptr, out, options);
+}
+
+void attention_of_bytes(TensorView<const void, 4> q, TensorView<const float, 4> k,
+                        TensorView<const float, 4> v, const RowScales& scales,
+                        TensorView<void, 4> out, const AttentionOptions& options) {
+  attend(q, k, v, &scales, out, options);
 }
 
 }  // namespace rapt::reference

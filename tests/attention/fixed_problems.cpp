@@ -360,6 +360,7 @@ std::vector<FixedProblem> fixed_problems() {
     list.push_back({problem.name, [&problem](const Engine& e) { return solve_layer(problem, e); }});
   }
   for (FixedProblem& problem : fixed_row_problems()) list.push_back(std::move(problem));
+  for (FixedProblem& problem : fixed_type_problems()) list.push_back(std::move(problem));
   return list;
 }
 

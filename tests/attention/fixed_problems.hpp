@@ -28,6 +28,9 @@ struct FixedProblem {
 /// The problems of functions of rows (fixed_row_problems.cpp).
 std::vector<FixedProblem> fixed_row_problems();
 
+/// The problems of tensors and caches of other types (fixed_type_problems.cpp).
+std::vector<FixedProblem> fixed_type_problems();
+
 /// The list, in the order of the table. Names are unique.
 std::vector<FixedProblem> fixed_problems();
 

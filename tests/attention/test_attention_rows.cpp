@@ -211,7 +211,7 @@ TEST_CASE("NaN and infinity in keys that every row masks change no bit") {
           const bool masked = kind == 0   ? j >= problem.kv_lens[0]
                               : kind == 1 ? j > spec.shape.q_len - 1 + 100
                               : kind == 2 ? !problem.options.bool_mask.values(0, 0, 0, j)
-                              : kind == 3 ? problem.options.bias(0, 0, 0, j) == -kInfinity
+                              : kind == 3 ? problem.bias(0, 0, 0, j) == -kInfinity
                                           : j < 90 - 15 || j > spec.shape.q_len - 1 + 90 + 30;
           if (!masked) continue;
           for (std::int64_t h = 0; h < spec.shape.kv_heads; ++h) {

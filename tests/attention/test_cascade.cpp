@@ -109,7 +109,7 @@ struct Made {
     tables.reserve(lines.size());
     std::int64_t row = 0, other = 1000;
     for (const Line& line : lines) {
-      std::vector<const float*>& table = tables.emplace_back();
+      std::vector<const void*>& table = tables.emplace_back();
       for (std::int64_t p = 0; p * 64 < line.kv_len; ++p) {
         table.push_back(memory.data() + (p * 64 < line.shared ? p : other++));
       }
@@ -124,7 +124,7 @@ struct Made {
   }
 
   std::vector<float> memory = std::vector<float>(4000);
-  std::vector<std::vector<const float*>> tables;
+  std::vector<std::vector<const void*>> tables;
   Sequences sequences;
   Cascade cascade;
   bool found = false;

@@ -221,7 +221,7 @@ TEST_CASE("a result that is slightly wrong fails and names the output, both valu
   const CaseFolder made = mean_case("AttentionX", 2, 2);
   const Engine wrong{"wrong", [](auto q, auto k, auto v, auto out, const auto& options) {
                        reference::attention(q, k, v, out, options);
-                       out.data[0] += 0x1p-12f;
+                       out.template as<float>().data[0] += 0x1p-12f;
                      }};
   const CaseReport report = made.check(wrong);
   REQUIRE(report.failures.size() == 1);

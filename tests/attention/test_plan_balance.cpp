@@ -68,16 +68,16 @@ std::vector<PlanSequence> sequences_of(const AttentionShape& shape) {
 
 PlanProblem problem_of(const AttentionShape& shape, const kernels::KernelSet& set,
                        const std::vector<PlanSequence>& sequences, KeyStorage storage) {
-  return {
-      .kv_heads = shape.kv_heads,
-      .group = shape.heads / shape.kv_heads,
-      .head_dim = shape.head_dim,
-      .value_dim = shape.head_dim,
-      .can_split_keys = true,
-      .storage = storage,
-      .heads_adjacent = storage == KeyStorage::packed_pages,
-      .stream_rows = stream_rows(set, storage, kernels::kKeyBlock, shape.head_dim, shape.head_dim),
-      .sequences = sequences};
+  return {.kv_heads = shape.kv_heads,
+          .group = shape.heads / shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .value_dim = shape.head_dim,
+          .can_split_keys = true,
+          .storage = storage,
+          .heads_adjacent = storage == KeyStorage::packed_pages,
+          .stream_rows =
+              stream_rows(set, {storage, kernels::kKeyBlock, shape.head_dim, shape.head_dim}),
+          .sequences = sequences};
 }
 
 std::vector<Phase> phases_of(const AttentionShape& shape, const kernels::KernelSet& set,
@@ -160,7 +160,7 @@ TEST_CASE("the cost of K and V is that of packing: less for decoding, none in pa
     const kernels::KernelSet& set = *row.kernels;
     CAPTURE(set.name);
     const std::int64_t keys = 1000, whole = 4 * set.lanes, ragged = whole + 1;
-    const std::int64_t few = stream_rows(set, KeyStorage::rows, 0, whole, whole);
+    const std::int64_t few = stream_rows(set, {KeyStorage::rows, 0, whole, whole});
     const auto per_element = [&](std::int64_t rows, std::int64_t head_dim, KeyStorage storage) {
       const AttentionShape shape{1, 1, 1, rows, keys, head_dim, false};
       const double packing = phases_of(shape, set, 1, storage)[0].sum().packing;

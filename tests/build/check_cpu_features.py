@@ -5,13 +5,14 @@ usage: check_cpu_features.py CPU_FEATURES_CPP ISA=FLAG,FLAG...
 
 A predicate that tests for fewer lets kernels execute illegal instructions, on processors that the project
 does not have. It may only use __builtin_cpu_supports(), which also tests whether the operating system
-saves a feature's registers.
+saves a feature's registers, and cpuid_has_FEATURE() for a feature that has none of its own.
 """
 import pathlib
 import re
 import sys
 
 SUPPORTS = r'__builtin_cpu_supports\("(\w+)"\) != 0'
+CPUID = r"cpuid_has_(\w+)\(\)"
 
 
 def flags_of(words):
@@ -22,18 +23,18 @@ def flags_of(words):
 
 def predicates_of(source):
     """{isa: the expression that its predicate returns}, for x86-64."""
-    part = source.split("#if defined(__x86_64__)")[1].split("#endif")[0]
+    part = "".join(part.split("#endif")[0] for part in source.split("#if defined(__x86_64__)")[1:])
     return dict(re.findall(r"bool cpu_has_(\w+)\(\) noexcept \{(.*?)\n\}", part, re.DOTALL))
 
 
 def features_of(isa, predicates):
     """The features that a predicate tests, directly or by others; None if it tests otherwise."""
     body = predicates[isa]
-    features = set(re.findall(SUPPORTS, body))
+    features = set(re.findall(SUPPORTS, body)) | set(re.findall(CPUID, body))
     for other in re.findall(r"cpu_has_(\w+)\(\)", body):
         features |= features_of(other, predicates) or set()
     terms = re.fullmatch(r"\s*return (.*);", body, re.DOTALL)
-    asks = terms and all(re.fullmatch(SUPPORTS + r"|cpu_has_\w+\(\)", term.strip())
+    asks = terms and all(re.fullmatch(SUPPORTS + "|" + CPUID + r"|cpu_has_\w+\(\)", term.strip())
                          for term in terms.group(1).split("&&"))
     return features if asks else None
 
@@ -51,11 +52,12 @@ def failures(words, source):
 
 def self_test():
     """Each kind of mistake is detected, and correct code is not."""
-    words = ["wide=-mwide,-mfma"]
+    words = ["wide=-mwide,-mfma,-mhalf"]
     right = ('#if defined(__x86_64__)\nbool cpu_has_wide() noexcept {\n  return '
-             '__builtin_cpu_supports("wide") != 0 &&\n         __builtin_cpu_supports("fma") != 0;\n}\n#endif')
+             '__builtin_cpu_supports("wide") != 0 &&\n         __builtin_cpu_supports("fma") != 0 &&\n         cpuid_has_half();\n}\n#endif')
     assert not list(failures(words, right)), "what is right is refused"
     wrong = [right.replace(' &&\n         __builtin_cpu_supports("fma") != 0', ""),
+             right.replace(" &&\n         cpuid_has_half()", ""),
              right.replace(' &&\n', ' ||\n'),
              right.replace("  return ", '  asm("cpuid");\n  return '),
              right.replace("cpu_has_wide", "cpu_has_narrow")]

@@ -35,6 +35,7 @@ REQUIRED = {
 # Declarations for the examples of headers.
 HEADER_NAMES = """using namespace rapt;
 float floats[256], results[256];
+bfloat16 halves[256];
 const TensorView<float, 4> view(floats, {1, 2, 4, 8});
 float* const data = floats;
 const std::int64_t heads = 2, q_rows = 4;

@@ -219,11 +219,12 @@ TEST_CASE("weight sums over a cache are those of one tensor, and 0 after a seque
     for (std::size_t s = 0; s < 2; ++s) {
       const std::int64_t count = rows[s + 1] - rows[s], first = lengths[s] - count;
       std::vector<float> out(static_cast<std::size_t>(4 * count * 35));
-      reference::attention(
-          as_batch(tokens.queries(first, count)), as_batch(tokens.keys(0, lengths[s])),
-          as_batch(tokens.values_of(0, lengths[s])), {out.data(), {1, 4, count, 35}},
-          {.mask = causal_bottom_right().windowed(350, kNoWindow),
-           .weight_sums = sums_of(sums(want), s)});
+      reference::attention(as_batch<const void>(tokens.queries(first, count)),
+                           as_batch<const void>(tokens.keys(0, lengths[s])),
+                           as_batch<const void>(tokens.values_of(0, lengths[s])),
+                           {out.data(), {1, 4, count, 35}},
+                           {.mask = causal_bottom_right().windowed(350, kNoWindow),
+                            .weight_sums = sums_of(sums(want), s)});
     }
     on_every_isa([&] {
       KvCache cache(config_of(tokens.stream));

@@ -59,7 +59,7 @@ void call_paged(Draws& d) {
   kv.v = d.view<const float>(Extents4{pages, page_size, s.kv_heads, s.value_dim});
   if (d.wrong()) {  // one row, repeated
     const std::int64_t tokens = d.extreme_count();
-    for (TensorView<const float, 4>* view : {&kv.k, &kv.v}) {
+    for (TensorView<const void, 4>* view : {&kv.k, &kv.v}) {
       view->shape[1] = tokens;
       view->strides[1] = 0;
     }

@@ -77,6 +77,10 @@ class Fuzzer {
     if (can_be_cached(spec, cuts)) {
       try_as("cached", [&] { return run_cached(attention, problem, cuts, random); });
     }
+    if (changes_keys(spec)) return same;
+    const Outputs of_bytes = run_ragged_statement(problem, cuts, true);
+    same &= compare(seed, problem, "cached as bytes", of_bytes,
+                    [&] { return run_cached(cross_attention, problem, cuts, random, true); });
     return same;
   }
 

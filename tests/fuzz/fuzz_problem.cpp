@@ -1,6 +1,7 @@
 #include "fuzz/fuzz_problem.hpp"
 
 #include "core/random.hpp"
+#include "reference/elements.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -223,15 +224,18 @@ bool is_hidden(const Problem& problem, std::int64_t batch, std::int64_t key) {
     const std::int64_t b = view.shape[0] == 1 ? 0 : batch, j = view.shape[3] == 1 ? 0 : key;
     for (std::int64_t h = 0; h < view.shape[1]; ++h) {
       for (std::int64_t i = 0; i < view.shape[2]; ++i) {
-        if (!hides(view(b, h, i, j))) return false;
+        if (!hides(view, b, h, i, j)) return false;
       }
     }
     return true;
   };
   const BoolMask& mask = problem.options.bool_mask;
   const bool drop = mask.meaning == MaskMeaning::drop;
-  return all(mask.values, [&](bool value) { return value == drop; }) ||
-         all(problem.options.bias, [](float bias) { return bias == -kInfinity; });
+  const auto mask_hides = [&](const auto& view, auto... at) { return view(at...) == drop; };
+  const auto bias_hides = [](const auto& view, auto... at) {
+    return reference::element(view, at...) == -kInfinity;
+  };
+  return all(mask.values, mask_hides) || all(problem.options.bias, bias_hides);
 }
 
 /// NaN or infinity in the keys and values that a mask hides from every row.
@@ -249,9 +253,22 @@ void spoil_hidden(Problem& problem, Random& random) {
   }
 }
 
+DType any_type(Random& random) {
+  constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
+  return kTypes[random.below(3)];
+}
+
+Types any_types(Layout layout, Random& random) {
+  Types types{any_type(random), any_type(random), any_type(random), any_type(random),
+              any_type(random)};
+  if (layout == Layout::packed || one_in(random, 2)) types.k = types.v = types.q;
+  return types;
+}
+
 Spec spec_of_seed(std::uint64_t seed, Random& random) {
   Spec spec = any_spec(random, seed % 41 == 7 ? long_shape(random) : any_shape(random));
   if (seed % 32 == 2) make_forkable(spec, random);
+  if (seed % 3 != 0) spec.types = any_types(spec.layout, random);
   return spec;
 }
 
@@ -262,6 +279,7 @@ Problem fuzz_problem(std::uint64_t seed) {
   Problem problem(spec_of_seed(seed, random));
   if (one_in(random, 3)) spoil(problem, random);
   if (one_in(random, 3)) spoil_hidden(problem, random);
+  problem.set_types();
   return problem;
 }
 
@@ -278,6 +296,7 @@ Problem ordinary_problem(std::uint64_t seed) {
   for (float& bias : problem.bias_storage) {
     if (lowest && bias == -kInfinity) bias = std::numeric_limits<float>::lowest();
   }
+  problem.set_types();
   return problem;
 }
 

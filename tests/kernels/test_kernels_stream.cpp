@@ -59,7 +59,7 @@ KeyShape drawn_keys(const KernelSet& kernels, OperandDraws& draws) {
   const std::int64_t lanes = kernels.lanes, block = kKeyBlock / lanes;
   KeyShape at{};
   at.head_dim = lanes * draws.between(1, 256 / lanes);
-  at.rows = draws.between(1, kernels.stream_rows(KeyStorage::rows, 0, at.head_dim, lanes));
+  at.rows = draws.between(1, kernels.stream_rows({KeyStorage::rows, 0, at.head_dim, lanes}));
   at.stride = at.head_dim + draws.gap();
   at.first = lanes * draws.between(0, block - 1);
   at.keys = lanes * draws.between(1, block - at.first / lanes);
@@ -143,7 +143,7 @@ ValueShape drawn_values(const KernelSet& kernels, OperandDraws& draws) {
   const std::int64_t lanes = kernels.lanes;
   ValueShape at{};
   at.value_dim = lanes * draws.between(1, 288 / lanes);
-  at.rows = draws.between(1, kernels.stream_rows(KeyStorage::rows, 0, lanes, at.value_dim));
+  at.rows = draws.between(1, kernels.stream_rows({KeyStorage::rows, 0, lanes, at.value_dim}));
   at.stride = at.value_dim + draws.gap();
   at.o_stride = at.value_dim + draws.gap();
   const std::int64_t begin = draws.between(0, kKeyBlock - 1);
@@ -168,7 +168,7 @@ TEST_CASE("scores of rows of K are chains over ascending dimensions, whatever th
 TEST_CASE("scores of rows of K for every number of rows and of vectors of keys") {
   on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
     const std::int64_t lanes = kernels.lanes, dim = 3 * lanes;
-    const std::int64_t most = kernels.stream_rows(KeyStorage::rows, 0, dim, lanes);
+    const std::int64_t most = kernels.stream_rows({KeyStorage::rows, 0, dim, lanes});
     for (std::int64_t rows = 1; rows <= most; ++rows) {
       for (std::int64_t vectors = 1; vectors <= 9; ++vectors) {
         check_key_rows(kernels, draws, {rows, dim, dim, 5 * lanes, vectors * lanes});
@@ -188,7 +188,7 @@ TEST_CASE("weighted rows of V are chains over ascending keys in any steps, whate
 TEST_CASE("weighted rows of V for every number of rows and of vectors of columns") {
   on_guarded_operands(1, [](const KernelSet& kernels, OperandDraws& draws) {
     const std::int64_t lanes = kernels.lanes;
-    const std::int64_t most = kernels.stream_rows(KeyStorage::rows, 0, lanes, lanes);
+    const std::int64_t most = kernels.stream_rows({KeyStorage::rows, 0, lanes, lanes});
     for (std::int64_t rows = 1; rows <= most; ++rows) {
       for (std::int64_t vectors = 1; vectors <= 33; ++vectors) {
         const std::int64_t dim = vectors * lanes;

@@ -78,7 +78,7 @@ struct Items {
     item.v = v.data();
     item.rows = rows;
     item.block_end = (keys + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
-    item.route = rows <= kernels.stream_rows(kernels::KeyStorage::rows, 0, dim, dim)
+    item.route = rows <= kernels.stream_rows({kernels::KeyStorage::rows, 0, dim, dim})
                      ? kernels::Route::stream
                      : kernels::Route::tile;
     item.heads = static_cast<std::int32_t>(heads);
@@ -118,7 +118,7 @@ TEST_CASE("multi-head items stay inside their scratch memory") {
   on_every_isa({1}, [] {
     constexpr std::int64_t kDim = 32;
     const std::int64_t rows = std::min<std::int64_t>(
-        3, dispatch::active_kernels().stream_rows(kernels::KeyStorage::rows, 0, kDim, kDim));
+        3, dispatch::active_kernels().stream_rows({kernels::KeyStorage::rows, 0, kDim, kDim}));
     if (rows == 0) return;
     for (const std::int64_t keys : {256, 300, 700}) {
       for (std::int64_t heads = 2; heads <= kernels::kItemHeads; ++heads) {

@@ -113,6 +113,13 @@ inline double out_bound(double score_sum, double value_sum) {
   return kUnitRoundoff * (16.0 + 4.0 * score_sum) * value_sum;
 }
 
+/// What a cache of bytes adds to out_bound(), against its rows as floats i * scale: a rounding of
+/// each of these and of the product after the chain, for keys (4 u S as for the scores, since it
+/// counts twice) and for values (2 u).
+inline double bytes_bound(double score_sum, double value_sum) {
+  return kUnitRoundoff * (2.0 + 4.0 * score_sum) * value_sum;
+}
+
 inline double lse_bound(double score_sum, double lse) {
   return 4.0 * kUnitRoundoff * std::max(1.0, std::abs(lse)) + kUnitRoundoff * score_sum;
 }

@@ -3,6 +3,7 @@
 #include "rapt/paged.hpp"
 #include "rapt/rms_norm.hpp"
 #include "rapt/rope.hpp"
+#include "support/typed.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -152,13 +153,23 @@ bool can_be_cached(const Spec& spec, const Cuts& cuts) {
   return spec.mask.align == Mask::Align::bottom_right;
 }
 
-Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts,
-                   Random random) {
+bool changes_keys(const Spec& spec) {
+  return (spec.rope && spec.rope_rotate_keys) || (spec.qk_norm && spec.qk_norm_keys);
+}
+
+Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts, Random random,
+                   bool as_bytes) {
   const Shape& s = problem.spec.shape;
+  const Types& types = problem.spec.types;
+  // A cache of the tensors' type holds them exactly.
+  const bool exact = types.k == types.v && !changes_keys(problem.spec);
   KvCache cache({.kv_heads = s.kv_heads,
                  .head_dim = s.head_dim,
                  .value_dim = s.value_dim,
-                 .page_tokens = std::int64_t{32} << random.below(4)});
+                 .page_tokens = std::int64_t{32} << random.below(4),
+                 .dtype = as_bytes ? DType::i8
+                          : exact  ? types.k
+                                   : DType::f32});
   Outputs got = outputs_of(problem, cuts);
   const ReadyKeys ready(problem, cuts, got);
   std::vector<std::int64_t> sequences;
@@ -168,8 +179,9 @@ Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& 
     sequences.push_back(cuts.from_start && n > 0 ? feeder.feed_fork(sequences.back(), last)
                                                  : feeder.feed(first, last));
   }
-  function(packed(problem.q), cache, {.sequences = sequences, .rows = cuts.q}, packed(got.out),
-           ready.options);
+  function(packed(problem.typed_q), cache, {.sequences = sequences, .rows = cuts.q},
+           packed(got.typed_out), ready.options);
+  got.widen();
   return got;
 }
 
@@ -215,13 +227,19 @@ Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random) {
       copy_token(problem.v, cuts.first_key(n) + t, v, page, t % page_size);
     }
   }
-  PagedKeyValues pages{.k = k, .v = v, .kv_lens = lens};
+  // Keys that were normalised or rotated are floats.
+  const DType k_type = ready.storage.empty() ? problem.spec.types.k : DType::f32;
+  std::vector<std::uint16_t> k_memory, v_memory;
+  PagedKeyValues pages{.k = typed_view(k, k_floats, k_type, k_memory),
+                       .v = typed_view(v, v_floats, problem.spec.types.v, v_memory),
+                       .kv_lens = lens};
   if (random.below(2) == 0) {
     pages.table = TensorView<const std::int32_t, 2>(narrow.data(), {sequences, columns});
   } else {
     pages.table = TensorView<const std::int64_t, 2>(table.data(), {sequences, columns});
   }
-  attention(packed(problem.q), pages, cuts.q, packed(got.out), ready.options);
+  attention(packed(problem.typed_q), pages, cuts.q, packed(got.typed_out), ready.options);
+  got.widen();
   return got;
 }
 

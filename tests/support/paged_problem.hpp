@@ -17,13 +17,16 @@ bool can_be_paged(const Spec& spec);
 bool can_be_cached(const Spec& spec, const Cuts& cuts);
 
 /// attention() or cross_attention() over a cache.
-using CacheFunction = void(TensorView<const float, 3>, const KvCache&, const CacheQueries&,
-                           TensorView<float, 3>, const AttentionOptions&);
+using CacheFunction = void(TensorView<const void, 3>, const KvCache&, const CacheQueries&,
+                           TensorView<void, 3>, const AttentionOptions&);
+
+/// Whether attention normalises or rotates the keys, which a cache has in that form.
+bool changes_keys(const Spec& spec);
 
 /// Keys appended to a cache in random steps, some after a roll-back or in a fork. `random`
-/// determines the steps.
-Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts,
-                   Random random);
+/// determines the steps. as_bytes: to a cache of bytes; otherwise to one of the tensors' type.
+Outputs run_cached(CacheFunction& function, const Problem& problem, const Cuts& cuts, Random random,
+                   bool as_bytes = false);
 
 /// Keys in pages of any size and order, with NaN between them.
 Outputs run_paged(const Problem& problem, const Cuts& cuts, Random random);

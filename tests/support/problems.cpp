@@ -1,11 +1,13 @@
 #include "support/problems.hpp"
 
 #include "support/problem_rows.hpp"
+#include "support/typed.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
+#include <utility>
 
 namespace rapt::test {
 namespace {
@@ -153,8 +155,7 @@ void make_bias(Problem& problem) {
     problem.bias_storage.push_back(hidden ? -kInfinity : bias);
   });
   problem.bias_storage.push_back(kNaN);
-  const float* first = problem.bias_storage.data();
-  problem.options.bias = broadcast_view(first, spec.shape, spec.bias_broadcast);
+  problem.bias = broadcast_view(problem.bias_storage.data(), spec.shape, spec.bias_broadcast);
 }
 
 void make_head_options(Problem& problem) {
@@ -307,6 +308,11 @@ std::string describe(const Spec& spec) {
   }
   if (spec.state_in) text += " state in";
   if (spec.state_out) text += " state out";
+  for (const auto& [name, type] :
+       {std::pair("q", spec.types.q), std::pair("k", spec.types.k), std::pair("v", spec.types.v),
+        std::pair("out", spec.types.out), std::pair("bias", spec.types.bias)}) {
+    if (type != DType::f32) text += std::string(" ") + name + " " + std::string(dtype_name(type));
+  }
   return text + " seed " + std::to_string(spec.seed);
 }
 
@@ -332,11 +338,33 @@ Problem::Problem(const Spec& spec_) : spec(spec_) {
   if (spec.bias) make_bias(*this);
   if (spec.state_in) make_state(*this);
   weights_rows = weights_rows_of(spec);
+  set_types();
+}
+
+void Problem::set_types() {
+  const Types& types = spec.types;
+  const bool packed = spec.layout == Layout::packed;  // q, k and v in one storage of one type
+  std::vector<float>& k_floats = packed ? q_storage : k_storage;
+  std::vector<float>& v_floats = packed ? q_storage : v_storage;
+  round_to(types.q, q_storage);
+  round_to(types.k, k_floats);
+  round_to(types.v, v_floats);
+  round_to(types.bias, bias_storage);
+  typed_q = typed_view(q, q_storage, types.q, q_memory_);
+  typed_k = typed_view(k, k_floats, types.k, k_memory_);
+  typed_v = typed_view(v, v_floats, types.v, v_memory_);
+  options.bias = typed_view(bias, bias_storage, types.bias, bias_memory_);
 }
 
 Outputs::Outputs(const Spec& spec, std::int64_t sequences) {
   const Shape& s = spec.shape;
   out = allocate(out_storage, {s.batch, s.heads, s.q_len, s.value_dim}, spec.layout, kUnwritten);
+  typed_out = out;
+  if (spec.types.out != DType::f32) {
+    out_memory_.assign(out_storage.size(), 0x7dab);  // no result: of f16 another NaN
+    typed_out = {out_memory_.data() + (out.data - out_storage.data()), spec.types.out, out.shape,
+                 out.strides};
+  }
   if (spec.lse) lse = allocate_rows(lse_storage, s, spec.layout, kUnwritten);
   if (spec.weights) {
     const auto some = static_cast<std::int64_t>(weights_rows_of(spec).size());
@@ -352,6 +380,12 @@ Outputs::Outputs(const Spec& spec, std::int64_t sequences) {
     weight_sums = allocate_rows(sums_storage, sums, spec.layout, kUnwritten);
   }
   if (spec.state_out) state = allocate_state(state_storage, spec, kUnwritten);
+}
+
+void Outputs::widen() {
+  for (std::size_t i = 0; i < out_memory_.size(); ++i) {
+    out_storage[i] = widened_bits(out_memory_[i], typed_out.dtype);
+  }
 }
 
 TensorView<float, 3> sums_of(const TensorView<float, 3>& sums, std::size_t s) {
@@ -370,7 +404,8 @@ Outputs run(AttentionFunction& function, const Problem& problem) {
   AttentionOptions options = problem.options;
   options.weights_rows = problem.weights_rows;
   write_to(outputs, options);
-  function(problem.q, problem.k, problem.v, outputs.out, options);
+  function(problem.typed_q, problem.typed_k, problem.typed_v, outputs.typed_out, options);
+  outputs.widen();
   return outputs;
 }
 

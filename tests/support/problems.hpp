@@ -61,6 +61,11 @@ struct StateStorage {
   std::vector<float> m, l, o;
 };
 
+/// The types of a problem's tensors.
+struct Types {
+  DType q = DType::f32, k = DType::f32, v = DType::f32, out = DType::f32, bias = DType::f32;
+};
+
 /// The features of a problem. Every default has no effect.
 struct Spec {
   Shape shape{};
@@ -93,6 +98,7 @@ struct Spec {
   WeightSums weight_sums = WeightSums::none;
   bool state_in = false;  ///< random, with rows that saw no key
   bool state_out = false;
+  Types types{};
   std::uint64_t seed = 1;
 };
 
@@ -111,8 +117,16 @@ struct Problem {
   StateStorage state_storage;
   std::vector<float> alibi_slopes, sinks, cos, sin, q_weight, k_weight;
   std::vector<std::int64_t> q_positions, k_positions;
-  TensorView<float, 4> q, k, v;
+  TensorView<float, 4> q, k, v, bias;
   AttentionOptions options;  ///< inputs only
+
+  /// q, k and v as calls get them, in the types of the spec. Their floats and those of the bias are
+  /// rounded to these types. Again after the floats were changed.
+  void set_types();
+  TensorView<const void, 4> typed_q, typed_k, typed_v;
+
+ private:
+  std::vector<std::uint16_t> q_memory_, k_memory_, v_memory_, bias_memory_;
 };
 
 /// Every output of one call, filled with a value that no result has, so that comparing the whole
@@ -125,15 +139,22 @@ struct Outputs {
   std::vector<float> out_storage, lse_storage, weights_storage, sums_storage;
   StateStorage state_storage;
   TensorView<float, 4> out;
+  TensorView<void, 4> typed_out;  ///< what calls write
   TensorView<float, 3> lse;
   TensorView<float, 4> weights;
   TensorView<float, 3> weight_sums;
   AttentionState<float> state;
+
+  /// out from typed_out.
+  void widen();
+
+ private:
+  std::vector<std::uint16_t> out_memory_;
 };
 
 /// rapt::attention or rapt::reference::attention.
-using AttentionFunction = void(TensorView<const float, 4>, TensorView<const float, 4>,
-                               TensorView<const float, 4>, TensorView<float, 4>,
+using AttentionFunction = void(TensorView<const void, 4>, TensorView<const void, 4>,
+                               TensorView<const void, 4>, TensorView<void, 4>,
                                const AttentionOptions&);
 
 /// The weight sums of sequence s, if any.

@@ -1,6 +1,7 @@
 #include "support/ragged_problem.hpp"
 
 #include "rapt/ragged.hpp"
+#include "reference/elements.hpp"
 #include "reference/scalar.hpp"
 
 #include <algorithm>
@@ -46,8 +47,34 @@ void add_mask_numbers(const Spec& spec, Random& random, Cuts& cuts) {
   }
 }
 
+/// Rows [1, heads, tokens, dim] as bytes.
+struct Bytes {
+  explicit Bytes(const TensorView<const void, 4>& rows)
+      : integers_(static_cast<std::size_t>(rows.shape[1] * rows.shape[2] * rows.shape[3])),
+        scales_(static_cast<std::size_t>(rows.shape[1] * rows.shape[2])),
+        integers(integers_.data(), rows.shape),
+        scales(scales_.data(), {1, rows.shape[1], rows.shape[2]}) {
+    for (std::int64_t h = 0; h < rows.shape[1]; ++h) {
+      for (std::int64_t t = 0; t < rows.shape[2]; ++t) {
+        const reference::ByteRow row = reference::to_bytes(reference::row_elements(rows, 0, h, t));
+        const std::int64_t at = h * rows.shape[2] + t;
+        std::copy(row.integers.begin(), row.integers.end(), integers_.begin() + at * rows.shape[3]);
+        scales_[static_cast<std::size_t>(at)] = row.scale;
+      }
+    }
+  }
+
+ private:
+  std::vector<float> integers_, scales_;
+
+ public:
+  TensorView<const float, 4> integers;
+  TensorView<const float, 3> scales;
+};
+
 /// Sequence s by itself.
-void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const Outputs& want) {
+void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const Outputs& want,
+                  bool as_bytes) {
   const std::int64_t first = cuts.q[s], count = cuts.q[s + 1] - first;
   const std::int64_t key = cuts.first_key(s), keys = cuts.keys(s);
   const auto rows = [&](const auto& view) {
@@ -73,8 +100,15 @@ void run_sequence(const Problem& problem, const Cuts& cuts, std::size_t s, const
     callback(tile);
   };
   if (callback) options.score_callback = with_sequence;
-  reference::attention(rows(problem.q), problem.k.sliced(2, key, keys),
-                       problem.v.sliced(2, key, keys), rows(want.out), options);
+  const TensorView<const void, 4> k = problem.typed_k.sliced(2, key, keys);
+  const TensorView<const void, 4> v = problem.typed_v.sliced(2, key, keys);
+  if (!as_bytes) {
+    reference::attention(rows(problem.typed_q), k, v, rows(want.typed_out), options);
+    return;
+  }
+  const Bytes k_bytes(k), v_bytes(v);
+  reference::attention_of_bytes(rows(problem.typed_q), k_bytes.integers, v_bytes.integers,
+                                {k_bytes.scales, v_bytes.scales}, rows(want.typed_out), options);
 }
 
 }  // namespace
@@ -123,14 +157,18 @@ Cuts random_forks(const Spec& spec, Random& random) {
 
 Outputs run_ragged(const Problem& problem, const Cuts& cuts) {
   Outputs got = outputs_of(problem, cuts);
-  attention(packed(problem.q), packed(problem.k), packed(problem.v), packed(got.out),
-            {.q = cuts.q, .kv = cuts.kv}, cut_options(problem, cuts, got));
+  attention(packed(problem.typed_q), packed(problem.typed_k), packed(problem.typed_v),
+            packed(got.typed_out), {.q = cuts.q, .kv = cuts.kv}, cut_options(problem, cuts, got));
+  got.widen();
   return got;
 }
 
-Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts) {
+Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts, bool as_bytes) {
   Outputs want = outputs_of(problem, cuts);
-  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) run_sequence(problem, cuts, s, want);
+  for (std::size_t s = 0; s + 1 < cuts.q.size(); ++s) {
+    run_sequence(problem, cuts, s, want, as_bytes);
+  }
+  want.widen();
   return want;
 }
 

@@ -32,11 +32,19 @@ Cuts random_forks(const Spec& spec, Random& random);
 
 /// The cut problem by the library, and by a call of the scalar statement for each sequence.
 Outputs run_ragged(const Problem& problem, const Cuts& cuts);
-Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts);
+/// as_bytes: of keys and values as a cache of bytes stores them.
+Outputs run_ragged_statement(const Problem& problem, const Cuts& cuts, bool as_bytes = false);
 
 // --- parts of a call with that batch -------------------------------------------------------------
 
 /// [1, heads, rows, dim] as packed rows.
+template <class Void>
+TensorView<Void, 3> packed(const TensorView<Void, 4>& view) {
+  return {view.data,
+          view.dtype,
+          {view.shape[2], view.shape[1], view.shape[3]},
+          {view.strides[2], view.strides[1], view.strides[3]}};
+}
 inline TensorView<float, 3> packed(const TensorView<float, 4>& view) {
   return {view.data,
           {view.shape[2], view.shape[1], view.shape[3]},

@@ -21,10 +21,10 @@ namespace rapt::conformance {
 
 /// rapt::attention, or an equivalent function.
 struct Attention {
-  using Padded = void(TensorView<const float, 4>, TensorView<const float, 4>,
-                      TensorView<const float, 4>, TensorView<float, 4>, const AttentionOptions&);
-  using Ragged = void(TensorView<const float, 3>, TensorView<const float, 3>,
-                      TensorView<const float, 3>, TensorView<float, 3>, const RaggedRows&,
+  using Padded = void(TensorView<const void, 4>, TensorView<const void, 4>,
+                      TensorView<const void, 4>, TensorView<void, 4>, const AttentionOptions&);
+  using Ragged = void(TensorView<const void, 3>, TensorView<const void, 3>,
+                      TensorView<const void, 3>, TensorView<void, 3>, const RaggedRows&,
                       const AttentionOptions&);
 
   /// `call` takes the arguments of either form, or of the padded one alone.

@@ -31,8 +31,8 @@ class CacheWork {
  public:
   explicit CacheWork(const CacheStream& stream);
 
-  using Attention = void(TensorView<const float, 4> q, TensorView<const float, 4> k,
-                         TensorView<const float, 4> v, TensorView<float, 4> out,
+  using Attention = void(TensorView<const void, 4> q, TensorView<const void, 4> k,
+                         TensorView<const void, 4> v, TensorView<void, 4> out,
                          const AttentionOptions& options);
 
   /// All tokens in one call of attention() or of the scalar statement, with keys and values in

@@ -35,16 +35,20 @@ std::vector<PlanSequence> plan_sequences(const WorkShape& shape) {
 PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
                          std::span<const PlanSequence> sequences) {
   const auto storage = shape.paged ? kernels::KeyStorage::packed_pages : kernels::KeyStorage::rows;
-  return {
-      .kv_heads = shape.kv_heads,
-      .group = shape.heads / shape.kv_heads,
-      .head_dim = shape.head_dim,
-      .value_dim = shape.value_dim,
-      .can_split_keys = true,
-      .storage = storage,
-      .heads_adjacent = shape.paged,
-      .stream_rows = stream_rows(set, storage, kernels::kKeyBlock, shape.head_dim, shape.value_dim),
-      .sequences = sequences};
+  return {.kv_heads = shape.kv_heads,
+          .group = shape.heads / shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .value_dim = shape.value_dim,
+          .can_split_keys = true,
+          .storage = storage,
+          .heads_adjacent = shape.paged,
+          .stream_rows = stream_rows(set, {.storage = storage,
+                                           .page_keys = kernels::kKeyBlock,
+                                           .head_dim = shape.head_dim,
+                                           .value_dim = shape.value_dim,
+                                           .k_type = kernels::ElementType::f32,
+                                           .v_type = kernels::ElementType::f32}),
+          .sequences = sequences};
 }
 
 double products_flops(const WorkShape& shape) {

@@ -28,6 +28,10 @@ constexpr float kTanhCoefficients[5] = {
     -0x1.555532p-2f, 0x1.1106f6p-3f, -0x1.b835a4p-5f, 0x1.51f8cep-6f, -0x1.750ce4p-8f,
 };
 
+/// A row whose largest magnitude is below this has bytes of 0 and scale 0: 127 / magnitude and
+/// magnitude / 127 of the others are normal.
+inline constexpr float kLeastByteRow = 0x1p-119f;
+
 inline constexpr double kLog2E = 0x1.71547652b82fep+0;
 inline constexpr double kLn2 = 0x1.62e42fefa39efp-1;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/abi/arithmetic.hpp"
+#include "kernels/abi/element.hpp"
 #include "kernels/abi/rows.hpp"
 #include "kernels/abi/tuning.hpp"
 
@@ -36,8 +37,8 @@ struct SequencePlace {
   std::int64_t kv_row = 0;        ///< its key 0, in k and v
   std::int64_t query_offset = 0;  ///< position of query 0 among its keys
   /// Addresses of its pages, instead of kv_row; those that no query sees may be null.
-  const float* const* k_pages = nullptr;
-  const float* const* v_pages = nullptr;
+  const void* const* k_pages = nullptr;
+  const void* const* v_pages = nullptr;
   bool continues = true;         ///< starts from the call's state_in, if any
   std::int64_t state_shift = 0;  ///< offset from rows of q to rows of state_in
 };
@@ -46,6 +47,14 @@ struct SequencePlace {
 /// keys in panels [panel][head_dim][kPanel] and values in panels [panel][keys][kPanel], v_stride
 /// kPanel. After the last key of its sequence a page may hold anything.
 enum class KeyStorage { rows, pages_of_rows, packed_pages };
+
+/// K and V of a call, as far as the decode path depends on them.
+struct StreamShape {
+  KeyStorage storage;
+  std::int64_t page_keys;
+  std::int64_t head_dim, value_dim;
+  ElementType k_type = ElementType::f32, v_type = ElementType::f32;
+};
 
 /// How a work item runs: `tile` on the compute-bound path, as register tiles of packed operands;
 /// `stream` on the decode path, over K and V in place.
@@ -67,12 +76,17 @@ struct AttendCall {
   std::int64_t head_dim, value_dim;
   float scale;  ///< softmax_scale * log2(e)
 
+  /// Of packed pages, keys and values have the same type.
+  ElementType q_type, k_type, v_type, out_type, bias_type;
+
   std::int64_t q_token_stride, q_head_stride;
   std::int64_t out_token_stride, out_head_stride;
   KeyStorage storage;
   std::int64_t page_keys;  ///< keys per page; packed: a multiple of kPanel that divides kKeyBlock
   std::int64_t k_stride, v_stride;            ///< between keys; in pages, within a page
   std::int64_t k_head_stride, v_head_stride;  ///< between kv heads
+  /// In packed pages of bytes: bytes from a kv head's keys and values to the scales of their rows.
+  std::int64_t k_scales, v_scales;
 
   RowNorm norm_q, norm_k;       ///< before the rotation
   Rotation rotate_q, rotate_k;  ///< without positions: query i at query_offset + i, key j at j
@@ -81,7 +95,7 @@ struct AttendCall {
   float soft_cap;             ///< in base 2: cap * log2(e); 0: none
   const float* alibi_slopes;  ///< null: none; otherwise per query head, times log2(e)
   const float* sinks;         ///< null: none; otherwise per query head, times log2(e)
-  ElementRows<const float> bias;
+  ElementRows<const void> bias;
   ElementRows<const unsigned char> mask;  ///< a key is kept iff (value != 0) == (mask_keep != 0)
   int mask_keep;
   /// Null: none. Otherwise changes a tile in place. Never throws: the caller of the kernel stores
@@ -108,11 +122,11 @@ struct AttendItem {
   const AttendCall* call;
   const SequencePlace* sequence;
   VisibleKeys visible;
-  const float* q;  ///< query 0 of the sequence, first query head of the first kv head
-  float* out;      ///< likewise
-  const float* k;  ///< key 0 of the sequence, first kv head; not in pages
-  const float* v;
-  std::int64_t k_offset, v_offset;  ///< in pages: floats from a page's beginning to the kv head
+  const void* q;  ///< query 0 of the sequence, first query head of the first kv head
+  void* out;      ///< likewise
+  const void* k;  ///< key 0 of the sequence, first kv head; not in pages
+  const void* v;
+  std::int64_t k_offset, v_offset;  ///< in pages: elements from their beginning to the kv head
   std::int64_t first_head;          ///< the first query head
   std::int64_t row_begin, rows;
   std::int64_t block_begin, block_end;

@@ -5,6 +5,7 @@
 
 #include "kernels/abi/arithmetic.hpp"
 #include "kernels/abi/attend.hpp"
+#include "kernels/abi/element.hpp"
 #include "kernels/abi/packing.hpp"
 #include "kernels/abi/rows.hpp"
 #include "kernels/abi/stream.hpp"
@@ -110,8 +111,7 @@ struct KernelSet {
 
   /// The most rows that an item on the decode path can have, which ignores AttendItem::next; calls
   /// use up to Tuning::stream_rows of them. 0: no item takes it.
-  std::int64_t (*stream_rows)(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
-                              std::int64_t value_dim);
+  std::int64_t (*stream_rows)(const StreamShape& shape);
   /// Floats of scratch for `attend` and `fold`, aligned to 64 bytes.
   std::int64_t (*attend_scratch)(const AttendItem&);
   void (*attend)(const AttendItem&, float* scratch);
@@ -129,6 +129,8 @@ struct KernelSet {
   void (*rotate)(const RotateArgs&);
   void (*layer_norm)(const LayerNormArgs&);
   void (*softmax_rows)(const SoftmaxRowsArgs&);
+  void (*widen)(const ConvertArgs&);
+  void (*narrow)(const ConvertArgs&);
 
   void (*exp2)(const float* x, float* y, std::int64_t count);
   void (*pack_rows)(const PackRowsArgs&);

@@ -2,6 +2,8 @@
 // kernels that write it. Part of kernel_set.hpp.
 #pragma once
 
+#include "kernels/abi/element.hpp"
+
 #include <cstdint>
 
 namespace rapt::kernels {
@@ -13,23 +15,29 @@ inline constexpr int kPanel = 32;
 /// Writes `keys` keys into panels [panel][head_dim][kPanel], the first as key number `first`.
 /// Nothing else is written: other threads may read other keys of the panels meanwhile.
 struct PackKeysArgs {
-  const float* k;
+  const void* k;
+  ElementType k_type = ElementType::f32;
   std::int64_t k_stride;
   std::int64_t first, keys;
   std::int64_t head_dim;
-  float* panels;
+  void* panels;
+  ElementType type = ElementType::f32;  ///< of the panels
+  float* scales = nullptr;              ///< of bytes: of the panels' keys, from key 0 on
 };
 
 /// Writes `values` rows into panels of columns, the first row at `panels`: column c of row j goes
 /// to panels[c / kPanel * panel_stride + j * kPanel + c % kPanel]. The last panel is padded with
 /// zeros.
 struct PackValuesArgs {
-  const float* v;
+  const void* v;
+  ElementType v_type = ElementType::f32;
   std::int64_t v_stride;
   std::int64_t values;
   std::int64_t value_dim;
-  float* panels;
+  void* panels;
   std::int64_t panel_stride;
+  ElementType type = ElementType::f32;  ///< of the panels
+  float* scales = nullptr;              ///< of bytes: of the rows
 };
 
 /// Panels [panel_begin, panel_end) of a weight matrix, in the layout of LinearArgs. The last panel

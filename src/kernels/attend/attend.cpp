@@ -23,18 +23,20 @@ namespace {
 RAPT_INLINE PackedBlock pack_block(const AttendItem& item, const AttendScratch& scratch,
                                    std::int64_t block, KeyRange keys) {
   if (in_pages(item)) return pack_paged_block(item, scratch, block, keys);
-  const float* v = item.v + block * kKeyBlock * item.call->v_stride;
+  const AttendCall& call = *item.call;
+  const void* const v = element_at(item.v, call.v_type, block * kKeyBlock * call.v_stride);
   const KeyRows k = key_rows(item, scratch, block, keys);
   pack_keys(k.first, k.stride, keys.begin, keys.end, item.call->head_dim, scratch.k);
   // A copy costs more than it saves for few query rows and for rows of V close to each other; a
   // value_dim that is no multiple of the tile needs the padding.
-  const bool in_place =
-      item.rows < item.call->tuning->pack_values_rows ||
-      (item.call->v_stride >= 0 && item.call->v_stride <= item.call->tuning->near_values_stride);
-  if (in_place && item.call->value_dim % kColumns == 0) {
-    return {scratch.k, 0, v, item.call->v_stride, kPanel, false};
+  const bool in_place = item.rows < call.tuning->pack_values_rows ||
+                        (call.v_stride >= 0 && call.v_stride <= call.tuning->near_values_stride);
+  if (in_place && call.v_type == ElementType::f32 && call.value_dim % kColumns == 0) {
+    return {scratch.k, 0, static_cast<const float*>(v), call.v_stride, kPanel, false};
   }
-  pack_values(v, item.call->v_stride, keys.begin, keys.end, item.call->value_dim, scratch.v);
+  with_elements(v, call.v_type, [&](const auto* rows) {
+    pack_values(rows, call.v_stride, keys.begin, keys.end, call.value_dim, scratch.v);
+  });
   return {scratch.k, 0, scratch.v, kPanel, kKeyBlock * kPanel, false};
 }
 
@@ -117,6 +119,9 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
     if (hidden[j]) *score_of(scratch.s, j) = -0.0f;
   }
   if (item.call->weights.data != nullptr) keep_weights(item, scratch, 0, block, seen, scratch.s);
+  for (std::int64_t j = seen.begin; item.call->v_type == ElementType::i8 && j < seen.end; ++j) {
+    if (!hidden[j]) *score_of(scratch.s, j) *= scratch.v_scales[j];
+  }
   fold_coefficients(scratch.m, scratch.l, scratch.block_m, scratch.block_l, 1, scratch.a,
                     scratch.b);
   values_of_existing_keys(scratch.s, packed.v + seen.begin * packed.v_stride, packed.v_stride,
@@ -131,7 +136,7 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
 inline bool can_attend_directly(const AttendItem& item) {
   const bool plain = ends_plainly(item) && item.states == nullptr && !continues(item) &&
                      item.call->mask.rows.data == nullptr && item.call->bias.rows.data == nullptr &&
-                     item.call->callback == nullptr;
+                     item.call->callback == nullptr && !narrows_outputs(item);
   if (!plain || item.call->value_dim % kColumns != 0) return false;
   if (item.block_begin + 1 != item.block_end) return false;
   const std::int64_t block = item.block_begin;

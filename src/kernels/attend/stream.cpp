@@ -3,6 +3,7 @@
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/attend/rows.inl.hpp"
 #include "kernels/decode/block.inl.hpp"
+#include "kernels/decode/widened.inl.hpp"
 #include "kernels/functions.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
@@ -16,18 +17,33 @@ namespace {
 RAPT_INLINE AttendItem head_of(const AttendItem& item, std::int64_t h) {
   const AttendCall& call = *item.call;
   AttendItem head = item;
-  head.q += h * call.group * call.q_head_stride;
-  head.out += h * call.group * call.out_head_stride;
+  head.q = element_at(head.q, call.q_type, h * call.group * call.q_head_stride);
+  head.out = element_at(head.out, call.out_type, h * call.group * call.out_head_stride);
   head.first_head += h * call.group;
   if (in_pages(item)) {
     head.k_offset += h * call.k_head_stride;
     head.v_offset += h * call.v_head_stride;
   } else {
-    head.k += h * call.k_head_stride;
-    head.v += h * call.v_head_stride;
+    head.k = element_at(head.k, call.k_type, h * call.k_head_stride);
+    head.v = element_at(head.v, call.v_type, h * call.v_head_stride);
   }
   head.heads = 1;
   return head;
+}
+
+/// A block of rows that are widened.
+inline void stream_widened(const StreamHeads& heads, std::int64_t block) {
+  const QueryTile tile(*heads.all, 0, block);
+  if (!is_seen(heads, tile)) return;
+  for (std::int64_t h = 0; h < heads.count; ++h) {
+    stream_widened_block(heads.items[h], heads.scratch[h], tile);
+  }
+}
+
+/// A block of packed pages of any type.
+inline void stream_pages(const StreamHeads& heads, std::int64_t block) {
+  with_page_elements(nullptr, heads.all->call->k_type,
+                     [&](const auto* type) { stream_block_of_panels(heads, block, type); });
 }
 
 inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
@@ -40,11 +56,11 @@ inline void begin_head(const AttendItem& item, const AttendScratch& scratch) {
 }  // namespace
 
 /// None without values: sums of values are kept in the memory of V's panels, which then is empty.
-std::int64_t stream_rows(KeyStorage storage, std::int64_t page_keys, std::int64_t head_dim,
-                         std::int64_t value_dim) {
-  if (storage == KeyStorage::pages_of_rows && page_keys % kLanes != 0) return 0;
-  if (value_dim <= 0 || value_dim % kVecLanes != 0) return 0;
-  return storage == KeyStorage::packed_pages || head_dim % kVecLanes == 0 ? kStreamRows : 0;
+std::int64_t stream_rows(const StreamShape& shape) {
+  if (shape.value_dim <= 0 || shape.value_dim % kVecLanes != 0) return 0;
+  if (shape.storage == KeyStorage::packed_pages) return kStreamRows;
+  const bool in_lines = shape.storage != KeyStorage::pages_of_rows || shape.page_keys % kLanes == 0;
+  return in_lines && shape.head_dim % kVecLanes == 0 ? kStreamRows : 0;
 }
 
 void score_key_rows(const KeyRowsArgs& args) {
@@ -73,12 +89,18 @@ void attend_stream(const AttendItem& item, float* memory) {
     heads.scratch = scratches;
   }
   for (std::int64_t h = 0; h < heads.count; ++h) begin_head(heads.items[h], heads.scratch[h]);
-  const bool by_block = item.heads > 1 || item.states != nullptr || is_packed(item);
+  const bool widens = widens_rows(item);
+  const bool by_block = item.heads > 1 || item.states != nullptr || is_packed(item) || widens;
   const std::int64_t at_once = by_block ? 1 : kBlocksAtOnce;
   for (std::int64_t block = item.block_begin; block < item.block_end; block += at_once) {
     if (item.states != nullptr) clear_state(item, heads.scratch[0]);
-    is_packed(item) ? stream_block_of_panels(heads, block)
-                    : stream_blocks_of_rows(heads, block, at_once);
+    if (is_packed(item)) {
+      stream_pages(heads, block);
+    } else if (widens) {
+      stream_widened(heads, block);
+    } else {
+      stream_blocks_of_rows(heads, block, at_once);
+    }
     if (item.states != nullptr) save_state(item, heads.scratch[0], block);
   }
   for (std::int64_t h = 0; item.states == nullptr && h < heads.count; ++h) {

@@ -1,7 +1,7 @@
-// A work item of up to 8 keys and 16 rows without options other than a range mask: a call of a few
-// tokens. Overhead, not arithmetic, dominates it: there are no tiles, no panels and no running
-// state, and a row's scores stay in registers until they are weights. (Zen 5, 5 tokens, 4 heads of
-// 4: tiles take 1.69 of the time with AVX-512, 1.76 with AVX2, 1.39 with scalar code.)
+// A work item of up to 8 keys and 16 rows without options other than a range mask, all in f32: a
+// call of a few tokens. Overhead, not arithmetic, dominates it: there are no tiles, no panels and
+// no running state, and a row's scores stay in registers until they are weights. (Zen 5, 5 tokens,
+// 4 heads of 4: tiles take 1.69 of the time with AVX-512, 1.76 with AVX2, 1.39 with scalar code.)
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -35,7 +35,9 @@ RAPT_INLINE bool is_tiny(const AttendItem& item) {
                      (dim <= kTinyKeyFloats) & (call.storage == KeyStorage::rows);
   if (!small) return false;
   const bool fits = (item.visible.kv_len * dim <= kTinyKeyFloats) & (item.rows * dim <= kTinySteps);
-  const bool ends_here = (item.states == nullptr) & (call.weights.data == nullptr) &
+  const bool floats = (call.q_type == ElementType::f32) & (call.k_type == ElementType::f32) &
+                      (call.v_type == ElementType::f32) & (call.out_type == ElementType::f32);
+  const bool ends_here = floats & (item.states == nullptr) & (call.weights.data == nullptr) &
                          (call.state_in.o.data == nullptr) & (call.state_out.o.data == nullptr);
   return fits && ends_here && !changes_scores(item) && !changes_queries(item) &&
          !changes_keys(item);
@@ -46,7 +48,7 @@ RAPT_INLINE void transpose_keys(const AttendItem& item, KeyRange keys, float* to
   const std::int64_t head_dim = item.call->head_dim;
   for (std::int64_t i = 0; i < head_dim * kTinyLanes; i += kVecLanes) store(to + i, Vec(0.0f));
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
-    const float* k = item.k + j * item.call->k_stride;
+    const float* k = static_cast<const float*>(item.k) + j * item.call->k_stride;
     for (std::int64_t d = 0; d < head_dim; ++d) to[d * kTinyLanes + j] = k[d];
   }
 }
@@ -118,14 +120,15 @@ __attribute__((noinline)) void attend_tiny(const AttendItem& item, float* scratc
   for (std::int64_t row = item.row_begin; row < end; ++row) {
     const RowPosition at = position_of(item, row);
     const KeyRange seen = uniform ? keys : visible_keys(item, at.query, at.query, 0);
-    const float* q =
-        item.q + at.query * item.call->q_token_stride + at.head * item.call->q_head_stride;
+    const float* q = static_cast<const float*>(item.q) + at.query * item.call->q_token_stride +
+                     at.head * item.call->q_head_stride;
     float m = -kInfinity, l = 0.0f;
     if (seen.begin < seen.end) {
       tiny_weights(q, k, item.call->head_dim, item.call->scale, seen, p, m, l);
     }
-    tiny_values(p, item.v, item.call->v_stride, item.call->value_dim, seen, o);
-    if (!finish_outputs(item, row, o, m, l, false)) again(row - item.row_begin);
+    tiny_values(p, static_cast<const float*>(item.v), item.call->v_stride, item.call->value_dim,
+                seen, o);
+    if (!finish_outputs(item, row, o, m, l, false, nullptr)) again(row - item.row_begin);
   }
 }
 

@@ -1,9 +1,10 @@
-// The stream route, some blocks of keys at a time for all kv heads of the item: packed pages by the
-// tiles of prefill, rows of K and V in place, in tensors and in pages.
+// The stream route, some blocks of keys at a time for all kv heads of the item: packed pages,
+// rows of K and V in place, in tensors and in pages.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/decode/keys.inl.hpp"
+#include "kernels/decode/panels.inl.hpp"
 #include "kernels/decode/values.inl.hpp"
 #include "kernels/prefill/attend_rows.inl.hpp"
 #include "kernels/prefill/attend_tile.inl.hpp"
@@ -57,14 +58,13 @@ inline void packed_key_scores(const AttendItem& item, const AttendScratch& scrat
   const std::int64_t head_dim = item.call->head_dim;
   if (keys.begin == keys.end) return;
   if (in_pages(item)) {
-    pack_paged_keys(item, block, keys, scratch.k);
+    pack_paged_keys(item, scratch, block, keys);
   } else {
     pack_keys(k.first, k.stride, keys.begin, keys.end, head_dim, scratch.k);
   }
   for (std::int64_t j = keys.begin / kColumns * kColumns; j < keys.end; j += kColumns) {
     const float* panel = scratch.k + j / kPanel * kPanel * head_dim + j % kPanel;
-    with_rows<ScoreTile>(item.rows, scratch.q, panel, head_dim, j, scratch.s, nullptr,
-                         NoReadAhead{});
+    with_rows<ScoreTile>(item.rows, scratch.q, panel, head_dim, j, scratch.s, nullptr);
   }
 }
 
@@ -85,13 +85,14 @@ struct WholeKeys {
 struct BlockRows {
   const float* first;  // row 0 of the block; not in pages
   std::int64_t stride;
-  const float* const* pages = nullptr;
+  const void* const* pages = nullptr;
   std::int64_t key = 0, page_keys = 0;  // the block's first key; keys of a page
   std::int64_t offset = 0;              // floats from a page's beginning to its row 0
 
   RAPT_INLINE const float* row(std::int64_t j) const {
     if (pages == nullptr) return first + j * stride;
-    return pages[(key + j) / page_keys] + offset + (key + j) % page_keys * stride;
+    return static_cast<const float*>(pages[(key + j) / page_keys]) + offset +
+           (key + j) % page_keys * stride;
   }
   BlockRows of_next_block() const {
     BlockRows next = *this;
@@ -189,7 +190,8 @@ inline StreamRows stream_values(const StreamHeads& heads, std::int64_t block) {
   const std::int64_t key = block * kKeyBlock;
   BlockRows rows{nullptr, call.v_stride,  item.sequence->v_pages,
                  key,     call.page_keys, item.v_offset};
-  if (!in_pages(item)) rows = {item.v + key * call.v_stride, call.v_stride};
+  if (!in_pages(item))
+    rows = {static_cast<const float*>(item.v) + key * call.v_stride, call.v_stride};
   StreamRows v(*call.tuning, heads.count, call.v_head_stride, rows, call.value_dim);
   if (!v.by_head) v.step = kLanes / 2;
   const std::int64_t part = part_vectors(static_cast<int>(item.rows)) * kVecLanes;
@@ -284,15 +286,21 @@ inline void stream_blocks_of_rows(const StreamHeads& heads, std::int64_t first,
   }
 }
 
-inline void stream_block_of_panels(const StreamHeads& heads, std::int64_t block) {
+/// A block of packed pages of T.
+template <class T>
+inline void stream_block_of_panels(const StreamHeads& heads, std::int64_t block, const T* type) {
   const QueryTile tile(*heads.all, 0, block);
   if (!is_seen(heads, tile)) return;
   for (std::int64_t h = 0; h < heads.count; ++h) {
     const AttendItem& item = heads.items[h];
     const AttendScratch& own = heads.scratch[h];
-    PanelStream stream{item.call->tuning->panel_floats_ahead};
-    attend_query_tile(item, own, tile, pack_paged_block(item, own, block, tile.keys), false,
-                      stream);
+    copy_scales(item, own, block, tile.keys);
+    with_rows<PanelScores, kStreamRows>(tile.rows, item, own, first_page(item, block), tile.keys,
+                                        type);
+    if (item.call->k_type == ElementType::i8) scale_keys(own, tile, own.k_scales);
+    row_maxima(item, own, tile);
+    tile_weights(item, own, tile);
+    with_rows<PanelValues, kStreamRows>(tile.rows, item, own, block, tile.keys, type);
   }
 }
 

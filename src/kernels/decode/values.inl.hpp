@@ -27,7 +27,7 @@ RAPT_INLINE void add_columns(const ValueRowsArgs& args, RowsAhead& ahead, std::i
       RAPT_UNROLL for (int i = 0; i < C; ++i) acc[r][i] = load(sums + (r * C + i) * kVecLanes);
     }
   }
-  multiply_tile<R, C>(args.p, args.v + c, args.v_stride, args.begin, args.end, acc, ahead);
+  multiply_tile(args.p, args.v + c, args.v_stride, args.begin, args.end, acc, ahead);
   if (args.ends) return fold_tile<R, C>({args.a, args.b, args.o, args.o_stride}, c, acc);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
     RAPT_UNROLL for (int i = 0; i < C; ++i) store(sums + (r * C + i) * kVecLanes, acc[r][i]);

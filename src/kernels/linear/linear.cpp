@@ -72,7 +72,7 @@ RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t d
                              const LinearEpilogue& epilogue) {
   Vec acc[R][C];
   clear(acc);
-  multiply_tile<R, C>(x, weight, kPanel, 0, depth, acc, ahead);
+  multiply_tile(x, weight, kPanel, 0, depth, acc, ahead);
   store_tile<R, C>(epilogue, acc);
 }
 
@@ -181,8 +181,8 @@ RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std:
 inline Prefetcher rows_prefetcher(const LinearArgs& args, std::int64_t k, std::int64_t tiles) {
   const std::int64_t next = next_depth(args, k), left = args.depth - next;
   Prefetcher prefetcher;
-  prefetcher.add(args.x + (next == 0 ? args.rows * args.x_stride : 0) + next, args.rows,
-                 left < kDepthBlock ? left : kDepthBlock, args.x_stride);
+  prefetcher.add(args.x + (next == 0 ? args.rows * args.x_stride : 0) + next, ElementType::f32,
+                 args.rows, left < kDepthBlock ? left : kDepthBlock, args.x_stride);
   prefetcher.spread_over(tiles);
   return prefetcher;
 }
@@ -197,7 +197,7 @@ inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::
       for (std::int64_t c = panel; c < end && c < panel + kPanel; c += width) {
         const LinearColumns at(args, c, width, k);
         multiply_rows(args, at, end, 0, args.rows, args.scratch + k / kLanes * kTileChunk,
-                      PanelsAhead::of(at.weight, c - panel, at.depth, distance));
+                      PanelsAhead<float>::of(at.weight, c - panel, at.depth, distance));
       }
     }
   }

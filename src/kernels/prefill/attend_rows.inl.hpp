@@ -8,6 +8,7 @@
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
 #include "kernels/state/finish.inl.hpp"
+#include "kernels/tile/element.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -30,13 +31,18 @@ RAPT_INLINE std::int64_t given_position(const Positions& given, std::int64_t bat
   return given.data[batch * given.batch_stride + token * given.token_stride];
 }
 
-/// The query of a row of the group; in scratch.row if it is normalised or rotated.
+/// The query of a row of the group; in scratch.row if it is widened, normalised or rotated.
 RAPT_INLINE const float* query_row(const AttendItem& item, const AttendScratch& scratch,
                                    RowPosition at) {
-  const float* q =
-      item.q + at.query * item.call->q_token_stride + at.head * item.call->q_head_stride;
-  if (!changes_queries(item)) return q;
   const AttendCall& call = *item.call;
+  const std::int64_t offset = at.query * call.q_token_stride + at.head * call.q_head_stride;
+  const void* const from = element_at(item.q, call.q_type, offset);
+  const float* q = static_cast<const float*>(from);
+  if (call.q_type != ElementType::f32) {
+    widen_row(from, call.q_type, call.head_dim, scratch.row);
+    q = scratch.row;
+  }
+  if (!changes_queries(item)) return q;
   const SequencePlace& sequence = *item.sequence;
   const std::int64_t position =
       given_position(call.q_positions, sequence.batch, sequence.q_row + at.query,
@@ -51,19 +57,26 @@ struct KeyRows {
   std::int64_t stride;
 };
 
-/// The keys `keys` of a block; in scratch.keys if they are normalised or rotated.
+/// The keys `keys` of a block; in scratch.keys if they are widened, normalised or rotated.
 RAPT_INLINE KeyRows key_rows(const AttendItem& item, const AttendScratch& scratch,
                              std::int64_t block, KeyRange keys) {
   const AttendCall& call = *item.call;
   const SequencePlace& sequence = *item.sequence;
   const std::int64_t first = block * kKeyBlock;
-  const float* k = item.k + first * call.k_stride;
-  if (!changes_keys(item)) return {k, call.k_stride};
+  const void* const k = element_at(item.k, call.k_type, first * call.k_stride);
+  if (!copies_keys(item)) return {static_cast<const float*>(k), call.k_stride};
   for (std::int64_t j = keys.begin; j < keys.end; ++j) {
+    float* const copy = scratch.keys + j * scratch.key_stride;
+    const void* const from = element_at(k, call.k_type, j * call.k_stride);
+    const float* row = static_cast<const float*>(from);
+    if (call.k_type != ElementType::f32) {
+      widen_row(from, call.k_type, call.head_dim, copy);
+      row = copy;
+    }
+    if (!changes_keys(item)) continue;
     const std::int64_t position =
         given_position(call.k_positions, sequence.batch, sequence.kv_row + first + j, first + j);
-    normalize_and_rotate(k + j * call.k_stride, scratch.keys + j * scratch.key_stride,
-                         call.head_dim, call.norm_k, call.rotate_k, position);
+    normalize_and_rotate(row, copy, call.head_dim, call.norm_k, call.rotate_k, position);
   }
   return {scratch.keys, scratch.key_stride};
 }

@@ -5,6 +5,7 @@
 #include "kernels/prefill/paged.inl.hpp"
 #include "kernels/prefill/prefetch.inl.hpp"
 #include "kernels/prefill/query_tile.inl.hpp"
+#include "kernels/prefill/scale_keys.inl.hpp"
 #include "kernels/prefill/score_callback.inl.hpp"
 #include "kernels/prefill/score_options.inl.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
@@ -42,14 +43,11 @@ inline void tile_scores(const AttendItem& item, const AttendScratch& scratch, co
       }
       float* top = tile.whole ? scratch.top + r * kLanes : nullptr;
       with_rows<ScoreTile>(tile.rows_at(r), q + r / kRows * scratch.q_tile, k, item.call->head_dim,
-                           j, scratch.s + r * kKeyBlock, top, prefetcher.in_tile());
+                           j, scratch.s + r * kKeyBlock, top);
       prefetcher.step();
     }
   }
-}
-
-RAPT_INLINE float* scores_of_row(const AttendScratch& scratch, std::int64_t r) {
-  return scratch.s + r / kRows * kRows * kKeyBlock + r % kRows * kLanes;
+  if (item.call->k_type == ElementType::i8) scale_keys(scratch, tile, scratch.k_scales);
 }
 
 /// Sets each row's maximum to change(scores, position, keys seen), or -inf if it sees no key.
@@ -186,7 +184,7 @@ RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock&
   }
   std::int64_t count = 0;
   for_page_pieces(item, block, seen, [&](const PagePiece& piece) {
-    pieces[count] = {value_panels(item, piece), piece.begin, piece.end};
+    pieces[count] = {static_cast<const float*>(value_panels(item, piece)), piece.begin, piece.end};
     count += 1;
   });
   return count;
@@ -194,14 +192,14 @@ RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock&
 
 /// The weighted values of a query tile. The outer loop is over column tiles: a tile of V stays in
 /// L1 for all rows.
-template <class Steps>
 inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
-                        const PackedBlock& packed, bool direct, Steps& prefetcher) {
+                        const PackedBlock& packed, bool direct, Prefetcher& prefetcher) {
   float* out[kQueryRows];
   if (direct) {
     tile_inverses(scratch, tile);
     for (std::int64_t r = 0; r < tile.rows; ++r) {
-      out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
+      out[r] =
+          static_cast<float*>(output_row(item, position_of(item, item.row_begin + tile.row + r)));
     }
   }
   ValuePiece pieces[kMaxPieces];
@@ -212,12 +210,10 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
       if (seen.begin == seen.end) continue;
       const std::int64_t count = value_pieces(item, packed, tile.block, seen, pieces);
       with_rows<ValueTile>(
-          tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at, c % kPanel,
-          packed.v_stride,
+          tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at, packed.v_stride,
           FoldInto{scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
                    scratch.o_stride},
-          DirectTile{direct ? out + r : nullptr, c, scratch.inverse + r, scratch.largest},
-          prefetcher.in_tile());
+          DirectTile{direct ? out + r : nullptr, c, scratch.inverse + r, scratch.largest});
       prefetcher.step();
     }
   }
@@ -231,26 +227,26 @@ inline void tile_weights(const AttendItem& item, const AttendScratch& scratch,
     keep_weights(item, scratch, tile.row + r, tile.block, tile.seen_by(item, r),
                  scores_of_row(scratch, r));
   }
+  if (item.call->v_type == ElementType::i8) scale_keys(scratch, tile, scratch.v_scales);
   fold_coefficients(scratch.m + tile.row, scratch.l + tile.row, scratch.block_m, scratch.block_l,
                     tile.rows, scratch.a, scratch.b);
 }
 
 /// Prefetches the next tile's rows of a bias and an element mask too: they are short and far from
 /// each other, so the hardware prefetchers do not follow them.
-template <class Steps>
 class ElementsPrefetcher {
  public:
-  ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Steps& next) : next_(next) {
+  ElementsPrefetcher(const AttendItem& item, const QueryTile& tile, Prefetcher& next)
+      : next_(next) {
     // The item's first tile is nobody's next one. Its mask has been read; its bias is read later.
     if (tile.row == 0 && tile.block == item.block_begin) {
-      add(item, tile.row, tile.rows, tile.block, tile.keys, item.call->bias);
+      add(item, tile.row, tile.rows, tile.block, tile.keys, item.call->bias,
+          size_of(item.call->bias_type));
     }
     add_next(item, tile);
     elements_.spread_over((tile.rows + kRows - 1) / kRows *
                           ((tile.keys.end - tile.keys.begin + kColumns - 1) / kColumns));
   }
-
-  RAPT_INLINE auto in_tile() const { return next_.in_tile(); }
 
   RAPT_INLINE void step() {
     next_.step();
@@ -268,33 +264,35 @@ class ElementsPrefetcher {
     if (block == item.block_end) return;
     const std::int64_t rows = item.rows - row < most ? item.rows - row : most;
     const KeyRange keys = visible_to_rows(item, item.row_begin + row, rows, block);
-    add(item, row, rows, block, keys, item.call->bias);
-    add(item, row, rows, block, keys, item.call->mask);
+    add(item, row, rows, block, keys, item.call->bias, size_of(item.call->bias_type));
+    add(item, row, rows, block, keys, item.call->mask, 1);
   }
 
+  /// size: bytes of an element.
   template <class T>
   void add(const AttendItem& item, std::int64_t row, std::int64_t rows, std::int64_t block,
-           KeyRange keys, const ElementRows<T>& elements) {
+           KeyRange keys, const ElementRows<T>& elements, std::int64_t size) {
     if (elements.rows.data == nullptr || elements.key_stride != 1) return;
     const RowPosition at = position_of(item, item.row_begin + row);
-    const T* first = row_at(elements.rows, item, {at.query, 0}) + block * kKeyBlock;
-    elements_.add(first + keys.begin, at.head + rows, keys.end - keys.begin,
-                  elements.rows.token_stride, item.call->group, elements.rows.head_stride);
+    const std::int64_t first =
+        row_offset(elements.rows, item, {at.query, 0}) + block * kKeyBlock + keys.begin;
+    const void* const base = elements.rows.data;
+    elements_.add_bytes(static_cast<const char*>(base) + first * size, at.head + rows,
+                        (keys.end - keys.begin) * size, elements.rows.token_stride * size,
+                        item.call->group, elements.rows.head_stride * size, false);
   }
 
-  Steps& next_;
+  Prefetcher& next_;
   Prefetcher elements_;
 };
 
-/// prefetcher: the prefetch policy, Prefetcher or PanelStream.
-template <class Steps>
 inline void attend_query_tile(const AttendItem& item, const AttendScratch& scratch,
                               const QueryTile& tile, const PackedBlock& packed, bool direct,
-                              Steps& prefetcher) {
+                              Prefetcher& prefetcher) {
   if (item.call->bias.rows.data == nullptr && item.call->mask.rows.data == nullptr) {
     tile_scores(item, scratch, tile, packed, prefetcher);
   } else {
-    ElementsPrefetcher<Steps> with_elements(item, tile, prefetcher);
+    ElementsPrefetcher with_elements(item, tile, prefetcher);
     tile_scores(item, scratch, tile, packed, with_elements);
   }
   if (tile.whole) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/prefill/score_options.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
 #include "kernels/state/finish.inl.hpp"
 #include "kernels/vec/vec.hpp"
@@ -52,8 +53,11 @@ RAPT_INLINE std::uint64_t low_bits(std::int64_t n) {
 RAPT_INLINE bool bias_hides_end(const AttendItem& item, std::int64_t block, RowPosition at,
                                 KeyRange seen) {
   const std::int64_t stride = item.call->bias.key_stride;
-  const float* const row = row_at(item.call->bias.rows, item, at) + block * kKeyBlock * stride;
-  return (row[seen.begin * stride] == -kInfinity) | (row[(seen.end - 1) * stride] == -kInfinity);
+  const void* const first = bias_row(item, at, block * kKeyBlock);
+  return with_elements(first, item.call->bias_type, [&](const auto* row) {
+    return (widened(row[seen.begin * stride]) == -kInfinity) |
+           (widened(row[(seen.end - 1) * stride]) == -kInfinity);
+  });
 }
 
 // Out of line, and with arguments by value: the loop over rows stays in registers.
@@ -67,10 +71,13 @@ RAPT_NOINLINE inline std::uint64_t nonzero_one_by_one(const unsigned char* first
 }
 
 /// Bit j: element j of `count` is -inf.
-RAPT_NOINLINE inline std::uint64_t hidden_one_by_one(const float* first, std::int64_t stride,
+template <class T>
+RAPT_NOINLINE inline std::uint64_t hidden_one_by_one(const T* first, std::int64_t stride,
                                                      std::int64_t count) {
   std::uint64_t bits = 0;
-  for (std::int64_t j = 0; j < count; ++j) bits |= std::uint64_t{first[j * stride] < kLowest} << j;
+  for (std::int64_t j = 0; j < count; ++j) {
+    bits |= std::uint64_t{widened(first[j * stride]) < kLowest} << j;
+  }
   return bits;
 }
 
@@ -141,12 +148,12 @@ class RowMasks {
   RAPT_INLINE bool read(RowPosition at, KeyRange seen) {
     const AttendCall& call = *item_.call;
     const unsigned char* mask = nullptr;
-    const float* bias = nullptr;
+    const void* bias = nullptr;
     if (call.mask.rows.data != nullptr) {
       mask = row_at(call.mask.rows, item_, at) + key_ * call.mask.key_stride;
     }
     if (call.bias.rows.data != nullptr && bias_hides_end(item_, block_, at, seen)) {
-      bias = row_at(call.bias.rows, item_, at) + key_ * call.bias.key_stride;
+      bias = bias_row(item_, at, key_);
     }
     if (mask == nullptr && bias == nullptr) return false;
     if (mask == mask_ && bias == bias_) return true;
@@ -170,12 +177,15 @@ class RowMasks {
     }
     if (bias_ == nullptr) return kept;
     const std::int64_t stride = call.bias.key_stride;
-    const float* const first = bias_ + key * stride;
     const bool whole = stride == 1 && count == kWordKeys;
-    return kept & ~(whole ? hidden_bits(first) : hidden_one_by_one(first, stride, count));
+    return kept & ~with_elements(bias_, call.bias_type, [&](const auto* row) {
+             const auto* const first = row + key * stride;
+             return whole ? hidden_bits(first) : hidden_one_by_one(first, stride, count);
+           });
   }
 
-  static RAPT_INLINE std::uint64_t hidden_bits(const float* bias) {
+  template <class T>
+  static RAPT_INLINE std::uint64_t hidden_bits(const T* bias) {
     std::uint64_t hidden = 0;
     for (int i = 0; i < kWordKeys; i += kVecLanes) {
       hidden |= below_bits(load(bias + i), Vec(kLowest)) << i;
@@ -186,7 +196,7 @@ class RowMasks {
   const AttendItem& item_;
   std::int64_t block_, key_, limit_, first_, last_;
   const unsigned char* mask_ = nullptr;
-  const float* bias_ = nullptr;
+  const void* bias_ = nullptr;
   std::uint64_t kept_[kWords] = {};
   KeyRange seen_{0, 0};
   std::uint64_t range_[kWords] = {};  // the bits of seen_

@@ -5,7 +5,6 @@
 #include "kernels/state/block_softmax.inl.hpp"
 #include "kernels/state/finish.inl.hpp"
 #include "kernels/tile/prefetcher.inl.hpp"
-#include "kernels/tile/read_ahead.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -14,25 +13,19 @@ namespace {
 
 inline void prefetch_queries(const AttendItem& item, Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin);
-  prefetcher.add(item.q + at.query * item.call->q_token_stride, at.head + item.rows,
-                 item.call->head_dim, item.call->q_token_stride, item.call->group,
-                 item.call->q_head_stride);
+  const AttendCall& call = *item.call;
+  prefetcher.add(element_at(item.q, call.q_type, at.query * call.q_token_stride), call.q_type,
+                 at.head + item.rows, call.head_dim, call.q_token_stride, call.group,
+                 call.q_head_stride);
 }
 
 inline void prefetch_outputs(const AttendItem& item, Prefetcher& prefetcher) {
   const RowPosition at = position_of(item, item.row_begin);
-  prefetcher.add(item.out + at.query * item.call->out_token_stride, at.head + item.rows,
-                 item.call->value_dim, item.call->out_token_stride, item.call->group,
-                 item.call->out_head_stride, true);
+  const AttendCall& call = *item.call;
+  prefetcher.add(element_at(item.out, call.out_type, at.query * call.out_token_stride),
+                 call.out_type, at.head + item.rows, call.value_dim, call.out_token_stride,
+                 call.group, call.out_head_stride, true);
 }
-
-/// The prefetch policy of the decode path over panels: tiles read ahead themselves, and nothing is
-/// prefetched between them.
-struct PanelStream {
-  std::int64_t distance;
-  RAPT_INLINE PanelsAheadBy in_tile() const { return {distance}; }
-  RAPT_INLINE void step() {}
-};
 
 }  // namespace
 }  // namespace rapt::kernels::RAPT_KERNEL_ISA

@@ -57,7 +57,7 @@ struct QueryTile {
     const KeyRange first = visible_to_rows(item, item.row_begin + row, 1, block);
     const KeyRange last = visible_to_rows(item, item.row_begin + row + rows - 1, 1, block);
     uniform = first.begin == last.begin && first.end == last.end;
-    whole = uniform && is_whole(keys) && !changes_scores(item);
+    whole = uniform && is_whole(keys) && !changes_scores(item) && !is_scaled(item);
     for (std::int64_t r = 0; r < rows; r += kRows) {
       spans[r / kRows] =
           uniform ? keys : visible_to_rows(item, item.row_begin + row + r, rows_at(r), block);
@@ -78,6 +78,9 @@ struct QueryTile {
   bool hides(std::int64_t r) const { return !masked || masks[r].holes; }
 
  private:
+  /// Whether scores get the scales of keys after the tile.
+  static bool is_scaled(const AttendItem& item) { return item.call->k_type == ElementType::i8; }
+
   /// Every key of a column tile and of a line of scores must be seen by every row.
   static bool is_whole(KeyRange seen) {
     constexpr std::int64_t unit = kColumns > kLanes ? kColumns : kLanes;
@@ -124,7 +127,7 @@ struct QueryTile {
       if (spans[r / kRows].end == 0) spans[r / kRows] = {0, 0};
     }
     if (keys.end == 0) keys = {0, 0};
-    whole = uniform && !holes && is_whole(keys) && !has_score_options(item);
+    whole = uniform && !holes && is_whole(keys) && !has_score_options(item) && !is_scaled(item);
   }
 
   static KeyRange joined(KeyRange a, KeyRange b) {

@@ -17,12 +17,6 @@ struct ElementRow {
   std::int64_t stride;
   KeyRange seen;
 
-  ElementRow(const ElementRows<const T>& elements, const AttendItem& item, RowPosition at,
-             std::int64_t key, KeyRange seen_)
-      : first(row_at(elements.rows, item, at) + key * elements.key_stride),
-        stride(elements.key_stride),
-        seen(seen_) {}
-
   /// The elements of the keys [j, j + kVecLanes), 0 for keys that are not seen.
   RAPT_INLINE Vec at(std::int64_t j) const {
     const bool whole = stride == 1 && seen.begin <= j && j + kVecLanes <= seen.end;
@@ -40,6 +34,33 @@ struct ElementRow {
     return load(part);
   }
 };
+
+/// The element of a bias's row at key 0 of the block whose first key is `key`.
+RAPT_INLINE const void* bias_row(const AttendItem& item, RowPosition at, std::int64_t key) {
+  const ElementRows<const void>& bias = item.call->bias;
+  return element_at(bias.rows.data, item.call->bias_type,
+                    row_offset(bias.rows, item, at) + key * bias.key_stride);
+}
+
+/// The bias of a row of queries for the keys `seen` of a block; of another type in `wide`.
+RAPT_INLINE ElementRow<float> bias_of(const AttendItem& item, RowPosition at, std::int64_t key,
+                                      KeyRange seen, float (&wide)[kKeyBlock]) {
+  const void* const row = bias_row(item, at, key);
+  const std::int64_t stride = item.call->bias.key_stride;
+  const ElementType type = item.call->bias_type;
+  if (type == ElementType::f32) return {static_cast<const float*>(row), stride, seen};
+  with_elements(row, type, [&](const auto* from) {
+    if (stride == 1) return widen(from + seen.begin, seen.end - seen.begin, wide + seen.begin);
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) wide[j] = widened(from[j * stride]);
+  });
+  return {wide, 1, seen};
+}
+
+RAPT_INLINE ElementRow<unsigned char> mask_of(const AttendItem& item, RowPosition at,
+                                              std::int64_t key, KeyRange seen) {
+  const ElementRows<const unsigned char>& mask = item.call->mask;
+  return {row_at(mask.rows, item, at) + key * mask.key_stride, mask.key_stride, seen};
+}
 
 /// Calls line(scores, first key, keys) for each cache line of the scores `seen`.
 template <class F>
@@ -196,8 +217,8 @@ inline float apply_score_options(const AttendItem& item, RowPosition at, std::in
   float top = -kInfinity;
   if (item.call->soft_cap != 0.0f) top = change_scores(row, seen, cap);
   if (item.call->bias.rows.data != nullptr) {
-    const Bias bias{{item.call->bias, item, at, key, seen}};
-    top = change_scores(row, seen, bias);
+    float wide[kKeyBlock];
+    top = change_scores(row, seen, Bias{bias_of(item, at, key, seen, wide)});
   }
   if (item.call->alibi_slopes == nullptr) return top;
   const std::int64_t distance = distance_of(item, at, key);
@@ -214,14 +235,15 @@ inline float apply_score_options(const AttendItem& item, RowPosition at, std::in
 inline float hide_keys(const AttendItem& item, RowPosition at, std::int64_t key, KeyRange seen,
                        float* row) {
   if (item.call->callback != nullptr && item.call->bias.rows.data != nullptr) {
-    const ElementRow<float> bias(item.call->bias, item, at, key, seen);
+    float wide[kKeyBlock];
+    const ElementRow<float> bias = bias_of(item, at, key, seen, wide);
     for (std::int64_t j = seen.begin; j < seen.end; ++j) {
       if (bias.first[j * bias.stride] == -kInfinity) *score_of(row, j) = -kInfinity;
     }
   }
   if (item.call->mask.rows.data == nullptr) return block_max(row, seen);
-  const ElementRow<unsigned char> mask(item.call->mask, item, at, key, seen);
-  return change_scores(row, seen, ElementMask{mask, item.call->mask_keep != 0});
+  return change_scores(row, seen,
+                       ElementMask{mask_of(item, at, key, seen), item.call->mask_keep != 0});
 }
 
 }  // namespace

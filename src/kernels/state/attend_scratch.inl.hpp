@@ -24,6 +24,15 @@ RAPT_INLINE bool changes_keys(const AttendItem& item) {
   return item.call->norm_k.on != 0 || item.call->rotate_k.cos != nullptr;
 }
 
+/// Whether rows of queries, and keys, are copied before they are packed: changed, or widened.
+RAPT_INLINE bool copies_queries(const AttendItem& item) {
+  return item.call->q_type != ElementType::f32 || changes_queries(item);
+}
+
+RAPT_INLINE bool copies_keys(const AttendItem& item) {
+  return item.call->k_type != ElementType::f32 || changes_keys(item);
+}
+
 /// Each head's part of a and b in a multi-head work item.
 constexpr std::int64_t kHeadRows = (kStreamRows + kVecLanes - 1) / kVecLanes * kVecLanes;
 static_assert(kStreamRows <= kRows);
@@ -38,14 +47,18 @@ struct AttendScratch {
   std::int64_t q_floats;    // of all row tiles
   std::int64_t o_stride;    // value_dim in whole panels
   std::int64_t key_stride;  // of a row of `keys`
-  float* row;               // [head_dim], if queries are normalised or rotated
+  float* row;               // [head_dim], if queries are copied
   float* keys;              // [kKeyBlock][key_stride], if keys are
-  float* q;                 // row tiles of depth head_dim
-  float* k;                 // panels of one block
-  float* v;                 // panels of one block
-  float* s;                 // row tiles of depth kKeyBlock, for kQueryRows rows
-  float* top;               // [kQueryRows][kLanes]: maxima collected while the scores are computed
-  float* o;                 // [rows][o_stride], with m and l the running state
+  float* out;               // [o_stride]: a row of results that are narrowed
+  float* wide;      // [4 kVecLanes][head_dim or value_dim]: rows that the stream route widens
+  float* k_scales;  // [kKeyBlock], if keys are bytes
+  float* v_scales;  // likewise
+  float* q;         // row tiles of depth head_dim
+  float* k;         // panels of one block
+  float* v;         // panels of one block
+  float* s;         // row tiles of depth kKeyBlock, for kQueryRows rows
+  float* top;       // [kQueryRows][kLanes]: maxima collected while the scores are computed
+  float* o;         // [rows][o_stride], with m and l the running state
   float* m;
   float* l;
   float* block_m;  // [kQueryRows]: the state and the fold coefficients of one block
@@ -73,8 +86,15 @@ struct AttendScratch {
     o_stride = round_up(item.call->value_dim, kPanel);
     floats = 0;
     key_stride = round_up(item.call->head_dim, kLanes);
-    row = take(memory, changes_queries(item) ? key_stride : 0);
-    keys = take(memory, changes_keys(item) ? kKeyBlock * key_stride : 0);
+    row = take(memory, copies_queries(item) ? key_stride : 0);
+    keys = take(memory, copies_keys(item) ? kKeyBlock * key_stride : 0);
+    out = take(memory, item.call->out_type != ElementType::f32 ? o_stride : 0);
+    const bool widens = item.route == Route::stream && (item.call->k_type != ElementType::f32 ||
+                                                        item.call->v_type != ElementType::f32);
+    const std::int64_t width = key_stride > o_stride ? key_stride : o_stride;
+    wide = take(memory, widens ? (4 * kVecLanes > kLanes ? 4 * kVecLanes : kLanes) * width : 0);
+    k_scales = take(memory, item.call->k_type == ElementType::i8 ? kKeyBlock : 0);
+    v_scales = take(memory, item.call->v_type == ElementType::i8 ? kKeyBlock : 0);
     q_floats = (item_rows + kRows - 1) / kRows * q_tile;
     q = take(memory, q_floats);
     k = take(memory, kKeyBlock * item.call->head_dim);

@@ -5,6 +5,7 @@
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/state/attend_scratch.inl.hpp"
 #include "kernels/state/block_softmax.inl.hpp"
+#include "kernels/tile/element.inl.hpp"
 #include "kernels/vec/exp2.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
@@ -20,13 +21,19 @@ RAPT_INLINE RowPosition position_of(const AttendItem& item, std::int64_t row) {
   return {row / item.call->group, row % item.call->group};
 }
 
-/// The first element of a row of one of the call's tensors.
+/// Elements from the first one of one of the call's tensors to a row.
+template <class T>
+RAPT_INLINE std::int64_t row_offset(const HeadRows<T>& rows, const AttendItem& item,
+                                    RowPosition at) {
+  const SequencePlace& sequence = *item.sequence;
+  return sequence.batch * rows.batch_stride + (item.first_head + at.head) * rows.head_stride +
+         (sequence.q_row + at.query) * rows.token_stride;
+}
+
+/// The first element of a row.
 template <class T>
 RAPT_INLINE T* row_at(const HeadRows<T>& rows, const AttendItem& item, RowPosition at) {
-  const SequencePlace& sequence = *item.sequence;
-  return rows.data + sequence.batch * rows.batch_stride +
-         (item.first_head + at.head) * rows.head_stride +
-         (sequence.q_row + at.query) * rows.token_stride;
+  return rows.data + row_offset(rows, item, at);
 }
 
 inline void clear_rows(const AttendScratch& scratch) {
@@ -43,8 +50,14 @@ inline void clear_state(const AttendItem& item, const AttendScratch& scratch) {
   clear_rows(scratch);
 }
 
-RAPT_INLINE float* output_row(const AttendItem& item, RowPosition at) {
-  return item.out + at.query * item.call->out_token_stride + at.head * item.call->out_head_stride;
+RAPT_INLINE void* output_row(const AttendItem& item, RowPosition at) {
+  const AttendCall& call = *item.call;
+  return element_at(item.out, call.out_type,
+                    at.query * call.out_token_stride + at.head * call.out_head_stride);
+}
+
+RAPT_INLINE bool narrows_outputs(const AttendItem& item) {
+  return item.call->out_type != ElementType::f32;
 }
 
 /// m' = max(m, m_b), a = exp2(m - m'), b = exp2(m_b - m'), l = fma(l, a, l_b b), for `rows` rows; m
@@ -236,11 +249,13 @@ RAPT_INLINE float* row_end_of(const AttendItem& item, std::int64_t row) {
 
 /// Writes out, lse and row end of a row with state (m, l, o), and adds the sink to m and l. Returns
 /// false if the row is not finite and `exact` is false: then it must be computed again, exactly.
+/// wide: for a row of results that are narrowed.
 RAPT_INLINE bool finish_outputs(const AttendItem& item, std::int64_t row, const float* o, float& m,
-                                float& l, bool exact) {
+                                float& l, bool exact, float* wide) {
   const RowPosition at = position_of(item, row);
   const float a = join_sink(item, at.head, m, l);
-  float* out = output_row(item, at);
+  const bool narrows = narrows_outputs(item);
+  float* const out = narrows ? wide : static_cast<float*>(output_row(item, at));
   Vec largest(0.0f);
   finish_out(o, a, inverse_of(m, l), item.call->value_dim, out, largest);
   const bool finite = all_below(largest, Vec(kInfinity)) && l - l == 0.0f;
@@ -248,6 +263,7 @@ RAPT_INLINE bool finish_outputs(const AttendItem& item, std::int64_t row, const 
   if (exact) {
     for (std::int64_t c = 0; c < item.call->value_dim; ++c) out[c] = canonical(out[c]);
   }
+  if (narrows) narrow_row(out, item.call->value_dim, item.call->out_type, output_row(item, at));
   if (item.call->lse.data != nullptr) write_lse(item, at, m, l);
   if (item.call->row_ends != nullptr) {
     float* const end = row_end_of(item, row);
@@ -264,7 +280,7 @@ inline bool finish_row(const AttendItem& item, const AttendScratch& scratch, std
   const float* o = scratch.o + r * scratch.o_stride;
   float m = scratch.m[r], l = scratch.l[r];
   write_state(item, position_of(item, row), o, m, l);
-  if (!finish_outputs(item, row, o, m, l, exact)) return false;
+  if (!finish_outputs(item, row, o, m, l, exact, scratch.out)) return false;
   if (item.call->weights.data != nullptr)
     finish_weights(item, scratch, r, m, inverse_of(m, l), exact);
   return true;
@@ -279,6 +295,7 @@ RAPT_INLINE bool ends_plainly(const AttendItem& item) {
 /// Writes the outputs of all rows of such an item. Returns false if any row is not finite: one
 /// check at the end instead of one per row.
 inline bool finish_plain_rows(const AttendItem& item, const AttendScratch& scratch) {
+  const bool narrows = narrows_outputs(item);
   Vec largest(0.0f);
   for (std::int64_t first = 0; first < item.rows; first += kVecLanes) {
     float inverse[kVecLanes];
@@ -286,8 +303,11 @@ inline bool finish_plain_rows(const AttendItem& item, const AttendScratch& scrat
     const std::int64_t end = first + kVecLanes < item.rows ? first + kVecLanes : item.rows;
     for (std::int64_t r = first; r < end; ++r) {
       const RowPosition at = position_of(item, item.row_begin + r);
+      void* const row = output_row(item, at);
+      float* const out = narrows ? scratch.out : static_cast<float*>(row);
       finish_out(scratch.o + r * scratch.o_stride, 1.0f, inverse[r - first], item.call->value_dim,
-                 output_row(item, at), largest);
+                 out, largest);
+      if (narrows) narrow_row(out, item.call->value_dim, item.call->out_type, row);
       largest = max_magnitude(absolute(Vec(scratch.l[r])), largest);
       if (item.call->lse.data != nullptr) write_lse(item, at, scratch.m[r], scratch.l[r]);
     }

@@ -19,8 +19,9 @@ RAPT_INLINE std::int64_t tile_floats(std::int64_t depth) {
 }
 
 /// One step of every chain: acc[r][c] = fma(a[r * kLanes], b[c * kVecLanes ...], acc[r][c]).
-template <int R, int C>
-RAPT_INLINE void multiply_step(const float* a, const float* b, Vec (&acc)[R][C]) {
+/// b may be of any type that load() widens.
+template <int R, int C, class T>
+RAPT_INLINE void multiply_step(const float* a, const T* b, Vec (&acc)[R][C]) {
   if constexpr (R == 1) {  // each column is used once: no registers for all of them
     const Vec row(a[0]);
     RAPT_UNROLL for (int c = 0; c < C; ++c) acc[0][c] =
@@ -36,8 +37,8 @@ RAPT_INLINE void multiply_step(const float* a, const float* b, Vec (&acc)[R][C])
 }
 
 /// One step of every chain with factors that are already loaded: those in lane `Lane`.
-template <int Lane, int R, int C>
-RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const float* b, Vec (&acc)[R][C]) {
+template <int Lane, int R, int C, class T>
+RAPT_INLINE void multiply_lane(const Vec (&factors)[R], const T* b, Vec (&acc)[R][C]) {
   Vec column[C];
   RAPT_UNROLL for (int c = 0; c < C; ++c) column[c] = load(b + c * kVecLanes);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
@@ -52,9 +53,9 @@ static_assert(!kHasFmaLane || kRows * kVectors + kVectors + kRows <= kRegisters)
 /// The steps of one chunk of kLanes factors. If a multiply-add can take a lane of a vector, each
 /// row's factors are loaded four at a time without broadcasts: R C + R + C registers, and for 8 x 2
 /// 16 loads per 64 multiply-adds instead of 40 (NEON by llvm-mca: docs/kernels.md).
-template <int R, int C, class Ahead = NoReadAhead>
-RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int64_t b_stride,
-                                        Vec (&acc)[R][C], Ahead&& ahead = {}) {
+template <int R, int C, class T, class Ahead = NoReadAhead>
+RAPT_INLINE const T* multiply_chunk(const float* a, const T* b, std::int64_t b_stride,
+                                    Vec (&acc)[R][C], Ahead&& ahead = {}) {
   if constexpr (kHasFmaLane) {
     for (int k = 0; k < kLanes; k += 4, b += 4 * b_stride) {
       Vec factors[R];
@@ -68,7 +69,7 @@ RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int
   } else {
     for (int k = 0; k < kLanes; ++k, b += b_stride) {
       ahead.template step<C>();
-      multiply_step<R, C>(a + k, b, acc);
+      multiply_step(a + k, b, acc);
     }
   }
   return b;
@@ -76,8 +77,8 @@ RAPT_INLINE const float* multiply_chunk(const float* a, const float* b, std::int
 
 /// acc[r][c] = fma chain over k in [first, last) of (a(r, k), b[(k - first) * b_stride + c *
 /// kVecLanes ...]), starting from acc.
-template <int R, int C, class Ahead = NoReadAhead>
-RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_stride,
+template <int R, int C, class T, class Ahead = NoReadAhead>
+RAPT_INLINE void multiply_tile(const float* a, const T* b, std::int64_t b_stride,
                                std::int64_t first, std::int64_t last, Vec (&acc)[R][C],
                                Ahead&& ahead = {}) {
   a += first / kLanes * kTileChunk;
@@ -86,7 +87,7 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
     const std::int64_t stop = last - line < kLanes ? last - line : kLanes;
     for (std::int64_t k = first % kLanes; k < stop; ++k, b += b_stride) {
       ahead.template step<C>();
-      multiply_step<R, C>(a + k, b, acc);
+      multiply_step(a + k, b, acc);
     }
     a += kTileChunk;
     first = line + kLanes;
@@ -94,11 +95,11 @@ RAPT_INLINE void multiply_tile(const float* a, const float* b, std::int64_t b_st
   // A compile-time trip count: with a variable one this loop lost 15 % (AVX-512, g++ 12).
   for (; first + kLanes <= last; first += kLanes, a += kTileChunk) {
     ahead.chunk();
-    b = multiply_chunk<R, C>(a, b, b_stride, acc, ahead);
+    b = multiply_chunk(a, b, b_stride, acc, ahead);
   }
   for (std::int64_t k = 0; k < last - first; ++k, b += b_stride) {
     ahead.template step<C>();
-    multiply_step<R, C>(a + k, b, acc);
+    multiply_step(a + k, b, acc);
   }
 }
 

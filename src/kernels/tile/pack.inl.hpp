@@ -30,23 +30,24 @@ RAPT_INLINE void pack_row(const float* src, std::int64_t count, float* row) {
 }
 
 /// Packs one vector of keys of a panel: dst[d * kPanel + t] = k[t * k_stride + d] for first <= t <
-/// last, 0 for the rest of the vector. Other keys are not read.
+/// last, 0 for the rest of the vector. Other keys are not read. Elements of 16 bits are rounded.
+template <class T>
 RAPT_INLINE void pack_key_strip(const float* k, std::int64_t k_stride, std::int64_t first,
-                                std::int64_t last, std::int64_t head_dim, float* dst) {
-  constexpr int T = kVecLanes;
+                                std::int64_t last, std::int64_t head_dim, T* dst) {
+  constexpr int L = kVecLanes;
   std::int64_t d = 0;
-  if (first <= 0 && T <= last) {
-    for (; d + T <= head_dim; d += T) {
-      Vec column[T];
+  if (first <= 0 && L <= last) {
+    for (; d + L <= head_dim; d += L) {
+      Vec column[L];
       load_transposed(k + d, k_stride, column);
-      RAPT_UNROLL for (int t = 0; t < T; ++t) store(dst + (d + t) * kPanel, column[t]);
+      RAPT_UNROLL for (int t = 0; t < L; ++t) store(dst + (d + t) * kPanel, column[t]);
     }
   }
   const std::int64_t begin = first > 0 ? first : 0;
-  const std::int64_t end = last < T ? last : T;
+  const std::int64_t end = last < L ? last : L;
   for (; d < head_dim; ++d) {
     store(dst + d * kPanel, Vec(0.0f));
-    for (std::int64_t t = begin; t < end; ++t) dst[d * kPanel + t] = k[t * k_stride + d];
+    for (std::int64_t t = begin; t < end; ++t) narrow(k[t * k_stride + d], dst[d * kPanel + t]);
   }
 }
 
@@ -69,25 +70,27 @@ inline void pack_keys(const float* k, std::int64_t k_stride, std::int64_t begin,
 
 /// Values [0, count) into panels of kPanel columns, padded with zeros:
 /// panels[c / kPanel * panel_stride + j * kPanel + c % kPanel] = v[j * v_stride + c].
-inline void pack_value_rows(const float* v, std::int64_t v_stride, std::int64_t count,
+template <class T>
+inline void pack_value_rows(const T* v, std::int64_t v_stride, std::int64_t count,
                             std::int64_t value_dim, float* panels, std::int64_t panel_stride) {
   for (std::int64_t c = 0; c < value_dim; c += kPanel) {
     const std::int64_t columns = value_dim - c < kPanel ? value_dim - c : kPanel;
     float* dst = panels + c / kPanel * panel_stride;
     for (std::int64_t j = 0; j < count; ++j, dst += kPanel) {
-      const float* src = v + j * v_stride + c;
+      const T* src = v + j * v_stride + c;
       if (columns == kPanel) {
         RAPT_UNROLL for (int i = 0; i < kPanel; i += kVecLanes) store(dst + i, load(src + i));
       } else {
         RAPT_UNROLL for (int i = 0; i < kPanel; i += kVecLanes) store(dst + i, Vec(0.0f));
-        for (std::int64_t i = 0; i < columns; ++i) dst[i] = src[i];
+        for (std::int64_t i = 0; i < columns; ++i) dst[i] = widened(src[i]);
       }
     }
   }
 }
 
 /// Values of keys [begin, end) into the panels of a block of keys.
-inline void pack_values(const float* v, std::int64_t v_stride, std::int64_t begin, std::int64_t end,
+template <class T>
+inline void pack_values(const T* v, std::int64_t v_stride, std::int64_t begin, std::int64_t end,
                         std::int64_t value_dim, float* panels) {
   pack_value_rows(v + begin * v_stride, v_stride, end - begin, value_dim, panels + begin * kPanel,
                   kKeyBlock * kPanel);

@@ -1,4 +1,4 @@
-// Packing for long-term storage: the keys and values of a cache's pages, and weights.
+// Packing for long-term storage: weights.
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
@@ -6,29 +6,6 @@
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
-
-/// Whole vectors of keys are transposed with shuffles. A single key is a column of its panel: one
-/// store, to another cache line, per component.
-inline void place_keys(const PackKeysArgs& args) {
-  constexpr std::int64_t T = kVecLanes;
-  for (std::int64_t j = 0; j < args.keys;) {
-    const std::int64_t at = args.first + j;
-    const float* const k = args.k + j * args.k_stride;
-    float* const lane = args.panels + at / kPanel * kPanel * args.head_dim + at % kPanel;
-    if (at % T == 0 && j + T <= args.keys) {
-      pack_key_strip(k, args.k_stride, 0, T, args.head_dim, lane);
-      j += T;
-      continue;
-    }
-    for (std::int64_t d = 0; d < args.head_dim; ++d) lane[d * kPanel] = k[d];
-    j += 1;
-  }
-}
-
-inline void place_values(const PackValuesArgs& args) {
-  pack_value_rows(args.v, args.v_stride, args.values, args.value_dim, args.panels,
-                  args.panel_stride);
-}
 
 /// Depth [k, k + depth) of one vector of columns from c on.
 inline void pack_weight_strip(const PackWeightArgs& args, std::int64_t c, std::int64_t k,

@@ -1,7 +1,7 @@
 // Prefetching into L2, a few cache lines per register tile, while the tiles compute.
 #pragma once
 
-#include "kernels/tile/read_ahead.inl.hpp"
+#include "kernels/tile/element.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -22,21 +22,25 @@ constexpr std::int64_t kLineBytes = 64;
 /// A queue of memory rows, prefetched line by line.
 class Prefetcher {
  public:
-  NoReadAhead in_tile() const { return {}; }
-
   /// Width and strides are in elements.
-  template <class T>
-  void add(const T* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
-           std::int64_t group = 1, std::int64_t group_stride = 0, bool written = false) {
+  void add(const void* base, ElementType type, std::int64_t rows, std::int64_t width,
+           std::int64_t stride, std::int64_t group = 1, std::int64_t group_stride = 0,
+           bool written = false) {
+    add_bytes(base, rows, width * size_of(type), stride * size_of(type), group,
+              group_stride * size_of(type), written);
+  }
+
+  /// Width and strides are in bytes.
+  void add_bytes(const void* base, std::int64_t rows, std::int64_t width, std::int64_t stride,
+                 std::int64_t group, std::int64_t group_stride, bool written) {
     if (rows <= 0 || width <= 0) return;
     if (group == 1 && stride == width) {  // dense: one long row
       width *= rows;
       rows = 1;
     }
-    constexpr std::int64_t size = sizeof(T);
-    const std::int64_t lines = (width * size + kLineBytes - 1) / kLineBytes;
-    const char* const first = reinterpret_cast<const char*>(base);
-    queue_[count_] = {first, rows, lines, stride * size, group, group_stride * size, written};
+    const std::int64_t lines = (width + kLineBytes - 1) / kLineBytes;
+    const char* const first = static_cast<const char*>(base);
+    queue_[count_] = {first, rows, lines, stride, group, group_stride, written};
     if (count_++ == at_) start_rows();
     left_ += rows * lines;
   }

@@ -11,10 +11,8 @@ namespace {
 constexpr std::int64_t kLineFloats = 16;
 
 /// The read-ahead policy of a register tile that does not read ahead. Policies are the last
-/// argument of the tiles, or what makes one.
+/// argument of multiply_tile().
 struct NoReadAhead {
-  /// For the column tile at `tile`, which starts `column` columns into its panel of `depth` steps.
-  static NoReadAhead of(const float*, std::int64_t, std::int64_t) { return {}; }
   /// One step: reads ahead for the next C vectors.
   template <int C>
   RAPT_INLINE void step() {}
@@ -25,15 +23,20 @@ struct NoReadAhead {
 /// The read-ahead of panels that are read once and in order, on the decode path: each step of a
 /// tile prefetches as much as it reads, some KiB ahead, in one ascending stream for any width of
 /// the tile. The data is in L1 when it is used, in any order.
+template <class T>
 class PanelsAhead {
  public:
-  static RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth,
+  /// For the column tile at `tile`, which starts `column` columns into its panel of `depth` steps.
+  /// distance: in floats, for any T.
+  static RAPT_INLINE PanelsAhead of(const T* tile, std::int64_t column, std::int64_t depth,
                                     std::int64_t distance) {
-    return PanelsAhead(tile - column + distance + column * depth);
+    constexpr std::int64_t per_float = sizeof(float) / sizeof(T);
+    return PanelsAhead(tile - column + distance * per_float + column * depth);
   }
   template <int C>
   RAPT_INLINE void step() {
-    RAPT_UNROLL for (int i = 0; i < C * kVecLanes; i += kLineFloats) {
+    constexpr int kLine = kLineFloats * sizeof(float) / sizeof(T);
+    RAPT_UNROLL for (int i = 0; i < C * kVecLanes; i += kLine) {
       __builtin_prefetch(next_ + i, 0, 3);
     }
     next_ += C * kVecLanes;
@@ -41,17 +44,8 @@ class PanelsAhead {
   RAPT_INLINE void chunk() {}
 
  private:
-  explicit PanelsAhead(const float* next) : next_(next) {}
-  const float* next_;
-};
-
-/// Makes the policies of tiles that read panels ahead by Tuning::panel_floats_ahead.
-struct PanelsAheadBy {
-  std::int64_t distance;
-
-  RAPT_INLINE PanelsAhead of(const float* tile, std::int64_t column, std::int64_t depth) const {
-    return PanelsAhead::of(tile, column, depth, distance);
-  }
+  explicit PanelsAhead(const T* next) : next_(next) {}
+  const T* next_;
 };
 
 /// The read-ahead of rows in place: rows of `width` floats, `stride` apart, line by line in address

@@ -10,13 +10,13 @@ namespace {
 
 /// R rows x C vectors of keys. k: a panel at the first key. s: the row tile's scores. j: the first
 /// key's index in s. top: null, or one vector per row, kLanes floats apart, that collects the row's
-/// maximum, NaNs ignored. ahead: the tile's read-ahead policy.
-template <int R, int C, class Ahead>
+/// maximum, NaNs ignored.
+template <int R, int C>
 RAPT_INLINE void score_tile(const float* q, const float* k, std::int64_t head_dim, std::int64_t j,
-                            float* s, float* top, Ahead ahead) {
+                            float* s, float* top) {
   Vec acc[R][C];
   clear(acc);
-  multiply_tile<R, C>(q, k, kPanel, 0, head_dim, acc, ahead.of(k, j % kPanel, head_dim));
+  multiply_tile(q, k, kPanel, 0, head_dim, acc);
   RAPT_UNROLL for (int c = 0; c < C; ++c) {
     const std::int64_t key = j + c * kVecLanes;
     float* at = s + key / kLanes * kTileChunk + key % kLanes;
@@ -32,10 +32,9 @@ RAPT_INLINE void score_tile(const float* q, const float* k, std::int64_t head_di
 
 template <int R>
 struct ScoreTile {
-  template <class Ahead>
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,
-                                std::int64_t j, float* s, float* top, Ahead ahead) {
-    score_tile<R, kVectors>(q, k, head_dim, j, s, top, ahead);
+                                std::int64_t j, float* s, float* top) {
+    score_tile<R, kVectors>(q, k, head_dim, j, s, top);
   }
 };
 
@@ -44,7 +43,7 @@ template <int R>
 struct ScoreVector {
   RAPT_NOINLINE static void run(const float* q, const float* k, std::int64_t head_dim,
                                 std::int64_t j, float* s) {
-    score_tile<R, 1>(q, k, head_dim, j, s, nullptr, NoReadAhead{});
+    score_tile<R, 1>(q, k, head_dim, j, s, nullptr);
   }
 };
 

@@ -62,18 +62,14 @@ struct ValuePiece {
 template <int R>
 struct ValueTile {
   /// p: the row tile's weights. pieces: `count` of them, ascending; each chain of multiply-adds
-  /// runs over all of them. at: offset of the column tile in a piece's v. column: its first column
-  /// in its panel.
-  template <class Ahead>
+  /// runs over all of them. at: offset of the column tile in a piece's v.
   RAPT_NOINLINE static void run(const float* p, const ValuePiece* pieces, std::int64_t count,
-                                std::int64_t at, std::int64_t column, std::int64_t v_stride,
-                                const FoldInto& fold, const DirectTile& direct, Ahead ahead) {
+                                std::int64_t at, std::int64_t v_stride, const FoldInto& fold,
+                                const DirectTile& direct) {
     Vec acc[R][kVectors];
     clear(acc);
     for (const ValuePiece* piece = pieces; piece != pieces + count; ++piece) {
-      const float* const v = piece->v + at;
-      multiply_tile<R, kVectors>(p, v, v_stride, piece->begin, piece->end, acc,
-                                 ahead.of(v, column, piece->end - piece->begin));
+      multiply_tile(p, piece->v + at, v_stride, piece->begin, piece->end, acc);
     }
     if (direct.out != nullptr) return write_tile<R, kVectors>(fold.b, direct, acc);
     fold_tile<R, kVectors>(fold, 0, acc);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/vec/base.hpp"
+#include "kernels/vec/half.inl.hpp"
 
 #include <xsimd/xsimd.hpp>
 
@@ -33,6 +34,28 @@ RAPT_INLINE std::uint64_t below_bits(Vec x, Vec bound) {
 RAPT_INLINE Vec keep_bits(Vec x, std::uint64_t bits, Vec other) {
   const uint32x4_t all = vdupq_n_u32(static_cast<std::uint32_t>(bits));
   return vbslq_f32(vtstq_u32(all, lane_bits()), x, other);
+}
+
+RAPT_INLINE Vec load(const std::int8_t* p) {
+  std::uint32_t bytes = 0;
+  __builtin_memcpy(&bytes, p, 4);
+  const int8x8_t eight = vreinterpret_s8_u32(vdup_n_u32(bytes));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(eight))));
+}
+RAPT_INLINE Vec load(const Bf16* p) {
+  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
+}
+RAPT_INLINE Vec load(const F16* p) {
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+}
+RAPT_INLINE void store_canonical(Bf16* p, Vec x) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(x);
+  const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t sum = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+  vst1_u16(&p->bits, vshrn_n_u32(sum, 16));
+}
+RAPT_INLINE void store_canonical(F16* p, Vec x) {
+  vst1_u16(&p->bits, vreinterpret_u16_f16(vcvt_f16_f32(x)));
 }
 
 template <int Lane>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/vec/base.hpp"
+#include "kernels/vec/half.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
@@ -44,6 +45,12 @@ RAPT_INLINE Vec keep_lanes(Vec x, std::int64_t first, std::int64_t begin, std::i
                            Vec other) {
   return begin <= first && first < end ? x : other;
 }
+
+RAPT_INLINE Vec load(const std::int8_t* p) { return widened(*p); }
+RAPT_INLINE Vec load(const Bf16* p) { return widened(*p); }
+RAPT_INLINE Vec load(const F16* p) { return widened(*p); }
+RAPT_INLINE void store_canonical(Bf16* p, Vec x) { narrow(x.value, *p); }
+RAPT_INLINE void store_canonical(F16* p, Vec x) { narrow(x.value, *p); }
 
 RAPT_INLINE float sum_lanes(Vec x) { return x.value; }
 RAPT_INLINE float max_lanes(Vec x) { return x.value; }

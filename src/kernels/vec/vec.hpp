@@ -36,6 +36,10 @@
 //
 // Memory:
 //   load(const unsigned char* p)   bytes, converted to floats
+//   load(const std::int8_t* p), load(const Bf16* p), load(const F16* p)   widened, exactly
+//   store_canonical(Bf16* p, x), store_canonical(F16* p, x)   rounded to nearest even; for an x
+//   whose
+//                             NaNs are canonical
 //   nonzero_bits(const unsigned char* p)   bit i: byte i of 64 is not 0
 //   load_first(p, n)          the first n floats of p, n below kVecLanes, 0 in the other lanes;
 //                             memory after them is not read
@@ -55,6 +59,8 @@ namespace {
 
 RAPT_INLINE Vec load(const float* p) { return Vec::load_unaligned(p); }
 RAPT_INLINE void store(float* p, Vec x) { x.store_unaligned(p); }
+RAPT_INLINE void store(Bf16* p, Vec x) { store_canonical(p, canonical(x)); }
+RAPT_INLINE void store(F16* p, Vec x) { store_canonical(p, canonical(x)); }
 
 /// The numbers `first`, `first` + 1, ... of a vector's lanes within a line of kLanes.
 RAPT_INLINE Vec lane_numbers(int first) { return load(kLaneNumbers + first); }

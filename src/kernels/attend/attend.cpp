@@ -136,7 +136,7 @@ inline void attend_block_exactly(const AttendItem& item, const AttendScratch& sc
 inline bool can_attend_directly(const AttendItem& item) {
   const bool plain = ends_plainly(item) && item.states == nullptr && !continues(item) &&
                      item.call->mask.rows.data == nullptr && item.call->bias.rows.data == nullptr &&
-                     item.call->callback == nullptr && !narrows_outputs(item);
+                     item.call->callback == nullptr;
   if (!plain || item.call->value_dim % kColumns != 0) return false;
   if (item.block_begin + 1 != item.block_end) return false;
   const std::int64_t block = item.block_begin;

@@ -194,12 +194,11 @@ RAPT_INLINE std::int64_t value_pieces(const AttendItem& item, const PackedBlock&
 /// L1 for all rows.
 inline void tile_values(const AttendItem& item, const AttendScratch& scratch, const QueryTile& tile,
                         const PackedBlock& packed, bool direct, Prefetcher& prefetcher) {
-  float* out[kQueryRows];
+  void* out[kQueryRows];
   if (direct) {
     tile_inverses(scratch, tile);
     for (std::int64_t r = 0; r < tile.rows; ++r) {
-      out[r] =
-          static_cast<float*>(output_row(item, position_of(item, item.row_begin + tile.row + r)));
+      out[r] = output_row(item, position_of(item, item.row_begin + tile.row + r));
     }
   }
   ValuePiece pieces[kMaxPieces];
@@ -213,7 +212,8 @@ inline void tile_values(const AttendItem& item, const AttendScratch& scratch, co
           tile.rows_at(r), scratch.s + r * kKeyBlock, pieces, count, at, packed.v_stride,
           FoldInto{scratch.a + r, scratch.b + r, scratch.o + (tile.row + r) * scratch.o_stride + c,
                    scratch.o_stride},
-          DirectTile{direct ? out + r : nullptr, c, scratch.inverse + r, scratch.largest});
+          DirectTile{direct ? out + r : nullptr, item.call->out_type, c, scratch.inverse + r,
+                     scratch.largest});
       prefetcher.step();
     }
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/tile/element.inl.hpp"
 #include "kernels/tile/multiply_tile.inl.hpp"
 
 namespace rapt::kernels::RAPT_KERNEL_ISA {
@@ -30,20 +31,40 @@ RAPT_INLINE void fold_tile(const FoldInto& fold, std::int64_t c, Vec (&acc)[R][C
 
 /// The destination of a tile's sums if its block is the only one: the results.
 struct DirectTile {
-  float* const* out = nullptr;     // per row; null if the sums are folded instead
+  void* const* out = nullptr;  // per row; null if the sums are folded instead
+  ElementType type = ElementType::f32;
   std::int64_t column = 0;         // of out
   const float* inverse = nullptr;  // 1 / l per row
   float* largest = nullptr;        // a vector that collects the magnitudes of the results
 };
 
+/// Rows of a tile, `columns` floats each, rounded to the type of the results. Out of line, with the
+/// tile in memory: next to the loop of multiply-adds it would cost registers there.
+RAPT_NOINLINE inline void narrow_tile(const float* tile, std::int64_t rows, std::int64_t columns,
+                                      const DirectTile& direct) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const row = tile + r * columns;
+    void* const to = element_at(direct.out[r], direct.type, direct.column);
+    if (direct.type == ElementType::bf16) {
+      narrow(row, columns, static_cast<Bf16*>(to));
+    } else {
+      narrow(row, columns, static_cast<F16*>(to));
+    }
+  }
+}
+
 /// out = fma(acc b, 1 / l, 0), as fold_tile() and finish_out() compute it from a running state
 /// without keys.
 template <int R, int C>
 RAPT_INLINE void write_tile(const float* b, const DirectTile& direct, Vec (&acc)[R][C]) {
+  constexpr int columns = C * kVecLanes;
+  float wide[R * columns];
+  const bool narrows = direct.type != ElementType::f32;
   Vec largest = load(direct.largest);
   RAPT_UNROLL for (int r = 0; r < R; ++r) {
     const Vec weight(b[r]), inverse(direct.inverse[r]);
-    float* const to = direct.out[r] + direct.column;
+    float* to = wide + r * columns;
+    if (!narrows) to = static_cast<float*>(direct.out[r]) + direct.column;
     RAPT_UNROLL for (int i = 0; i < C; ++i) {
       const Vec y = fma(acc[r][i] * weight, inverse, Vec(0.0f));
       store(to + i * kVecLanes, y);
@@ -51,6 +72,7 @@ RAPT_INLINE void write_tile(const float* b, const DirectTile& direct, Vec (&acc)
     }
   }
   store(direct.largest, largest);
+  if (narrows) narrow_tile(wide, R, columns, direct);
 }
 
 /// Keys of a block whose values have one stride: those of a page, or all of them.
@@ -71,7 +93,7 @@ struct ValueTile {
     for (const ValuePiece* piece = pieces; piece != pieces + count; ++piece) {
       multiply_tile(p, piece->v + at, v_stride, piece->begin, piece->end, acc);
     }
-    if (direct.out != nullptr) return write_tile<R, kVectors>(fold.b, direct, acc);
+    if (direct.out != nullptr) return write_tile(fold.b, direct, acc);
     fold_tile<R, kVectors>(fold, 0, acc);
   }
 };

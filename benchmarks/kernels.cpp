@@ -115,15 +115,18 @@ void linear_tile(benchmark::State& state, Isa isa, std::int64_t rows) {
   FloatBuffer y = drawn(product({rows, kColumns}), 13);
   kernels::LinearArgs args{.tuning = &set.tuning,
                            .x = x.data(),
+                           .x_type = kernels::ElementType::f32,
                            .x_stride = kDepthBlock,
                            .rows = rows,
                            .depth = kDepthBlock,
                            .weight = weight.data(),
+                           .weight_type = kernels::ElementType::f32,
                            .panel_begin = 0,
                            .panel_end = kPanels,
                            .columns = kColumns,
                            .bias = nullptr,
                            .y = y.data(),
+                           .y_type = kernels::ElementType::f32,
                            .y_stride = kColumns,
                            .scratch = nullptr};
   FloatBuffer scratch(static_cast<std::size_t>(set.linear_scratch(args)));

@@ -69,14 +69,15 @@ struct MultiHeadAttentionWeights {
   /// Error{invalid_argument} naming the argument and both sizes.
   RAPT_API static MultiHeadAttentionWeights from_fused(const MultiHeadAttentionConfig& config,
                                                        FusedRows rows,
-                                                       TensorView<const float, 2> qkv,
+                                                       TensorView<const void, 2> qkv,
                                                        std::span<const float> qkv_bias = {},
                                                        Linear output = {});
 };
 
 /// One layer: y = concat_h(attention(x Wq_h, c Wk_h, c Wv_h)) Wo, with c = x (self-attention) or
 /// another sequence (cross-attention); between projection and attention QK-norm and RoPE, if the
-/// configuration has them. Immutable: may be used from many threads at once; copies share the
+/// configuration has them. x, c, y and each weight are f32, bf16 or f16; everything between the
+/// projections is f32. Immutable: may be used from many threads at once; copies share the
 /// weights. A moved-from layer keeps its configuration; its other members throw
 /// Error{invalid_argument}.
 /// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
@@ -98,13 +99,13 @@ class RAPT_API MultiHeadAttention {
   /// Error{invalid_argument} naming the argument and its values: y, lse and weights are then
   /// unchanged; and Error{out_of_memory} if workspace cannot be allocated: outputs are then
   /// unspecified.
-  void forward(TensorView<const float, 3> x, TensorView<float, 3> y,
+  void forward(TensorView<const void, 3> x, TensorView<void, 3> y,
                const AttentionOptions& options = kNoOptions) const;
 
   /// Cross-attention: queries from x, keys and values from context [batch, kv_tokens,
   /// kv_model_dim].
-  void forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
-               TensorView<float, 3> y, const AttentionOptions& options = kNoOptions) const;
+  void forward(TensorView<const void, 3> x, TensorView<const void, 3> context,
+               TensorView<void, 3> y, const AttentionOptions& options = kNoOptions) const;
 
   /// Self-attention over a cache, for prefill, chunks of it and decoding, mixed in one call: the
   /// rows [queries.rows[s], queries.rows[s + 1]) of x are the next tokens of queries.sequences[s].
@@ -125,8 +126,8 @@ class RAPT_API MultiHeadAttention {
   /// Error{invalid_argument}, with y unchanged too; Error{cache_full}, where pages before a window
   /// count as free only once the call has succeeded; Error{out_of_memory} and exceptions of a score
   /// callback, with y unspecified.
-  void forward(TensorView<const float, 2> x, KvCache& cache, const CacheQueries& queries,
-               TensorView<float, 2> y, const AttentionOptions& options = kNoOptions) const;
+  void forward(TensorView<const void, 2> x, KvCache& cache, const CacheQueries& queries,
+               TensorView<void, 2> y, const AttentionOptions& options = kNoOptions) const;
 
   /// Cross-attention over a cache, the first half: projects the tokens of a context, for example an
   /// encoder's states, and appends their keys, normalised and rotated, and values. Done once for
@@ -136,7 +137,7 @@ class RAPT_API MultiHeadAttention {
   ///   sequences, rows                   as for KvCache::append()
   /// The cache has the layer's num_kv_heads, head_dim and value_dim. Every exception leaves the
   /// cache as it was: Error{invalid_argument}, Error{cache_full} and Error{out_of_memory}.
-  void append_context(TensorView<const float, 2> context, KvCache& cache,
+  void append_context(TensorView<const void, 2> context, KvCache& cache,
                       std::span<const std::int64_t> sequences,
                       std::span<const std::int64_t> rows) const;
 
@@ -151,9 +152,8 @@ class RAPT_API MultiHeadAttention {
   /// Bits: those of forward(x, context, y, options) of each sequence alone. Throws
   /// Error{invalid_argument}, with y unchanged; Error{out_of_memory} and exceptions of a score
   /// callback, with y unspecified.
-  void cross_forward(TensorView<const float, 2> x, const KvCache& cache,
-                     const CacheQueries& queries, TensorView<float, 2> y,
-                     const AttentionOptions& options = kNoOptions) const;
+  void cross_forward(TensorView<const void, 2> x, const KvCache& cache, const CacheQueries& queries,
+                     TensorView<void, 2> y, const AttentionOptions& options = kNoOptions) const;
 
   /// The configuration with all defaults filled in.
   const MultiHeadAttentionConfig& config() const noexcept { return config_; }

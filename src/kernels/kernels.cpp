@@ -12,8 +12,8 @@
 #include "kernels/state/state.inl.hpp"
 #include "kernels/tile/element.inl.hpp"
 #include "kernels/tile/pack.inl.hpp"
-#include "kernels/tile/pack_memory.inl.hpp"
 #include "kernels/tile/pack_page.inl.hpp"
+#include "kernels/tile/pack_weight.inl.hpp"
 #include "kernels/tile/scores.inl.hpp"
 #include "kernels/tile/weighted_values.inl.hpp"
 

@@ -16,8 +16,8 @@ namespace rapt {
 
 using core::fail;
 
-void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
-                                 const CacheQueries& queries, TensorView<float, 2> y,
+void MultiHeadAttention::forward(TensorView<const void, 2> x, KvCache& cache,
+                                 const CacheQueries& queries, TensorView<void, 2> y,
                                  const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
@@ -38,8 +38,8 @@ void MultiHeadAttention::forward(TensorView<const float, 2> x, KvCache& cache,
   });
 
   const bool has_output = !is_empty(weights.output);
-  const TensorView<const float, 3> rows = as_batch_of_one(x);
-  const TensorView<float, 3> result = as_batch_of_one(y);
+  const TensorView<const void, 3> rows = as_batch_of_one(x);
+  const TensorView<void, 3> result = as_batch_of_one(y);
   const auto [q, k, v, z] = layer_tensors(c, has_output, rows, rows, result);
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };

@@ -17,8 +17,8 @@ using core::counted;
 using core::fail;
 using core::memory_range;
 
-void check_tensors(const MultiHeadAttentionConfig& c, TensorView<const float, 2> x,
-                   TensorView<float, 2> y) {
+void check_tensors(const MultiHeadAttentionConfig& c, TensorView<const void, 2> x,
+                   TensorView<void, 2> y) {
   core::check_input("x", x);
   check_extent("x: features", x.shape[1], "the layer's model_dim", c.model_dim);
   check_extent("y: rows", y.shape[0], "x's rows", x.shape[0]);
@@ -72,7 +72,7 @@ AttentionOptions row_options(const MultiHeadAttentionConfig& c,
   return all;
 }
 
-void check_apart(TensorView<const float, 2> x, const CacheQueries& queries, TensorView<float, 2> y,
+void check_apart(TensorView<const void, 2> x, const CacheQueries& queries, TensorView<void, 2> y,
                  const AttentionOptions& options) {
   const std::array inputs{NamedMemory{"x", memory_range(x)},
                           NamedMemory{"queries.sequences", memory_range(queries.sequences)},

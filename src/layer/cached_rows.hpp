@@ -12,8 +12,8 @@
 namespace rapt {
 
 /// Throws unless x and y have the layer's features and equally many rows.
-void check_tensors(const MultiHeadAttentionConfig& config, TensorView<const float, 2> x,
-                   TensorView<float, 2> y);
+void check_tensors(const MultiHeadAttentionConfig& config, TensorView<const void, 2> x,
+                   TensorView<void, 2> y);
 
 /// Throws unless the cache has the layer's heads.
 void check_cache(const MultiHeadAttentionConfig& config, const KvCacheConfig& cache);
@@ -48,7 +48,7 @@ AttentionOptions row_options(const MultiHeadAttentionConfig& config,
                              const AttentionOptions& options);
 
 /// Throws when y overlaps x, the queries or anything that the options read.
-void check_apart(TensorView<const float, 2> x, const CacheQueries& queries, TensorView<float, 2> y,
+void check_apart(TensorView<const void, 2> x, const CacheQueries& queries, TensorView<void, 2> y,
                  const AttentionOptions& options);
 
 /// Rotates the rows of k [1, rows, num_kv_heads * head_dim], which are the next tokens of their
@@ -58,15 +58,22 @@ void rotate_keys(const MultiHeadAttentionConfig& config, TensorView<float, 3> k,
                  std::span<const std::int64_t> rows);
 
 /// Packed rows as the tokens of a batch of one.
-template <class T>
-TensorView<T, 3> as_batch_of_one(const TensorView<T, 2>& view) {
-  return {view.data, {1, view.shape[0], view.shape[1]}, {0, view.strides[0], view.strides[1]}};
+template <class Void>
+TensorView<Void, 3> as_batch_of_one(const TensorView<Void, 2>& view) {
+  return {view.data,
+          view.dtype,
+          {1, view.shape[0], view.shape[1]},
+          {0, view.strides[0], view.strides[1]}};
 }
 
 /// [1, rows, heads * width] as [rows, heads, width].
 inline TensorView<float, 3> tokens_of(TensorView<float, 3> view, std::int64_t heads,
                                       std::int64_t width) {
   return {view.data, {view.shape[1], heads, width}, {view.strides[1], width, 1}};
+}
+inline TensorView<void, 3> tokens_of(TensorView<void, 3> view, std::int64_t heads,
+                                     std::int64_t width) {
+  return {view.data, view.dtype, {view.shape[1], heads, width}, {view.strides[1], width, 1}};
 }
 
 }  // namespace rapt

@@ -12,7 +12,7 @@
 
 namespace rapt {
 
-void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCache& cache,
+void MultiHeadAttention::append_context(TensorView<const void, 2> context, KvCache& cache,
                                         std::span<const std::int64_t> sequences,
                                         std::span<const std::int64_t> rows) const try {
   const MultiHeadAttentionConfig& c = config_;
@@ -25,8 +25,8 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
   check_rows(kRowNames, sequences, rows, context.shape[0]);
   check_places("context", c, cache, sequences, rows);
 
-  const TensorView<const float, 3> tokens = as_batch_of_one(context);
-  const TensorView<const float, 3> no_queries(nullptr, {1, 0, c.model_dim});
+  const TensorView<const void, 3> tokens = as_batch_of_one(context);
+  const TensorView<const void, 3> no_queries(nullptr, DType::f32, {1, 0, c.model_dim});
   const auto [q, k, v, z] = layer_tensors(c, true, no_queries, tokens, {});
   const std::int64_t first = rows.front(), count = rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };
@@ -40,8 +40,8 @@ void MultiHeadAttention::append_context(TensorView<const float, 2> context, KvCa
   core::fail_out_of_memory();
 }
 
-void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCache& cache,
-                                       const CacheQueries& queries, TensorView<float, 2> y,
+void MultiHeadAttention::cross_forward(TensorView<const void, 2> x, const KvCache& cache,
+                                       const CacheQueries& queries, TensorView<void, 2> y,
                                        const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
@@ -57,9 +57,9 @@ void MultiHeadAttention::cross_forward(TensorView<const float, 2> x, const KvCac
   });
 
   const bool has_output = !is_empty(weights.output);
-  const TensorView<const float, 3> rows = as_batch_of_one(x);
-  const TensorView<float, 3> result = as_batch_of_one(y);
-  const TensorView<const float, 3> no_context(nullptr, {1, 0, c.kv_model_dim});
+  const TensorView<const void, 3> rows = as_batch_of_one(x);
+  const TensorView<void, 3> result = as_batch_of_one(y);
+  const TensorView<const void, 3> no_context(nullptr, DType::f32, {1, 0, c.kv_model_dim});
   const auto [q, k, v, z] = layer_tensors(c, has_output, rows, no_context, result);
   const std::int64_t first = queries.rows.front(), count = queries.rows.back() - first;
   const auto used = [=](auto view) { return view.sliced(1, first, count); };

@@ -17,7 +17,7 @@ using core::fail;
 
 /// The matrix as `blocks` equal blocks of `rows` rows.
 struct FusedMatrix {
-  TensorView<const float, 2> weight;
+  TensorView<const void, 2> weight;
   std::span<const float> bias;
   std::int64_t blocks, rows;
 
@@ -29,9 +29,11 @@ struct FusedMatrix {
       const auto first = bias.begin() + b * rows + begin;
       own.insert(own.end(), first, first + count);
     }
-    return Linear::from_heads(
-        {weight.data + begin * row, {blocks, weight.shape[1], count}, {rows * row, column, row}},
-        own);
+    return Linear::from_heads({weight.at(begin * row),
+                               weight.dtype,
+                               {blocks, weight.shape[1], count},
+                               {rows * row, column, row}},
+                              own);
   }
 };
 
@@ -47,7 +49,7 @@ std::int64_t sum_of(const ProjectedFeatures& features) {
 }  // namespace
 
 MultiHeadAttentionWeights MultiHeadAttentionWeights::from_fused(
-    const MultiHeadAttentionConfig& config, FusedRows rows, TensorView<const float, 2> qkv,
+    const MultiHeadAttentionConfig& config, FusedRows rows, TensorView<const void, 2> qkv,
     std::span<const float> qkv_bias, Linear output) try {
   const MultiHeadAttentionConfig c = with_defaults(config, !is_empty(output));
   check_extent("config.kv_model_dim: of a fused projection", c.kv_model_dim, "model_dim",

@@ -27,7 +27,7 @@ bool rows_are_even(const TensorView<T, 3>& view) {
 template <class T>
 TensorView<T, 2> as_rows(const TensorView<T, 3>& view) {
   const std::int64_t row_stride = view.shape[1] == 1 ? view.strides[0] : view.strides[1];
-  return {view.data, {view.shape[0] * view.shape[1], view.shape[2]}, {row_stride, 1}};
+  return {view.data, view.dtype, {view.shape[0] * view.shape[1], view.shape[2]}, {row_stride, 1}};
 }
 
 /// Floats of a cache line.
@@ -37,7 +37,7 @@ constexpr std::int64_t kLine = 16;
 class Workspace {
  public:
   /// Adds room for [batch and tokens of `like`, features] and returns its offset.
-  std::int64_t add(TensorView<const float, 3> like, std::int64_t features) {
+  std::int64_t add(TensorView<const void, 3> like, std::int64_t features) {
     const std::int64_t begin = size_;
     std::int64_t count = 0;
     bool overflow = __builtin_mul_overflow(like.shape[0], like.shape[1], &count);
@@ -54,7 +54,7 @@ class Workspace {
   }
 
   /// The tensor that was added at `begin`, once all are added.
-  TensorView<float, 3> at(std::int64_t begin, TensorView<const float, 3> like,
+  TensorView<float, 3> at(std::int64_t begin, TensorView<const void, 3> like,
                           std::int64_t features) const {
     // One buffer is enough: while a thread waits in for_items() it starts no other forward().
     constinit thread_local core::PerThread<AlignedBuffer> buffer;
@@ -91,7 +91,7 @@ AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
   return all;
 }
 
-void project(const Linear& projection, TensorView<const float, 3> x, TensorView<float, 3> y) {
+void project(const Linear& projection, TensorView<const void, 3> x, TensorView<void, 3> y) {
   if (rows_are_even(x) && rows_are_even(y)) {
     projection.forward(as_rows(x), as_rows(y));
     return;
@@ -109,8 +109,8 @@ void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const floa
 }
 
 LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_output,
-                           TensorView<const float, 3> x, TensorView<const float, 3> context,
-                           TensorView<float, 3> y) try {
+                           TensorView<const void, 3> x, TensorView<const void, 3> context,
+                           TensorView<void, 3> y) try {
   const ProjectedFeatures features = projected_features(config);
   Workspace workspace;
   const std::int64_t q = workspace.add(x, features.query);
@@ -120,7 +120,7 @@ LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_outp
   return {.q = workspace.at(q, x, features.query),
           .k = workspace.at(k, context, features.key),
           .v = workspace.at(v, context, features.value),
-          .z = has_output ? workspace.at(z, x, features.joined) : y};
+          .z = has_output ? TensorView<void, 3>(workspace.at(z, x, features.joined)) : y};
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }

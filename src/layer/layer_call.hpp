@@ -19,12 +19,19 @@ AttentionOptions with_configuration(const MultiHeadAttentionConfig& config,
 
 /// y = projection(x). A row's bits depend on no other row, so the sequences are multiplied as one
 /// matrix if their rows are evenly spaced.
-void project(const Linear& projection, TensorView<const float, 3> x, TensorView<float, 3> y);
+void project(const Linear& projection, TensorView<const void, 3> x, TensorView<void, 3> y);
 
 /// [batch, tokens, heads * width] as [batch, heads, tokens, width].
-template <class T>
-TensorView<T, 4> heads_of(TensorView<T, 3> view, std::int64_t heads, std::int64_t width) {
+inline TensorView<float, 4> heads_of(TensorView<float, 3> view, std::int64_t heads,
+                                     std::int64_t width) {
   return {view.data,
+          {view.shape[0], heads, view.shape[1], width},
+          {view.strides[0], width, view.strides[1], 1}};
+}
+inline TensorView<void, 4> heads_of(TensorView<void, 3> view, std::int64_t heads,
+                                    std::int64_t width) {
+  return {view.data,
+          view.dtype,
           {view.shape[0], heads, view.shape[1], width},
           {view.strides[0], width, view.strides[1], 1}};
 }
@@ -37,13 +44,13 @@ void normalize_keys(const MultiHeadAttentionConfig& config, std::span<const floa
 /// The results of the projections, in memory that each thread keeps for its next call.
 struct LayerTensors {
   TensorView<float, 3> q, k, v;
-  TensorView<float, 3>
-      z;  ///< the heads' results, concatenated; y itself without an output projection
+  /// The heads' results, concatenated; y itself without an output projection.
+  TensorView<void, 3> z;
 };
 
 /// Room for the tokens of x and context. Throws Error{out_of_memory}.
 LayerTensors layer_tensors(const MultiHeadAttentionConfig& config, bool has_output,
-                           TensorView<const float, 3> x, TensorView<const float, 3> context,
-                           TensorView<float, 3> y);
+                           TensorView<const void, 3> x, TensorView<const void, 3> context,
+                           TensorView<void, 3> y);
 
 }  // namespace rapt

@@ -20,8 +20,8 @@ namespace {
 using core::check_extent;
 using core::memory_range;
 
-void check_forward(const MultiHeadAttentionConfig& config, TensorView<const float, 3> x,
-                   TensorView<const float, 3> context, TensorView<float, 3> y) {
+void check_forward(const MultiHeadAttentionConfig& config, TensorView<const void, 3> x,
+                   TensorView<const void, 3> context, TensorView<void, 3> y) {
   core::check_input("x", x);
   core::check_input("context", context);
   check_extent("x: features", x.shape[2], "the layer's model_dim", config.model_dim);
@@ -51,14 +51,14 @@ const MultiHeadAttentionWeights& MultiHeadAttention::weights() const {
   return *weights_;
 }
 
-void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<float, 3> y,
+void MultiHeadAttention::forward(TensorView<const void, 3> x, TensorView<void, 3> y,
                                  const AttentionOptions& options) const {
   core::or_out_of_memory([&] { check_self_attention(config_); });
   forward(x, x, y, options);
 }
 
-void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const float, 3> context,
-                                 TensorView<float, 3> y, const AttentionOptions& options) const {
+void MultiHeadAttention::forward(TensorView<const void, 3> x, TensorView<const void, 3> context,
+                                 TensorView<void, 3> y, const AttentionOptions& options) const {
   const MultiHeadAttentionConfig& c = config_;
   const MultiHeadAttentionWeights& weights = this->weights();
   const AttentionOptions all = core::or_out_of_memory([&] {
@@ -76,10 +76,8 @@ void MultiHeadAttention::forward(TensorView<const float, 3> x, TensorView<const 
   project(weights.key, context, k);
   project(weights.value, context, v);
   normalize_keys(c, weights.key_norm, k);
-  attention(heads_of<const float>(q, c.num_heads, c.head_dim),
-            heads_of<const float>(k, c.num_kv_heads, c.head_dim),
-            heads_of<const float>(v, c.num_kv_heads, c.value_dim),
-            heads_of(z, c.num_heads, c.value_dim), all);
+  attention(heads_of(q, c.num_heads, c.head_dim), heads_of(k, c.num_kv_heads, c.head_dim),
+            heads_of(v, c.num_kv_heads, c.value_dim), heads_of(z, c.num_heads, c.value_dim), all);
   if (has_output) project(weights.output, z, y);
 }
 

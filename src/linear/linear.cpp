@@ -8,6 +8,7 @@
 #include "core/sizes.hpp"
 #include "core/views.hpp"
 #include "dispatch/dispatch.hpp"
+#include "dispatch/element_type.hpp"
 #include "dispatch/tuning.hpp"
 #include "linear/linear_plan.hpp"
 #include "parallel/parallel.hpp"
@@ -34,6 +35,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
 
 struct Linear::Packed {
   std::int64_t in_features, out_features;
+  DType type;            // of the weight's elements, as they were given
   AlignedBuffer weight;  // [panel][in_features][kPanel], the last panel padded with zeros
   AlignedBuffer bias;    // [panels * kPanel], empty without bias
 };
@@ -51,20 +53,24 @@ void check_bias(std::span<const float> bias, std::int64_t out_features) {
        " does not match the weight's out_features " + std::to_string(out_features));
 }
 
-AlignedBuffer pack_weight(const float* weight, const WeightStrides& at, std::int64_t in_features,
-                          std::int64_t out_features) {
+template <int Rank>
+AlignedBuffer pack_weight(const TensorView<const void, Rank>& weight, const WeightStrides& at,
+                          std::int64_t in_features, std::int64_t out_features) {
   const std::int64_t panels = ceil_div(out_features, kPanel);
   const std::array factors{panels, in_features, std::int64_t{kPanel}};
-  const auto floats = checked_product(factors);
-  if (!floats) {
+  const auto elements = checked_product(factors);
+  if (!elements) {
     fail("weight: " + std::to_string(out_features) + " x " + std::to_string(in_features) +
          " elements are more than can be counted");
   }
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  AlignedBuffer packed(*floats);
-  const bool shared = dispatch::call_tuning().wakes_threads(static_cast<double>(*floats));
+  const auto elements_per_float =
+      static_cast<std::int64_t>(sizeof(float) / dtype_size(weight.dtype));
+  AlignedBuffer packed(*elements / elements_per_float);
+  const bool shared = dispatch::call_tuning().wakes_threads(static_cast<double>(*elements));
   for_items(panels, shared, [&](std::int64_t panel) {
-    kernels.pack_weight({.weight = weight,
+    kernels.pack_weight({.weight = weight.data,
+                         .type = element_type(weight.dtype),
                          .head_columns = at.e,
                          .head_stride = at.head,
                          .column_stride = at.element,
@@ -88,7 +94,7 @@ AlignedBuffer pack_bias(std::span<const float> bias) {
 }
 
 template <int Rank>
-void check_weight(const TensorView<const float, Rank>& weight) {
+void check_weight(const TensorView<const void, Rank>& weight) {
   core::check_strided_input("weight", weight);
   for (std::size_t i = 0; i < weight.shape.size(); ++i) {
     if (weight.shape[i] >= 1) continue;
@@ -109,17 +115,17 @@ std::shared_ptr<const Packed> share(Packed&& packed) {
 
 }  // namespace
 
-Linear::Linear(TensorView<const float, 2> weight, std::span<const float> bias) try {
+Linear::Linear(TensorView<const void, 2> weight, std::span<const float> bias) try {
   check_weight(weight);
   const auto [out, in] = weight.shape;
   check_bias(bias, out);
   const WeightStrides at{out, 0, weight.strides[1], weight.strides[0]};
-  packed_ = share(Packed{in, out, pack_weight(weight.data, at, in, out), pack_bias(bias)});
+  packed_ = share(Packed{in, out, weight.dtype, pack_weight(weight, at, in, out), pack_bias(bias)});
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }
 
-Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const float> bias) try {
+Linear Linear::from_heads(TensorView<const void, 3> weight, std::span<const float> bias) try {
   check_weight(weight);
   const auto [heads, in, e] = weight.shape;
   const std::array factors{heads, e};
@@ -131,7 +137,8 @@ Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const flo
   check_bias(bias, *out);
   const WeightStrides at{e, weight.strides[0], weight.strides[1], weight.strides[2]};
   Linear linear;
-  linear.packed_ = share(Packed{in, *out, pack_weight(weight.data, at, in, *out), pack_bias(bias)});
+  linear.packed_ =
+      share(Packed{in, *out, weight.dtype, pack_weight(weight, at, in, *out), pack_bias(bias)});
   return linear;
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
@@ -140,7 +147,7 @@ Linear Linear::from_heads(TensorView<const float, 3> weight, std::span<const flo
 std::int64_t Linear::in_features() const noexcept { return packed_ ? packed_->in_features : 0; }
 std::int64_t Linear::out_features() const noexcept { return packed_ ? packed_->out_features : 0; }
 
-void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const try {
+void Linear::forward(TensorView<const void, 2> x, TensorView<void, 2> y) const try {
   if (packed_ == nullptr) fail("forward: the layer is empty");
   const core::MemoryRange read = core::check_input("x", x);
   const core::MemoryRange written = core::check_output("y", y);
@@ -161,16 +168,19 @@ void Linear::forward(TensorView<const float, 2> x, TensorView<float, 2> y) const
     const std::int64_t panel = i % plan.column_items * plan.item_panels;
     kernels::LinearArgs args{
         .tuning = &kernels.tuning,
-        .x = x.data + row * x.strides[0],
+        .x = x.at(row * x.strides[0]),
+        .x_type = element_type(x.dtype),
         .x_stride = x.strides[0],
         .rows = std::min(plan.item_rows, rows - row),
         .depth = in_features(),
         .weight = packed_->weight.data(),
+        .weight_type = element_type(packed_->type),
         .panel_begin = panel,
         .panel_end = std::min(panels, panel + plan.item_panels),
         .columns = out_features(),
         .bias = packed_->bias.data(),
-        .y = y.data + row * y.strides[0],
+        .y = y.at(row * y.strides[0]),
+        .y_type = element_type(y.dtype),
         .y_stride = y.strides[0],
         .scratch = nullptr,
     };

@@ -1,5 +1,6 @@
 // The functions of the scalar statement, and its matrix product.
 #include "kernels/abi/arithmetic.hpp"
+#include "reference/elements.hpp"
 #include "reference/scalar.hpp"
 
 #include <algorithm>
@@ -67,8 +68,8 @@ ByteRow to_bytes(const std::vector<float>& x) {
   return row;
 }
 
-void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
-            std::span<const float> bias, TensorView<float, 2> y) {
+void linear(TensorView<const void, 2> x, TensorView<const void, 2> weight,
+            std::span<const float> bias, TensorView<void, 2> y) {
   const std::int64_t depth = x.shape[1];
   for (std::int64_t i = 0; i < y.shape[0]; ++i) {
     for (std::int64_t e = 0; e < y.shape[1]; ++e) {
@@ -76,11 +77,12 @@ void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
       for (std::int64_t first = 0; first < depth; first += kDepthBlock) {
         float acc = 0.0f;
         for (std::int64_t d = first; d < std::min(first + kDepthBlock, depth); ++d) {
-          acc = std::fma(x(i, d), weight(e, d), acc);
+          acc = std::fma(element(x, i, d), element(weight, e, d), acc);
         }
         sum = first == 0 ? acc : sum + acc;
       }
-      y(i, e) = canonical(bias.empty() ? sum : sum + bias[static_cast<std::size_t>(e)]);
+      if (!bias.empty()) sum = sum + bias[static_cast<std::size_t>(e)];
+      set_element(y, canonical(sum), i, e);
     }
   }
 }

@@ -160,7 +160,7 @@ Attention64 attention64(TensorView<const void, 4> q, TensorView<const void, 4> k
   return result;
 }
 
-Linear64 linear64(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+Linear64 linear64(TensorView<const void, 2> x, TensorView<const void, 2> weight,
                   std::span<const float> bias) {
   Linear64 result;
   for (std::int64_t i = 0; i < x.shape[0]; ++i) {
@@ -169,7 +169,7 @@ Linear64 linear64(TensorView<const float, 2> x, TensorView<const float, 2> weigh
       double y = b;
       double magnitude = std::abs(b);
       for (std::int64_t d = 0; d < x.shape[1]; ++d) {
-        const double product = double{x(i, d)} * double{weight(e, d)};
+        const double product = double{element(x, i, d)} * double{element(weight, e, d)};
         y += product;
         magnitude += std::abs(product);
       }

@@ -39,7 +39,7 @@ struct Linear64 {
 };
 
 /// x W^T + b in float64. Nothing is checked.
-Linear64 linear64(TensorView<const float, 2> x, TensorView<const float, 2> weight,
+Linear64 linear64(TensorView<const void, 2> x, TensorView<const void, 2> weight,
                   std::span<const float> bias);
 
 }  // namespace rapt::reference

@@ -26,8 +26,8 @@ float canonical(float x);
 /// y = x W^T + b in depth blocks.
 ///   x [rows, in], weight [out, in], y [rows, out], any strides; bias [out] or empty.
 /// Nothing is checked.
-void linear(TensorView<const float, 2> x, TensorView<const float, 2> weight,
-            std::span<const float> bias, TensorView<float, 2> y);
+void linear(TensorView<const void, 2> x, TensorView<const void, 2> weight,
+            std::span<const float> bias, TensorView<void, 2> y);
 
 /// rapt::attention, argument for argument and bit for bit; nothing is checked, one thread.
 void attention(TensorView<const void, 4> q, TensorView<const void, 4> k,

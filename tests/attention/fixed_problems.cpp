@@ -361,6 +361,7 @@ std::vector<FixedProblem> fixed_problems() {
   }
   for (FixedProblem& problem : fixed_row_problems()) list.push_back(std::move(problem));
   for (FixedProblem& problem : fixed_type_problems()) list.push_back(std::move(problem));
+  for (FixedProblem& problem : fixed_projection_problems()) list.push_back(std::move(problem));
   return list;
 }
 

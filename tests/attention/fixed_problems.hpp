@@ -31,6 +31,9 @@ std::vector<FixedProblem> fixed_row_problems();
 /// The problems of tensors and caches of other types (fixed_type_problems.cpp).
 std::vector<FixedProblem> fixed_type_problems();
 
+/// The problems of products and layers with elements of 16 bits (fixed_projection_problems.cpp).
+std::vector<FixedProblem> fixed_projection_problems();
+
 /// The list, in the order of the table. Names are unique.
 std::vector<FixedProblem> fixed_problems();
 

@@ -182,7 +182,7 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
 
   CHECK(contains(sentence_of([&] { Linear({p.weight.data(), {0, 8}}); }), "weight"));
   CHECK(contains(sentence_of([&] { Linear({p.weight.data(), {5, -1}}); }), "weight"));
-  CHECK(contains(sentence_of([&] { Linear({nullptr, {5, 8}}); }), "weight"));
+  CHECK(contains(sentence_of([&] { Linear({nullptr, DType::f32, {5, 8}}); }), "weight"));
   CHECK(contains(sentence_of([&] { Linear(p.weight_view(), p.x); }), "bias"));
   CHECK(contains(sentence_of([&] {
                    Linear::from_heads({p.weight.data(), {1, 8, 5}}, p.x);
@@ -192,11 +192,14 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
 
   CHECK(contains(sentence_of([&] { Linear().forward(p.x_view(), y_view); }), "empty"));
   CHECK(contains(sentence_of([&] { layer.forward({p.x.data(), {3, 7}}, y_view); }), "x"));
-  CHECK(contains(sentence_of([&] { layer.forward({nullptr, {3, 8}}, y_view); }), "x"));
+  CHECK(contains(sentence_of([&] { layer.forward({nullptr, DType::f32, {3, 8}}, y_view); }), "x"));
   CHECK(contains(sentence_of([&] { layer.forward({p.x.data(), {3, 8}, {1, 3}}, y_view); }), "x"));
   CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 4}}); }), "y"));
   CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {2, 5}}); }), "y"));
-  CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {nullptr, {3, 5}}); }), "y"));
+  CHECK(contains(sentence_of([&] {
+                   layer.forward(p.x_view(), {nullptr, DType::f32, {3, 5}});
+                 }),
+                 "y"));
   CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {1, 3}}); }), "y"));
   CHECK(contains(sentence_of([&] { layer.forward(p.x_view(), {y.data(), {3, 5}, {0, 1}}); }), "y"));
   CHECK(same_bits(y, unchanged));
@@ -213,7 +216,7 @@ TEST_CASE("wrong arguments of a linear layer are errors that name them and leave
 TEST_CASE("a linear layer accepts zero rows, and a default one has no features") {
   const LinearProblem p(1, 8, 5);
   const Linear layer(p.weight_view());
-  layer.forward({nullptr, {0, 8}}, {nullptr, {0, 5}});
+  layer.forward({nullptr, DType::f32, {0, 8}}, {nullptr, DType::f32, {0, 5}});
   CHECK(Linear().in_features() == 0);
   CHECK(Linear().out_features() == 0);
 }

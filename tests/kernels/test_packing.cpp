@@ -127,6 +127,32 @@ void check_weight(const KernelSet& kernels, OperandDraws& draws, kernels::PackWe
                 " panels ", args.panel_begin, " to ", args.panel_end);
 }
 
+/// The same for 16 bits of any pattern, which must all be kept.
+void check_weight_of_16_bits(const KernelSet& kernels, OperandDraws& draws,
+                             kernels::PackWeightArgs args) {
+  using Bits = GuardedBuffer<std::uint16_t>;
+  std::int64_t length = 0;
+  for (std::int64_t c = 0; c < args.columns; ++c) {
+    length = std::max(length, in_weight(args, c, args.depth - 1) + 1);
+  }
+  const Bits w(index(length), Bits::At::end);
+  for (std::uint16_t& bits : w) bits = static_cast<std::uint16_t>(draws.below(65536));
+  args.panel_begin = 0, args.panel_end = panels_of(args.columns);
+  const Bits got(index(args.panel_end * args.depth * kPanel), Bits::At::end);
+  args.weight = w.data(), args.packed = got.data();
+  args.type = draws.below(2) == 0 ? kernels::ElementType::bf16 : kernels::ElementType::f16;
+  kernels.pack_weight(args);
+  std::int64_t wrong = 0;
+  for (std::int64_t c = 0; c < args.panel_end * kPanel; ++c) {
+    for (std::int64_t k = 0; k < args.depth; ++k) {
+      const int want = c < args.columns ? w.data()[in_weight(args, c, k)] : 0;
+      wrong += got.data()[(c / kPanel * args.depth + k) * kPanel + c % kPanel] == want ? 0 : 1;
+    }
+  }
+  CHECK_MESSAGE(wrong == 0, "head_columns ", args.head_columns, " columns ", args.columns,
+                " depth ", args.depth, " column_stride ", args.column_stride);
+}
+
 }  // namespace
 
 TEST_CASE("keys are written into their columns of the panels, and nothing beside them is") {
@@ -176,6 +202,16 @@ TEST_CASE("weights are packed into panels from any layout, and columns that do n
         }
       }
     }
+  });
+}
+
+TEST_CASE("weights of 16 bits are packed with all their bits") {
+  on_guarded_operands(seeds(), [](const KernelSet& kernels, OperandDraws& draws) {
+    const std::int64_t columns = draws.between(1, 150), head_columns = draws.between(1, columns);
+    const auto neighbours = static_cast<Neighbours>(draws.below(3));
+    const std::int64_t depth = draws.between(1, 200);
+    check_weight_of_16_bits(kernels, draws,
+                            weight_matrix(head_columns, columns, depth, neighbours));
   });
 }
 

@@ -201,9 +201,10 @@ TEST_CASE("calls without sequences or rows are valid and change nothing") {
   KvCache cache(cache_of(p.config));
   const std::int64_t none[] = {0}, no_rows[] = {0, 0};
   const std::int64_t sequence = cache.add();
-  p.layer().forward({nullptr, {0, 40}}, cache, {.sequences = {}, .rows = none}, {nullptr, {0, 40}});
-  p.layer().forward({nullptr, {0, 40}}, cache, {.sequences = {&sequence, 1}, .rows = no_rows},
-                    {nullptr, {0, 40}});
+  p.layer().forward({nullptr, DType::f32, {0, 40}}, cache, {.sequences = {}, .rows = none},
+                    {nullptr, DType::f32, {0, 40}});
+  p.layer().forward({nullptr, DType::f32, {0, 40}}, cache,
+                    {.sequences = {&sequence, 1}, .rows = no_rows}, {nullptr, DType::f32, {0, 40}});
   CHECK(cache.length(sequence) == 0);
   CHECK(cache.usage().pages_used == 0);
 }

@@ -149,11 +149,12 @@ TEST_CASE(
   const std::vector<float> untouched = y;
   layer.forward({x.data(), {0, 3, 16}}, {y.data(), {0, 3, 16}});
   layer.forward({x.data(), {2, 0, 16}}, {y.data(), {2, 0, 16}});
-  layer.forward({nullptr, {0, 0, 16}}, {nullptr, {0, 0, 16}});
-  layer.forward({nullptr, {2, 0, 16}}, {x.data(), {2, 3, 16}}, {nullptr, {2, 0, 16}});
+  layer.forward({nullptr, DType::f32, {0, 0, 16}}, {nullptr, DType::f32, {0, 0, 16}});
+  layer.forward({nullptr, DType::f32, {2, 0, 16}}, {x.data(), {2, 3, 16}},
+                {nullptr, DType::f32, {2, 0, 16}});
   CHECK(same_bits(y, untouched));
 
-  layer.forward({x.data(), {2, 3, 16}}, {nullptr, {2, 0, 16}}, {y.data(), {2, 3, 16}});
+  layer.forward({x.data(), {2, 3, 16}}, {nullptr, DType::f32, {2, 0, 16}}, {y.data(), {2, 3, 16}});
   std::vector<float> expected;
   for (int row = 0; row < 6; ++row) {
     expected.insert(expected.end(), p.output.bias.begin(), p.output.bias.end());

@@ -24,18 +24,21 @@ struct Tiles {
   int most_query_rows, most_stream_rows;
 };
 
-/// One block of rows times a panel range of packed weights: y = x W^T + b.
+/// One block of rows times a panel range of packed weights: y = x W^T + b. Strides are in elements.
 struct LinearArgs {
   const Tuning* tuning;
-  const float* x;
+  const void* x;
+  ElementType x_type;
   std::int64_t x_stride;
   std::int64_t rows;
   std::int64_t depth;
-  const float* weight;  ///< packed: [panel][depth][kPanel]
+  const void* weight;  ///< packed: [panel][depth][kPanel]
+  ElementType weight_type;
   std::int64_t panel_begin, panel_end;
   std::int64_t columns;  ///< of the whole of y
   const float* bias;     ///< padded to whole panels, or null
-  float* y;
+  void* y;
+  ElementType y_type;
   std::int64_t y_stride;
   float* scratch;  ///< linear_scratch(...) floats, aligned to 64 bytes
 };

@@ -40,17 +40,18 @@ struct PackValuesArgs {
   float* scales = nullptr;              ///< of bytes: of the rows
 };
 
-/// Panels [panel_begin, panel_end) of a weight matrix, in the layout of LinearArgs. The last panel
-/// is padded with zeros.
+/// Panels [panel_begin, panel_end) of a weight matrix, in the layout of LinearArgs and with its own
+/// type. The last panel is padded with zeros.
 struct PackWeightArgs {
   /// Column c, depth k is at weight[c / head_columns * head_stride + c % head_columns *
   /// column_stride + k * depth_stride].
-  const float* weight;
+  const void* weight;
+  ElementType type;
   std::int64_t head_columns;
   std::int64_t head_stride, column_stride, depth_stride;
   std::int64_t depth, columns;
   std::int64_t panel_begin, panel_end;
-  float* packed;
+  void* packed;
 };
 
 }  // namespace rapt::kernels

@@ -1,6 +1,8 @@
-// y = x W^T + b for a block of rows and a range of panels of packed weights.
+// y = x W^T + b for a block of rows and a range of panels of packed weights, which are widened as
+// they are loaded.
 #include "kernels/abi/kernel_set.hpp"
 #include "kernels/functions.hpp"
+#include "kernels/tile/element.inl.hpp"
 #include "kernels/tile/multiply_tile.inl.hpp"
 #include "kernels/tile/pack.inl.hpp"
 #include "kernels/tile/prefetcher.inl.hpp"
@@ -8,7 +10,17 @@
 namespace rapt::kernels::RAPT_KERNEL_ISA {
 namespace {
 
-/// The destination of a register tile in y, and the last steps before it is written.
+/// Where the sums of the columns from `begin` on are: y itself, or floats that are narrowed into it
+/// when the last depth block is added.
+struct LinearSums {
+  std::int64_t begin, end;  // columns
+  float* y;
+  std::int64_t stride;
+
+  RAPT_INLINE float* at(std::int64_t r, std::int64_t c) const { return y + r * stride + c - begin; }
+};
+
+/// The destination of a register tile in the sums, and the last steps before it is written.
 struct LinearEpilogue {
   float* y;
   std::int64_t y_stride;
@@ -17,15 +29,17 @@ struct LinearEpilogue {
   bool first, last;      // depth block
 };
 
-/// Weights that a tile prefetches into L2 while it computes, `advance` floats per step, so that
+/// Weights that a tile prefetches into L2 while it computes, `advance` elements per step, so that
 /// they never occupy all line fill buffers. Steps within a line prefetch it again.
+template <class T>
 struct WeightsPrefetch {
-  /// Floats from one prefetched line to the next: a column tile that is part of a panel has one in
-  /// each row of the panel.
-  static constexpr std::int64_t kApart = kTileIsPanel ? kLineFloats : kPanel;
-  static_assert((kApart & (kApart - 1)) == 0);
+  /// Elements from one prefetched line to the next: a column tile that is part of a panel has one
+  /// in each row of the panel.
+  static constexpr std::int64_t kApart =
+      kTileIsPanel ? kLineBytes / static_cast<std::int64_t>(sizeof(T)) : kPanel;
+  static_assert((kApart & (kApart - 1)) == 0 && kApart <= kPanel);
 
-  const float* first;
+  const T* first;
   std::int64_t advance;
   std::int64_t at = 0;
 
@@ -67,8 +81,8 @@ RAPT_INLINE void store_tile(const LinearEpilogue& e, Vec (&acc)[R][C]) {
 // sequentially, which the hardware prefetchers follow.
 constexpr int kPanelRows = kTileIsPanel ? 0 : (kRegisters - 1 - kPanelVectors) / kPanelVectors;
 
-template <int R, int C, class Ahead>
-RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t depth, Ahead ahead,
+template <int R, int C, class T, class Ahead>
+RAPT_INLINE void linear_tile(const float* x, const T* weight, std::int64_t depth, Ahead ahead,
                              const LinearEpilogue& epilogue) {
   Vec acc[R][C];
   clear(acc);
@@ -78,8 +92,8 @@ RAPT_INLINE void linear_tile(const float* x, const float* weight, std::int64_t d
 
 template <int R>
 struct LinearTile {
-  template <class Ahead>
-  static void run(const float* x, const float* weight, std::int64_t depth, const Ahead& ahead,
+  template <class T, class Ahead>
+  static void run(const float* x, const T* weight, std::int64_t depth, const Ahead& ahead,
                   const LinearEpilogue& epilogue) {
     linear_tile<R, kVectors>(x, weight, depth, ahead, epilogue);
   }
@@ -87,8 +101,8 @@ struct LinearTile {
 
 template <int R>
 struct LinearPanel {
-  template <class Ahead>
-  static void run(const float* x, const float* weight, std::int64_t depth, const Ahead& ahead,
+  template <class T, class Ahead>
+  static void run(const float* x, const T* weight, std::int64_t depth, const Ahead& ahead,
                   const LinearEpilogue& epilogue) {
     linear_tile<R, kPanelVectors>(x, weight, depth, ahead, epilogue);
   }
@@ -107,24 +121,28 @@ RAPT_INLINE std::int64_t tile_rows(const LinearArgs& args) {
 
 RAPT_INLINE void pack_rows(const LinearArgs& args, std::int64_t k, std::int64_t depth) {
   const std::int64_t floats = tile_floats(depth), rows = tile_rows(args);
-  for (std::int64_t r = 0; r < args.rows; ++r) {
-    pack_row(args.x + r * args.x_stride + k, depth,
-             args.scratch + r / rows * floats + r % rows * kLanes);
-  }
+  with_elements(args.x, args.x_type, [&](const auto* x) {
+    for (std::int64_t r = 0; r < args.rows; ++r) {
+      pack_row(x + r * args.x_stride + k, depth,
+               args.scratch + r / rows * floats + r % rows * kLanes);
+    }
+  });
 }
 
-/// Depth [k, k + depth) of a column tile.
+/// Depth [k, k + depth) of a column tile of weights of T.
+template <class T>
 struct LinearColumns {
   std::int64_t c, width;
   std::int64_t k, depth;
-  const float* weight;
+  const T* weight;
 
   LinearColumns(const LinearArgs& args, std::int64_t c_, std::int64_t width_, std::int64_t k_)
       : c(c_),
         width(width_),
         k(k_),
         depth(args.depth - k_ < kDepthBlock ? args.depth - k_ : kDepthBlock),
-        weight(args.weight + (c_ / kPanel * args.depth + k_) * kPanel + c_ % kPanel) {}
+        weight(static_cast<const T*>(args.weight) + (c_ / kPanel * args.depth + k_) * kPanel +
+               c_ % kPanel) {}
 };
 
 /// The depth block after k; the first one after the last.
@@ -133,14 +151,14 @@ RAPT_INLINE std::int64_t next_depth(const LinearArgs& args, std::int64_t k) {
 }
 
 /// A column tile times `rows` rows from r on, packed at x.
-template <class Ahead>
-RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearColumns& at, std::int64_t end,
-                               std::int64_t r, std::int64_t rows, const float* x,
-                               const Ahead& ahead) {
+template <class T, class Ahead>
+RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearSums& sums,
+                               const LinearColumns<T>& at, std::int64_t r, std::int64_t rows,
+                               const float* x, const Ahead& ahead) {
   const LinearEpilogue epilogue{
-      args.y + r * args.y_stride + at.c,
-      args.y_stride,
-      end - at.c < at.width ? end - at.c : at.width,
+      sums.at(r, at.c),
+      sums.stride,
+      sums.end - at.c < at.width ? sums.end - at.c : at.width,
       args.bias == nullptr ? nullptr : args.bias + at.c,
       at.k == 0,
       at.k + kDepthBlock >= args.depth,
@@ -155,24 +173,24 @@ RAPT_INLINE void multiply_rows(const LinearArgs& args, const LinearColumns& at, 
 
 /// Which weights row tile `tile` of `tiles` prefetches: its share of the column tile after `at`.
 /// The last one is followed by the first one of the next depth block, or of the rows that follow.
-RAPT_INLINE WeightsPrefetch weights_prefetch(const LinearArgs& args, const LinearColumns& at,
-                                             std::int64_t begin, std::int64_t end,
-                                             std::int64_t tile, std::int64_t tiles) {
-  const bool more = at.c + kColumns < end;
-  const LinearColumns next(args, more ? at.c + kColumns : begin, kColumns,
-                           more ? at.k : next_depth(args, at.k));
+template <class T>
+RAPT_INLINE WeightsPrefetch<T> weights_prefetch(const LinearArgs& args, const LinearSums& sums,
+                                                const LinearColumns<T>& at, std::int64_t tile,
+                                                std::int64_t tiles) {
+  const bool more = at.c + kColumns < sums.end;
+  const LinearColumns<T> next(args, more ? at.c + kColumns : sums.begin, kColumns,
+                              more ? at.k : next_depth(args, at.k));
   const std::int64_t advance = (kPanel + tiles - 1) / tiles;
   if (tile * advance >= kPanel) return {next.weight, 0};
   const std::int64_t first = tile * advance * at.depth;
-  return {next.weight + (first & -WeightsPrefetch::kApart), advance};
+  return {next.weight + (first & -WeightsPrefetch<T>::kApart), advance};
 }
 
-/// Prefetches the rows of y that a tile will write.
-RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std::int64_t c) {
+/// Prefetches the rows of sums that a tile will write.
+RAPT_INLINE void prefetch_sums(const LinearArgs& args, const LinearSums& sums, std::int64_t r,
+                               std::int64_t c) {
   for (std::int64_t row = r; row < args.rows && row < r + kRows; ++row) {
-    for (int i = 0; i < kColumns; i += kLanes) {
-      __builtin_prefetch(args.y + row * args.y_stride + c + i, 1, 3);
-    }
+    for (int i = 0; i < kColumns; i += kLanes) __builtin_prefetch(sums.at(row, c) + i, 1, 3);
   }
 }
 
@@ -181,57 +199,98 @@ RAPT_INLINE void prefetch_rows_of_y(const LinearArgs& args, std::int64_t r, std:
 inline Prefetcher rows_prefetcher(const LinearArgs& args, std::int64_t k, std::int64_t tiles) {
   const std::int64_t next = next_depth(args, k), left = args.depth - next;
   Prefetcher prefetcher;
-  prefetcher.add(args.x + (next == 0 ? args.rows * args.x_stride : 0) + next, ElementType::f32,
-                 args.rows, left < kDepthBlock ? left : kDepthBlock, args.x_stride);
+  const std::int64_t first = (next == 0 ? args.rows * args.x_stride : 0) + next;
+  prefetcher.add(element_at(args.x, args.x_type, first), args.x_type, args.rows,
+                 left < kDepthBlock ? left : kDepthBlock, args.x_stride);
   prefetcher.spread_over(tiles);
   return prefetcher;
 }
 
-inline void linear_whole_depth(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
-  pack_rows(args, 0, args.depth);
+/// Of rows that are packed: one tile.
+template <class T>
+void linear_whole_depth(const LinearArgs& args, const LinearSums& sums) {
   const std::int64_t width = args.rows <= kPanelRows ? kPanel : kColumns;
   const std::int64_t distance =
       args.rows == 1 ? args.tuning->one_row_weight_floats_ahead : args.tuning->weight_floats_ahead;
-  for (std::int64_t panel = begin; panel < end; panel += kPanel) {
+  for (std::int64_t panel = sums.begin; panel < sums.end; panel += kPanel) {
     for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
-      for (std::int64_t c = panel; c < end && c < panel + kPanel; c += width) {
-        const LinearColumns at(args, c, width, k);
-        multiply_rows(args, at, end, 0, args.rows, args.scratch + k / kLanes * kTileChunk,
-                      PanelsAhead<float>::of(at.weight, c - panel, at.depth, distance));
+      for (std::int64_t c = panel; c < sums.end && c < panel + kPanel; c += width) {
+        const LinearColumns<T> at(args, c, width, k);
+        multiply_rows(args, sums, at, 0, args.rows, args.scratch + k / kLanes * kTileChunk,
+                      PanelsAhead<T>::of(at.weight, c - panel, at.depth, distance));
       }
     }
   }
 }
 
-}  // namespace
+/// The outer loop runs over column tiles: a tile of weights (kDepthBlock x kColumns) serves all
+/// rows before the next one is read.
+template <class T>
+void linear_depth_blocks(const LinearArgs& args, const LinearSums& sums) {
+  const std::int64_t rows = tile_rows(args), tiles = (args.rows + rows - 1) / rows;
+  for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
+    Prefetcher next_rows =
+        rows_prefetcher(args, k, tiles * ((sums.end - sums.begin + kColumns - 1) / kColumns));
+    for (std::int64_t c = sums.begin; c < sums.end; c += kColumns) {
+      const LinearColumns<T> at(args, c, kColumns, k);
+      if (c == sums.begin) pack_rows(args, k, at.depth);
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t r = tile * rows, left = args.rows - r;
+        prefetch_sums(args, sums, r, c);
+        next_rows.step();
+        multiply_rows(args, sums, at, r, left < rows ? left : rows,
+                      args.scratch + tile * tile_floats(at.depth),
+                      weights_prefetch(args, sums, at, tile, tiles));
+      }
+    }
+  }
+}
 
-std::int64_t linear_scratch(const LinearArgs& args) {
+RAPT_INLINE void multiply_columns(const LinearArgs& args, const LinearSums& sums) {
+  with_elements(args.weight, args.weight_type, [&]<class T>(const T*) {
+    if (packs_whole_depth(args)) return linear_whole_depth<T>(args, sums);
+    linear_depth_blocks<T>(args, sums);
+  });
+}
+
+/// Columns whose sums are floats in scratch at once, if y has another type: 768 KiB of a row block,
+/// yet enough columns to repay packing its rows again for each piece.
+constexpr std::int64_t kSumColumns = 1024;
+
+std::int64_t packed_floats(const LinearArgs& args) {
   const bool whole = packs_whole_depth(args) || args.depth < kDepthBlock;
   return (args.rows + kRows - 1) / kRows * tile_floats(whole ? args.depth : kDepthBlock);
 }
 
-/// The outer loop runs over column tiles: a tile of weights (kDepthBlock x kColumns) serves all
-/// rows before the next one is read.
+std::int64_t sum_columns(const LinearArgs& args) {
+  const std::int64_t columns = (args.panel_end - args.panel_begin) * kPanel;
+  return columns < kSumColumns ? columns : kSumColumns;
+}
+
+}  // namespace
+
+std::int64_t linear_scratch(const LinearArgs& args) {
+  return packed_floats(args) +
+         (args.y_type == ElementType::f32 ? 0 : args.rows * sum_columns(args));
+}
+
+/// Sums of several depth blocks stay floats: y is rounded once.
 void linear(const LinearArgs& args) {
   const std::int64_t begin = args.panel_begin * kPanel;
   const std::int64_t end =
       args.panel_end * kPanel < args.columns ? args.panel_end * kPanel : args.columns;
-  if (packs_whole_depth(args)) return linear_whole_depth(args, begin, end);
-  const std::int64_t rows = tile_rows(args), tiles = (args.rows + rows - 1) / rows;
-  for (std::int64_t k = 0; k < args.depth; k += kDepthBlock) {
-    Prefetcher next_rows =
-        rows_prefetcher(args, k, tiles * ((end - begin + kColumns - 1) / kColumns));
-    for (std::int64_t c = begin; c < end; c += kColumns) {
-      const LinearColumns at(args, c, kColumns, k);
-      if (c == begin) pack_rows(args, k, at.depth);
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t r = tile * rows, left = args.rows - r;
-        prefetch_rows_of_y(args, r, c);
-        next_rows.step();
-        multiply_rows(args, at, end, r, left < rows ? left : rows,
-                      args.scratch + tile * tile_floats(at.depth),
-                      weights_prefetch(args, at, begin, end, tile, tiles));
-      }
+  if (packs_whole_depth(args)) pack_rows(args, 0, args.depth);
+  if (args.y_type == ElementType::f32) {
+    return multiply_columns(args, {begin, end, static_cast<float*>(args.y) + begin, args.y_stride});
+  }
+  float* const floats = args.scratch + packed_floats(args);
+  const std::int64_t stride = sum_columns(args);
+  for (std::int64_t c = begin; c < end; c += stride) {
+    const std::int64_t next = c + stride < end ? c + stride : end;
+    multiply_columns(args, {c, next, floats, stride});
+    for (std::int64_t r = 0; r < args.rows; ++r) {
+      narrow_row(floats + r * stride, next - c, args.y_type,
+                 element_at(args.y, args.y_type, r * args.y_stride + c));
     }
   }
 }

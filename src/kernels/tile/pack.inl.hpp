@@ -21,12 +21,13 @@ RAPT_INLINE void pack_scaled_row(const float* src, std::int64_t count, float sca
 }
 
 /// One row of a row tile: element k = src[k].
-RAPT_INLINE void pack_row(const float* src, std::int64_t count, float* row) {
+template <class T>
+RAPT_INLINE void pack_row(const T* src, std::int64_t count, float* row) {
   std::int64_t k = 0;
   for (; k + kLanes <= count; k += kLanes, row += kTileChunk) {
     RAPT_UNROLL for (int i = 0; i < kLanes; i += kVecLanes) store(row + i, load(src + k + i));
   }
-  for (std::int64_t i = 0; k + i < count; ++i) row[i] = src[k + i];
+  for (std::int64_t i = 0; k + i < count; ++i) row[i] = widened(src[k + i]);
 }
 
 /// Packs one vector of keys of a panel: dst[d * kPanel + t] = k[t * k_stride + d] for first <= t <

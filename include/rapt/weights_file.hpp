@@ -34,6 +34,12 @@ struct RAPT_API FileTensor {
   requires(Rank >= 1 && Rank <= 5) TensorView<const float, Rank> view()
   const;
 
+  /// The same for f32, bf16 and f16, in the type of the file: Linear packs it without a copy of
+  /// floats.
+  template <int Rank>
+  requires(Rank >= 1 && Rank <= 5) TensorView<const void, Rank> typed_view()
+  const;
+
   /// A copy widened to float: exact for f32, f16 and bf16; f64 is rounded once. Throws
   /// Error{invalid_argument} naming the tensor and its type if it is none of these, since the
   /// integers of a quantised tensor are meaningless without their scale, and Error{out_of_memory}.

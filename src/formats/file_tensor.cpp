@@ -2,6 +2,7 @@
 #include "core/counted.hpp"
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
+#include "core/views.hpp"
 #include "formats/malformed.hpp"
 #include "rapt/error.hpp"
 #include "rapt/weights_file.hpp"
@@ -70,6 +71,25 @@ std::vector<float> integers(const FileTensor& tensor) {
   }
 }
 
+/// The elements in place, of a type that views may have.
+template <int Rank>
+TensorView<const void, Rank> in_place(const FileTensor& tensor) {
+  const std::vector<std::int64_t>& shape = tensor.shape;
+  if (shape.size() != static_cast<std::size_t>(Rank)) {
+    refuse(tensor, "shape " + io::shape_text(shape) + " has rank " + std::to_string(shape.size()) +
+                       ", not " + std::to_string(Rank));
+  }
+  const std::size_t past = reinterpret_cast<std::uintptr_t>(tensor.data) % dtype_size(tensor.dtype);
+  if (past != 0) {
+    const std::string type(tensor.dtype == DType::f32 ? "float" : dtype_name(tensor.dtype));
+    refuse(tensor, "the data lies " + core::counted(past, "byte") +
+                       " past an address that is aligned for " + type + "; copy_as_float reads it");
+  }
+  typename TensorView<const void, Rank>::Index extents{};
+  for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = shape[i];
+  return {tensor.data, tensor.dtype, extents};
+}
+
 }  // namespace
 
 template <int Rank>
@@ -78,17 +98,18 @@ const try {
   if (dtype != DType::f32) {
     refuse(*this, "type " + type_of(*this) + " cannot be viewed as f32");
   }
-  if (shape.size() != static_cast<std::size_t>(Rank)) {
-    refuse(*this, "shape " + io::shape_text(shape) + " has rank " + std::to_string(shape.size()) +
-                      ", not " + std::to_string(Rank));
+  return in_place<Rank>(*this).template as<const float>();
+} catch (const std::bad_alloc&) {
+  core::fail_out_of_memory();
+}
+
+template <int Rank>
+requires(Rank >= 1 && Rank <= 5) TensorView<const void, Rank> FileTensor::typed_view()
+const try {
+  if (!core::is_tensor_type(dtype)) {
+    refuse(*this, "type " + type_of(*this) + " is none of f32, bf16 and f16");
   }
-  if (const auto past = reinterpret_cast<std::uintptr_t>(data) % alignof(float); past != 0) {
-    refuse(*this, "the data lies " + core::counted(past, "byte") +
-                      " past an address that is aligned for float; copy_as_float reads it");
-  }
-  typename TensorView<const float, Rank>::Index extents{};
-  for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = shape[i];
-  return {reinterpret_cast<const float*>(data), extents};
+  return in_place<Rank>(*this);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }
@@ -98,6 +119,11 @@ template TensorView<const float, 2> FileTensor::view<2>() const;
 template TensorView<const float, 3> FileTensor::view<3>() const;
 template TensorView<const float, 4> FileTensor::view<4>() const;
 template TensorView<const float, 5> FileTensor::view<5>() const;
+template TensorView<const void, 1> FileTensor::typed_view<1>() const;
+template TensorView<const void, 2> FileTensor::typed_view<2>() const;
+template TensorView<const void, 3> FileTensor::typed_view<3>() const;
+template TensorView<const void, 4> FileTensor::typed_view<4>() const;
+template TensorView<const void, 5> FileTensor::typed_view<5>() const;
 
 std::vector<float> FileTensor::copy_as_float() const try {
   const core::DefaultArithmetic mode;

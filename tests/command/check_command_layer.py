@@ -2,6 +2,7 @@
 
 usage: check_command_layer.py RAPT
 """
+import struct
 
 from command_case import CommandCase, main, rapt, rapt_json
 from command_oracle import (Matrix, Stored, attention_layer, int8, read_npy, write_npy,
@@ -72,6 +73,44 @@ class Layer(CommandCase):
         odd = [(Matrix.drawn(15, 8, seed=1), Matrix.drawn(1, 15, seed=2)), layer[3]]
         self.save("phi", odd, names)
         self.refused(1, args, "15 rows")
+
+    def test_weights_of_16_bits_give_the_bits_of_their_floats(self):
+        x, y = self.folder / "x.npy", self.folder / "y.npy"
+        write_npy(x, [5, 8], Matrix.drawn(5, 8, seed=5).values)
+        layer, names = self.layer(), self.NAMES["llama"]
+
+        def stored(dtype, matrix):
+            floats = struct.pack(f"<{len(matrix.values)}f", *matrix.values)
+            bits = struct.pack(f"<{len(matrix.values)}e", *matrix.values) if dtype == "F16" else \
+                b"".join(floats[i + 2:i + 4] for i in range(0, len(floats), 4))
+            return Stored(dtype, [matrix.rows, matrix.columns], bits)
+
+        def widened(tensor):
+            count = len(tensor.data) // 2
+            if tensor.dtype == "F16":
+                values = struct.unpack(f"<{count}e", tensor.data)
+            else:
+                words = b"".join(b"\0\0" + tensor.data[i:i + 2] for i in range(0, 2 * count, 2))
+                values = struct.unpack(f"<{count}f", words)
+            return Matrix(*tensor.shape, list(values))
+
+        def output(tensors):
+            write_safetensors(self.folder / "model", tensors)
+            rapt_json("run", "--weights", self.folder / "model", "--heads", 2, "--input", x,
+                      "--output", y, "--repeat", 1)
+            return read_npy(y)[1]
+
+        for dtype in "BF16", "F16":
+            weights = {f"{name}.weight": stored(dtype, weight)
+                       for name, (weight, _) in zip(names, layer)}
+            want = output({name: widened(tensor) for name, tensor in weights.items()})
+            self.assertEqual(output(weights), want)
+            # From odd addresses; and fused and transposed, as GPT-2 stores them.
+            self.assertEqual(output({"before": Stored("U8", [1], b"\1"), **weights}), want)
+            fused = Matrix.stacked([weight for weight, _ in layer[:3]])
+            self.assertEqual(output({
+                "attn.c_attn.weight": stored(dtype, fused.transposed()),
+                "attn.c_proj.weight": stored(dtype, layer[3][0].transposed())}), want)
 
     def test_int8_weights_need_a_known_scale(self):
         x, y = self.folder / "x.npy", self.folder / "y.npy"

@@ -64,22 +64,28 @@ std::vector<float> LayerTensors::scales_of(const FileTensor& tensor) {
   return one || by_row ? floats(scale) : std::vector<float>();
 }
 
-std::vector<float> LayerTensors::weight(const FileTensor& tensor, bool transposed) {
+void LayerTensors::read_weight(const FileTensor& tensor, Projection& projection) {
   switch (tensor.dtype) {
-    case DType::f64:
     case DType::f32:
     case DType::f16:
     case DType::bf16:
-      return floats(tensor.name);
+      if (reinterpret_cast<std::uintptr_t>(tensor.data) % dtype_size(tensor.dtype) == 0) {
+        projection.in_place = tensor.typed_view<2>();
+        return;
+      }
+      [[fallthrough]];
+    case DType::f64:
+      projection.copy = tensor.copy_as_float();
+      return;
     default:
       break;
   }
   // LLM.int8() and similar formats have a scale per output, which is a column of a transposed
   // weight.
-  if (tensor.dtype == DType::i8 && !transposed) {
+  if (tensor.dtype == DType::i8 && !projection.transposed) {
     if (const std::vector<float> scales = scales_of(tensor); !scales.empty()) {
-      read_.insert(tensor.name);
-      return tensor.copy_scaled(scales);
+      projection.copy = tensor.copy_scaled(scales);
+      return;
     }
   }
   refuse(tensor.name,
@@ -102,7 +108,7 @@ Projection LayerTensors::projection(const std::string& weight_name, const std::s
   projection.transposed = transposed;
   projection.rows = stored.shape[transposed ? 1 : 0];
   projection.columns = stored.shape[transposed ? 0 : 1];
-  projection.weight = weight(stored, transposed);
+  read_weight(stored, projection);
   read_.insert(weight_name);
   if (const FileTensor* const bias = find(bias_name); bias != nullptr) {
     if (bias->shape != std::vector<std::int64_t>{projection.rows}) {

@@ -1,5 +1,4 @@
-// Projections and vectors of a layer, read as float from a .safetensors file, and its unread
-// tensors.
+// Projections and vectors of a layer in a .safetensors file, and its unread tensors.
 #pragma once
 
 #include "rapt/linear.hpp"
@@ -15,18 +14,21 @@
 
 namespace rapt::tools {
 
-/// A weight [out, in] with its bias.
+/// A weight [out, in] with its bias. Valid while the file is open.
 struct Projection {
-  std::vector<float> weight;
+  TensorView<const void, 2> in_place;  ///< the weight in the file, in its type; or no data
+  std::vector<float> copy;             ///< the weight otherwise
   std::vector<float> bias;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  bool transposed = false;  ///< `weight` is stored as [in, out]
+  bool transposed = false;  ///< the weight is stored as [in, out]
 
-  TensorView<const float, 2> view() const {
+  TensorView<const void, 2> view() const {
     using View = TensorView<const float, 2>;
-    return transposed ? View(weight.data(), {columns, rows}).swapped(0, 1)
-                      : View(weight.data(), {rows, columns});
+    const View::Index shape{transposed ? columns : rows, transposed ? rows : columns};
+    const TensorView<const void, 2> stored =
+        in_place.data != nullptr ? in_place : View(copy.data(), shape);
+    return transposed ? stored.swapped(0, 1) : stored;
   }
 
   Linear linear() const { return Linear(view(), bias); }
@@ -46,8 +48,9 @@ class LayerTensors {
   const FileTensor* find(std::string_view name) const { return file_.find(name); }
   const FileTensor& at(std::string_view name) const { return file_.at(name); }
 
-  /// The weight `weight_name`, with the bias `bias_name` if the file has one. An int8 weight is
-  /// read with its scale: the SCB of LLM.int8(), where a row is int8 * SCB / 127, or the
+  /// The weight `weight_name`, with the bias `bias_name` if the file has one. F32, F16 and BF16 at
+  /// multiples of their size are used in place; the others are copied. An int8 weight is read with
+  /// its scale: the SCB of LLM.int8(), where a row is int8 * SCB / 127, or the
   /// weight_scale of symmetric quantisation, one number or one per row. Throws
   /// Error{invalid_argument} naming the tensor for other integers, wrong shapes, or a missing
   /// tensor.
@@ -62,7 +65,7 @@ class LayerTensors {
   UnreadTensors unread(std::string_view prefix, std::string_view first) const;
 
  private:
-  std::vector<float> weight(const FileTensor& tensor, bool transposed);
+  void read_weight(const FileTensor& tensor, Projection& projection);
   std::vector<float> scales_of(const FileTensor& tensor);
 
   const SafetensorsFile& file_;

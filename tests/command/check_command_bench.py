@@ -68,6 +68,22 @@ class Bench(CommandCase):
             self.assertAlmostEqual((count(kind, *flags, "--bias") - plain) / (4 * 2 * seen), 1)
             self.assertAlmostEqual((count(kind, *flags, "--mask") - plain) / seen, 1)
 
+    def test_weights_of_16_bits_are_half_the_bytes(self):
+        sizes = {"linear": ["--rows", 3, "--in-features", 20, "--out-features", 33],
+                 "mha": ["--tokens", 5, "--model-dim", 24, "--heads", 4]}
+        for kind, weights in ("linear", 20 * 33), ("mha", 4 * 24 * 24):
+            found = {}
+            for dtype in "f32", "bf16", "f16":
+                flags = [] if dtype == "f32" else ["--weights", dtype]
+                report = rapt_json("bench", kind, *sizes[kind], *flags, "--repeat", 1)
+                found[dtype] = report["results"][0]
+                self.assertEqual(found[dtype]["shape"]["weights"], dtype)
+            for dtype in "bf16", "f16":
+                saved = found["f32"]["gbs"] * found["f32"]["median_ms"] \
+                    - found[dtype]["gbs"] * found[dtype]["median_ms"]
+                self.assertAlmostEqual(saved * 1e6 / (2 * weights), 1)
+            self.assertEqual(len({result["hash"] for result in found.values()}), 3)
+
     def test_a_bias_and_a_mask_are_the_same_over_a_cache(self):
         for kind in (["decode", "--heads", 4],
                      ["attention", "--heads", 1, "--q-len", 40]):  # with one head both layouts of outputs are equal
@@ -141,6 +157,8 @@ class Bench(CommandCase):
                 (["linear", "--bias"], "--bias"), (["linear", "--mask"], "--mask"),
                 (["linear", "--soft-cap", 3], "--soft-cap"),
                 (["mha", "--cache", "paged"], "--cache"),
+                (["attention", "--weights", "bf16"], "--weights"),
+                (["linear", "--weights", "i8"], "--weights"),
                 (["attention", "--window-left", -1], "--window-left"),
                 (["attention", "--soft-cap", 0], "--soft-cap"),
                 (["attention", "--cache", "L2"], "--cache"),

@@ -81,6 +81,7 @@ struct BenchFlags {
   std::string cache = "contiguous";
   std::string isa = "active";
   std::string dtype = "f32";
+  std::string weights = "f32";
   int threads = 1;
   std::int64_t repeat = 0;
   bool explain = false;
@@ -93,7 +94,14 @@ void refuse_unless(bool used, const char* flag, WorkKind kind) {
   throw UsageError(fmt::format("{}: the workload {} has no such thing", name, kind_name(kind)));
 }
 
-/// The flags' score options, and the storage of keys and values.
+DType parse_weights(const std::string& name) {
+  for (const DType type : {DType::bf16, DType::f16}) {
+    if (name == dtype_name(type)) return type;
+  }
+  return DType::f32;
+}
+
+/// The flags' score options, the storage of keys and values, and the type of weights.
 void override_options(const Command& command, const BenchFlags& flags, WorkShape& shape) {
   const bool has_scores = shape.kind != WorkKind::linear;
   if (command.has("--window-left")) {
@@ -112,6 +120,11 @@ void override_options(const Command& command, const BenchFlags& flags, WorkShape
   if (command.has("--cache")) {
     refuse_unless(has_scores && shape.kind != WorkKind::mha, "--cache", shape.kind);
     shape.paged = flags.cache == "paged";
+  }
+  if (command.has("--weights")) {
+    refuse_unless(shape.kind == WorkKind::linear || shape.kind == WorkKind::mha, "--weights",
+                  shape.kind);
+    shape.weights = parse_weights(flags.weights);
   }
 }
 
@@ -221,6 +234,8 @@ void add_bench(CommandLine& line) {
   command.number("--threads", flags->threads, {0, 1024},
                  "threads; 0: one per core; no more than a CPU quota allows");
   command.choice("--dtype", flags->dtype, {"f32"}, "element type of the inputs");
+  command.choice("--weights", flags->weights, {"f32", "bf16", "f16"},
+                 "type of the weights of linear and mha");
   command.number("--repeat", flags->repeat, {1, 1000000}, "timed rounds")
       .default_text("until the median is known within 2 %, 2 s per ISA at most");
   command.flag(

@@ -14,19 +14,33 @@
 namespace rapt::tools {
 namespace {
 
+template <class T>
+std::vector<T> narrowed(const FloatBuffer& floats) {
+  std::vector<T> elements;
+  for (const float x : floats.values()) elements.push_back(T(x));
+  return elements;
+}
+
+/// The floats as a weight [out, in] of a type.
+Linear packed(const FloatBuffer& weight, std::int64_t out, std::int64_t in, DType type) {
+  if (type == DType::bf16) return Linear({narrowed<bfloat16>(weight).data(), {out, in}});
+  if (type == DType::f16) return Linear({narrowed<float16>(weight).data(), {out, in}});
+  return Linear({weight.data(), {out, in}});
+}
+
 /// One call of Linear::forward().
 class LinearWork final : public Workload {
  public:
   LinearWork(const WorkShape& shape, std::int64_t cache_bytes) : shape_(shape) {
-    weight_bytes_ = 4.0 * product({shape.in_features, shape.out_features});
+    const double weights = product({shape.in_features, shape.out_features});
+    weight_bytes_ = static_cast<double>(dtype_size(shape.weights)) * weights;
     const double rest = product({shape.rows}) * product({shape.in_features + shape.out_features});
     bytes_ = weight_bytes_ + 4.0 * rest;
     const int copies = shape.cold ? copies_beyond(weight_bytes_, cache_bytes) : 1;
-    require_memory(weight_bytes_ * (copies + 1) + 4.0 * rest, sentence(shape));
-    const FloatBuffer weight = drawn(weight_bytes_ / 4.0, 5);
+    require_memory(weight_bytes_ * (copies + 1) + 4.0 * (weights + rest), sentence(shape));
+    const FloatBuffer weight = drawn(weights, 5);
     for (int copy = 0; copy < copies; ++copy) {
-      layers_.emplace_back(
-          TensorView<const float, 2>(weight.data(), {shape.out_features, shape.in_features}));
+      layers_.push_back(packed(weight, shape.out_features, shape.in_features, shape.weights));
     }
     x_ = drawn(product({shape.rows, shape.in_features}), 6);
     y_ = drawn(product({shape.rows, shape.out_features}), 7);
@@ -65,7 +79,7 @@ class LayerWork final : public Workload {
     const float factor = 1.0f / std::sqrt(static_cast<float>(shape.model_dim));
     const auto projection = [&](std::int64_t out, std::uint64_t seed) {
       const FloatBuffer weight = drawn(product({out, shape.model_dim}), seed, factor);
-      return Linear(TensorView<const float, 2>(weight.data(), {out, shape.model_dim}));
+      return packed(weight, out, shape.model_dim, shape.weights);
     };
     layer_ = std::make_unique<MultiHeadAttention>(
         MultiHeadAttentionConfig{
@@ -75,7 +89,8 @@ class LayerWork final : public Workload {
     x_ = drawn(tokens, 12);
     y_ = drawn(tokens, 13);
     flops_ = 2.0 * rows * weights + products_flops(shape);
-    bytes_ = 4.0 * (weights + 2.0 * tokens) + element_bytes(shape);
+    bytes_ = static_cast<double>(dtype_size(shape.weights)) * weights + 8.0 * tokens +
+             element_bytes(shape);
   }
 
   void call() override {

@@ -1,6 +1,7 @@
 // The work that `rapt bench` and `rapt compare` time: its shape, its inputs, one call of it.
 #pragma once
 
+#include "rapt/dtype.hpp"
 #include "rapt/mask.hpp"
 #include "text/json.hpp"
 
@@ -42,6 +43,8 @@ struct WorkShape {
   std::int64_t out_features = 768;
 
   std::int64_t model_dim = 768;  ///< mha
+
+  DType weights = DType::f32;  ///< linear and mha: the type in which they are packed
 
   bool cold = false;  ///< rotate over copies of K and V or of the weights, larger than the caches
 };

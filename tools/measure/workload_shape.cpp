@@ -121,6 +121,7 @@ std::string sentence(const WorkShape& shape) {
   if (shape.bias) text += ", bias";
   if (shape.mask) text += ", mask";
   if (shape.paged) text += ", paged cache";
+  if (shape.weights != DType::f32) text += fmt::format(", weights {}", dtype_name(shape.weights));
   if (!shape.preset.empty()) text = shape.preset + ", " + text;
   return text;
 }
@@ -129,13 +130,17 @@ Json to_json(const WorkShape& shape) {
   if (shape.kind == WorkKind::linear) {
     return {{"rows", shape.rows},
             {"in_features", shape.in_features},
-            {"out_features", shape.out_features}};
+            {"out_features", shape.out_features},
+            {"weights", dtype_name(shape.weights)}};
   }
   Json json = {{"batch", shape.batch},         {"heads", shape.heads},
                {"kv_heads", shape.kv_heads},   {"q_len", shape.q_len},
                {"kv_len", shape.kv_len},       {"head_dim", shape.head_dim},
                {"value_dim", shape.value_dim}, {"causal", shape.causal}};
-  if (shape.kind == WorkKind::mha) json["model_dim"] = shape.model_dim;
+  if (shape.kind == WorkKind::mha) {
+    json["model_dim"] = shape.model_dim;
+    json["weights"] = dtype_name(shape.weights);
+  }
   if (shape.window_left != kNoWindow) json["window_left"] = shape.window_left;
   if (shape.soft_cap > 0) json["soft_cap"] = shape.soft_cap;
   if (shape.alibi) json["alibi"] = true;

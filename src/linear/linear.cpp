@@ -64,8 +64,7 @@ AlignedBuffer pack_weight(const TensorView<const void, Rank>& weight, const Weig
          " elements are more than can be counted");
   }
   const kernels::KernelSet& kernels = dispatch::active_kernels();
-  const auto elements_per_float =
-      static_cast<std::int64_t>(sizeof(float) / dtype_size(weight.dtype));
+  const std::int64_t elements_per_float = std::int64_t{sizeof(float)} / core::element_size(weight);
   AlignedBuffer packed(*elements / elements_per_float);
   const bool shared = dispatch::call_tuning().wakes_threads(static_cast<double>(*elements));
   for_items(panels, shared, [&](std::int64_t panel) {

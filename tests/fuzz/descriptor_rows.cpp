@@ -7,9 +7,19 @@
 #include <array>
 #include <cmath>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 namespace rapt::test {
+
+/// The view with another type: elements of 16 bits cover half of its memory.
+template <class T, int Rank>
+auto with_any_type(Draws& d, const TensorView<T, Rank>& view) {
+  using Void = std::conditional_t<std::is_const_v<T>, const void, void>;
+  TensorView<Void, Rank> any = view;
+  any.dtype = d.one_of({DType::f32, DType::bf16, DType::f16});
+  return any;
+}
 
 void call_linear(Draws& d) {
   const std::int64_t in = 1 + d.below(9), out = 1 + d.below(40), rows = d.below(6);
@@ -17,10 +27,11 @@ void call_linear(Draws& d) {
   const bool heads = d.one_in(2);
   const auto bias = [&](std::int64_t length) { return d.span<float>(d.one_in(2) ? 0 : length); };
   const Linear linear =
-      heads ? Linear::from_heads(d.view<const float>(Extents3{3, in, e}), bias(3 * e))
-            : Linear(d.view<const float>(Extents2{out, in}), bias(out));
-  linear.forward(d.view<const float>(Extents2{rows, in}),
-                 d.view<float>(Extents2{rows, heads ? 3 * e : out}));
+      heads ? Linear::from_heads(with_any_type(d, d.view<const float>(Extents3{3, in, e})),
+                                 bias(3 * e))
+            : Linear(with_any_type(d, d.view<const float>(Extents2{out, in})), bias(out));
+  linear.forward(with_any_type(d, d.view<const float>(Extents2{rows, in})),
+                 with_any_type(d, d.view<float>(Extents2{rows, heads ? 3 * e : out})));
 }
 
 void call_embedding(Draws& d) {

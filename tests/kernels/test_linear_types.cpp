@@ -9,6 +9,7 @@
 #include "reference/scalar.hpp"
 #include "support/arena.hpp"
 #include "support/bounds.hpp"
+#include "support/guarded_buffer.hpp"
 #include "support/problems.hpp"
 #include "support/sentence_of.hpp"
 #include "support/test_level.hpp"
@@ -16,6 +17,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -171,6 +174,34 @@ TEST_CASE("weights of 16 bits may have any strides, and heads") {
     CHECK(problem.forward(columns) == want);
     const Linear heads = Linear::from_heads({by_head.data(), type, {4, 70, 12}}, problem.bias);
     CHECK(problem.forward(heads) == want);
+  }
+}
+
+TEST_CASE("a linear layer stays inside tensors of 16 bits for every tail shape") {
+  using Bits = GuardedBuffer<std::uint16_t>;
+  for (const Bits::At where : {Bits::At::end, Bits::At::start}) {
+    for (const std::int64_t rows : {1, 7, 13}) {
+      for (const std::int64_t in : {1, 7, 16, 33}) {
+        for (const std::int64_t out : {1, 15, 17, 32, 65}) {
+          const TypedLinear problem(rows, in, out, {DType::bf16, DType::bf16, DType::bf16});
+          const Bits x(index(rows * in), where), weight(index(out * in), where);
+          const Bits y(index(rows * out), where);
+          std::ranges::copy(problem.x_memory, x.begin());
+          std::ranges::copy(problem.weight_memory, weight.begin());
+          std::vector<std::uint16_t> want(index(rows * out));
+          reference::linear(problem.x_view, problem.weight_view, problem.bias,
+                            {want.data(), DType::bf16, {rows, out}});
+          const Linear layer({weight.data(), DType::bf16, {out, in}}, problem.bias);
+          for (const Isa isa : available_isas()) {
+            const ForcedIsa forced(isa);
+            std::ranges::fill(y, std::uint16_t{0x5a5a});
+            layer.forward({x.data(), DType::bf16, {rows, in}},
+                          {y.data(), DType::bf16, {rows, out}});
+            CHECK(std::ranges::equal(y, want));
+          }
+        }
+      }
+    }
   }
 }
 

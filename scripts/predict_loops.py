@@ -28,11 +28,11 @@ CPUS = {
 }
 VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16}
 # Of each loop: its translation unit, and the functions that may have it; the one with the most rows does.
-# Where g++ has inlined the tile of linear, it is linear() itself.
+# Where g++ has inlined the tile of linear, it is the loop over depth blocks.
 PRODUCTS = {
     "scores": ("attend/attend", r"::ScoreTile<(\d+)>::run"),
     "weighted values": ("attend/attend", r"::ValueTile<(\d+)>::run"),
-    "linear": ("linear/linear", r"::LinearTile<(\d+)>::run<[^>]*WeightsPrefetch|::linear\("),
+    "linear": ("linear/linear", r"::LinearTile<(\d+)>::run<float, [^>]*WeightsPrefetch|::linear_depth_blocks<float>\("),
 }
 DECODE = {f"{what}, {rows} row{'s'[:rows > 1]}": ("attend/stream", f"::{kernel}<({rows})>::run", rows)
           for what, kernel in (("keys", "KeyRowScores"), ("values", "ValueRowSums")) for rows in (1, 4)}

@@ -112,18 +112,19 @@ struct RopeOptions {
 ///   (u cos - w sin, u sin + w cos),  cos and sin of row first_position + i
 /// and the other components copied.
 ///   x, y  [batch, heads, tokens, head_dim]  any strides, last dimension dense; y is x itself (same
-///         memory, shape and strides: in place) or overlaps neither x nor the table
+///         memory, type, shape and strides: in place) or overlaps neither x nor the table; f32,
+///         bf16 or f16 each
 /// The bits are those of attention() with this table (docs/arithmetic.md). In parallel in the
 /// caller's tbb::task_arena. Throws Error{invalid_argument} naming the argument and its values
 /// before anything is written.
 /// Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.
-RAPT_API void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y,
+RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y,
                          const RopeView& table, std::int64_t first_position = 0);
 
 /// The same with a position for each token.
 ///   positions  [batch, tokens], any strides; an extent of 1 broadcasts over the batch; each one is
 ///              a row of the table; y does not overlap them
-RAPT_API void apply_rope(TensorView<const float, 4> x, TensorView<float, 4> y,
+RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y,
                          const RopeView& table, TensorView<const std::int64_t, 2> positions);
 
 }  // namespace rapt

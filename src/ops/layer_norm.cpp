@@ -6,8 +6,8 @@
 #include "core/sizes.hpp"
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
+#include "ops/float_rows.hpp"
 #include "ops/rms_norm.hpp"
-#include "ops/row_parts.hpp"
 #include "ops/row_views.hpp"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ std::int64_t count_rows(std::span<const std::int64_t> shape) {
 
 /// Outputs overlap neither each other nor an input; x is not among them, since y may be x.
 template <int Rank>
-void check_apart(const core::MemoryRange& y, const TensorView<const float, Rank>& x,
+void check_apart(const core::MemoryRange& y, const TensorView<const void, Rank>& x,
                  const LayerNormOptions& options) {
   const auto check = [&](const char* name, const core::MemoryRange& written) {
     core::check_disjoint(name, written, "weight", options.weight);
@@ -44,7 +44,7 @@ void check_apart(const core::MemoryRange& y, const TensorView<const float, Rank>
 }
 
 template <int Rank>
-void check_arguments(const TensorView<const float, Rank>& x, const TensorView<float, Rank>& y,
+void check_arguments(const TensorView<const void, Rank>& x, const TensorView<void, Rank>& y,
                      const LayerNormOptions& options) {
   const core::MemoryRange written = check_rows(x, y);
   const std::int64_t width = x.shape.back(), rows = count_rows(x.shape);
@@ -64,21 +64,21 @@ T* from(std::span<T> values, std::int64_t first = 0) {
 
 }  // namespace
 
-void layer_norm(TensorView<const float, 4> x, TensorView<float, 4> y,
+void layer_norm(TensorView<const void, 4> x, TensorView<void, 4> y,
                 const LayerNormOptions& options) try {
   check_arguments(x, y, options);
   // A row without elements has a mean, too: NaN.
-  if (x.size() == 0 && options.mean.empty() && options.inverse_deviation.empty()) return;
+  if (!core::has_elements(x) && options.mean.empty() && options.inverse_deviation.empty()) return;
   x = core::without_idle_strides(x);
   y = core::without_idle_strides(y);
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const core::DefaultArithmetic mode;
-  for_row_parts(x.shape, [&](const RowPart& part) {
+  for_float_rows(kernels, x, y, [&](const RowPart& part, const FloatRows& rows) {
     const std::int64_t row = (part.batch * x.shape[1] + part.head) * x.shape[2] + part.begin;
-    kernels.layer_norm({.x = first_row(x, part),
-                        .x_stride = x.strides[2],
-                        .y = first_row(y, part),
-                        .y_stride = y.strides[2],
+    kernels.layer_norm({.x = rows.x,
+                        .x_stride = rows.x_stride,
+                        .y = rows.y,
+                        .y_stride = rows.y_stride,
                         .rows = part.end - part.begin,
                         .width = x.shape[3],
                         .epsilon = options.epsilon,
@@ -91,7 +91,7 @@ void layer_norm(TensorView<const float, 4> x, TensorView<float, 4> y,
   core::fail_out_of_memory();
 }
 
-void layer_norm(TensorView<const float, 2> x, TensorView<float, 2> y,
+void layer_norm(TensorView<const void, 2> x, TensorView<void, 2> y,
                 const LayerNormOptions& options) try {
   check_arguments(x, y, options);
   layer_norm(with_heads(x), with_heads(y), options);

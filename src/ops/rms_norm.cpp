@@ -4,14 +4,14 @@
 #include "core/default_arithmetic.hpp"
 #include "core/out_of_memory.hpp"
 #include "dispatch/dispatch.hpp"
-#include "ops/row_parts.hpp"
+#include "ops/float_rows.hpp"
 #include "ops/row_views.hpp"
 
 namespace rapt {
 namespace {
 
 template <int Rank>
-void check_arguments(const TensorView<const float, Rank>& x, const TensorView<float, Rank>& y,
+void check_arguments(const TensorView<const void, Rank>& x, const TensorView<void, Rank>& y,
                      std::span<const float> weight, float epsilon) {
   const core::MemoryRange written = check_rows(x, y);
   check_norm_weight("weight", weight, "x's width", x.shape.back());
@@ -21,17 +21,17 @@ void check_arguments(const TensorView<const float, Rank>& x, const TensorView<fl
 
 }  // namespace
 
-void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<const float> weight,
+void rms_norm(TensorView<const void, 4> x, TensorView<void, 4> y, std::span<const float> weight,
               float epsilon) try {
   check_arguments(x, y, weight, epsilon);
-  if (x.size() == 0) return;
+  if (!core::has_elements(x)) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const core::DefaultArithmetic mode;
-  for_row_parts(x.shape, [&](const RowPart& part) {
-    kernels.normalize({.x = first_row(x, part),
-                       .x_stride = x.strides[2],
-                       .y = first_row(y, part),
-                       .y_stride = y.strides[2],
+  for_float_rows(kernels, x, y, [&](const RowPart& part, const FloatRows& rows) {
+    kernels.normalize({.x = rows.x,
+                       .x_stride = rows.x_stride,
+                       .y = rows.y,
+                       .y_stride = rows.y_stride,
                        .rows = part.end - part.begin,
                        .width = x.shape[3],
                        .norm = row_norm(weight, epsilon)});
@@ -40,7 +40,7 @@ void rms_norm(TensorView<const float, 4> x, TensorView<float, 4> y, std::span<co
   core::fail_out_of_memory();
 }
 
-void rms_norm(TensorView<const float, 2> x, TensorView<float, 2> y, std::span<const float> weight,
+void rms_norm(TensorView<const void, 2> x, TensorView<void, 2> y, std::span<const float> weight,
               float epsilon) try {
   check_arguments(x, y, weight, epsilon);
   rms_norm(with_heads(x), with_heads(y), weight, epsilon);

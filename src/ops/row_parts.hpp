@@ -17,6 +17,11 @@ struct RowPart {
   std::int64_t begin, end;
 };
 
+/// The first row of a part, in elements from the first of the tensor.
+inline std::int64_t row_offset(const std::array<std::int64_t, 4>& strides, const RowPart& part) {
+  return part.batch * strides[0] + part.head * strides[1] + part.begin * strides[2];
+}
+
 /// Calls run(part) for all rows of `shape`, none of whose extents is 0; in parallel if there are
 /// enough to be worth waking a thread.
 template <class F>

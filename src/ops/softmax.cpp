@@ -5,21 +5,21 @@
 #include "core/out_of_memory.hpp"
 #include "dispatch/dispatch.hpp"
 #include "kernels/abi/kernel_set.hpp"
-#include "ops/row_parts.hpp"
+#include "ops/float_rows.hpp"
 #include "ops/row_views.hpp"
 
 namespace rapt {
 
-void softmax(TensorView<const float, 4> x, TensorView<float, 4> y) try {
+void softmax(TensorView<const void, 4> x, TensorView<void, 4> y) try {
   check_rows(x, y);
-  if (x.size() == 0) return;
+  if (!core::has_elements(x)) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const core::DefaultArithmetic mode;
-  for_row_parts(x.shape, [&](const RowPart& part) {
-    kernels.softmax_rows({.x = first_row(x, part),
-                          .x_stride = x.strides[2],
-                          .y = first_row(y, part),
-                          .y_stride = y.strides[2],
+  for_float_rows(kernels, x, y, [&](const RowPart& part, const FloatRows& rows) {
+    kernels.softmax_rows({.x = rows.x,
+                          .x_stride = rows.x_stride,
+                          .y = rows.y,
+                          .y_stride = rows.y_stride,
                           .rows = part.end - part.begin,
                           .width = x.shape[3]});
   });
@@ -27,7 +27,7 @@ void softmax(TensorView<const float, 4> x, TensorView<float, 4> y) try {
   core::fail_out_of_memory();
 }
 
-void softmax(TensorView<const float, 2> x, TensorView<float, 2> y) try {
+void softmax(TensorView<const void, 2> x, TensorView<void, 2> y) try {
   check_rows(x, y);
   softmax(with_heads(x), with_heads(y));
 } catch (const std::bad_alloc&) {

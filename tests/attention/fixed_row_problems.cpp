@@ -1,12 +1,18 @@
-// The fixed problems of functions of rows: layer_norm() and softmax().
+// The fixed problems of functions of rows, and of rows of 16 bits.
 #include "attention/fixed_problems.hpp"
 #include "core/random.hpp"
 #include "rapt/layer_norm.hpp"
+#include "rapt/rms_norm.hpp"
+#include "rapt/rope.hpp"
 #include "rapt/softmax.hpp"
 #include "reference/row_functions.hpp"
+#include "reference/rows.hpp"
+#include "support/typed.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <utility>
 
@@ -105,6 +111,67 @@ std::vector<float> solve_softmax(const SoftmaxCase& p, const Engine& engine) {
   return x;
 }
 
+// --- rows of any type
+
+/// Normal numbers of one type, and results of another.
+struct TypedCase {
+  const char* name;
+  DType from, to;
+  std::int64_t width;
+  float scale;
+};
+
+constexpr TypedCase kTypedCases[] = {
+    {"rms_norm.bf16", DType::bf16, DType::bf16, 129, 1.0f},
+    {"rms_norm.f16_to_f32", DType::f16, DType::f32, 40, 3e-5f},
+    {"layer_norm.f16", DType::f16, DType::f16, 768, 1.0f},
+    {"softmax.f32_to_f16", DType::f32, DType::f16, 301, 4.0f},
+    {"rope.bf16_to_f16", DType::bf16, DType::f16, 70, 3e4f},
+};
+
+std::vector<float> stated_row(const TypedCase& p, const std::vector<float>& weight,
+                              const RopeView& table, const std::vector<float>& row) {
+  const std::string name = p.name;
+  if (name.starts_with("rms_norm")) return reference::normalized(row, weight, 1e-6f);
+  if (name.starts_with("layer_norm")) return reference::layer_norm(row, weight, {}, 1e-5f).y;
+  if (name.starts_with("softmax")) return reference::softmax(row);
+  return reference::rotated(row, table, 3);
+}
+
+void run_rows(const TypedCase& p, const std::vector<float>& weight, const RopeView& table,
+              const TensorView<const void, 2>& x, const TensorView<void, 2>& y) {
+  const std::string name = p.name;
+  if (name.starts_with("rms_norm")) return rms_norm(x, y, weight);
+  if (name.starts_with("layer_norm")) return layer_norm(x, y, {.weight = weight});
+  if (name.starts_with("softmax")) return softmax(x, y);
+  const std::vector<std::int64_t> positions(static_cast<std::size_t>(kRows), 3);
+  apply_rope({x.data, x.dtype, {1, 1, kRows, p.width}}, {y.data, y.dtype, {1, 1, kRows, p.width}},
+             table, TensorView<const std::int64_t, 2>(positions.data(), {1, kRows}));
+}
+
+std::vector<float> solve_typed(const TypedCase& p, const Engine& engine) {
+  Random random(hash_text(p.name));
+  const std::vector<float> x = normals(kRows * p.width, random, p.scale, 0.0f);
+  const std::vector<float> weight = normals(p.width, random, 1.0f, 0.0f);
+  const RopeTable table(Rope::half, {.rotary_dims = p.width / 4 * 2, .positions = 4});
+  const std::array<std::int64_t, 2> shape{kRows, p.width};
+  std::vector<std::uint16_t> x_memory, y_memory(x.size());
+  std::vector<float> x_floats = x, y(x.size());
+  const auto from =
+      typed_view(TensorView<float, 2>(x_floats.data(), shape), x_floats, p.from, x_memory);
+  TensorView<void, 2> to(y.data(), shape);
+  if (p.to != DType::f32) to = {y_memory.data(), p.to, shape};
+  if (engine.statement) {
+    reference::each_row(
+        from, to, [&](const std::vector<float>& row) { return stated_row(p, weight, table, row); });
+  } else {
+    run_rows(p, weight, table, from, to);
+  }
+  if (p.to == DType::f32) return y;
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] = widened_bits(y_memory[i], p.to);
+  return y;
+}
+
 }  // namespace
 
 std::vector<FixedProblem> fixed_row_problems() {
@@ -116,6 +183,9 @@ std::vector<FixedProblem> fixed_row_problems() {
   for (const SoftmaxCase& problem : kSoftmaxCases) {
     list.push_back(
         {problem.name, [&problem](const Engine& e) { return solve_softmax(problem, e); }});
+  }
+  for (const TypedCase& problem : kTypedCases) {
+    list.push_back({problem.name, [&problem](const Engine& e) { return solve_typed(problem, e); }});
   }
   return list;
 }

@@ -67,7 +67,8 @@ TEST_CASE("rows of the table and of the result may have gaps") {
 }
 
 TEST_CASE("empty ids and zero features are valid, and rows are copied bit for bit") {
-  embedding_lookup({nullptr, {0, 16}}, {}, {nullptr, {0, 16}});
+  embedding_lookup(TensorView<float, 2>(nullptr, {0, 16}), {},
+                   TensorView<float, 2>(nullptr, {0, 16}));
   Lookup l;
   embedding_lookup({l.memory.data(), {10, 0}}, l.ids, {l.result.data(), {5, 0}});
   l.memory[2 * 16] = -kNaN;

@@ -48,13 +48,13 @@ struct StateRows {
   HeadRows<T> m, l, o;
 };
 
-/// y = rows [row_begin, row_end) of x, rotated. y may be x.
+/// y = rows of x, rotated. y may be x.
 struct RotateArgs {
-  const float* x;  ///< row 0
+  const float* x;
   std::int64_t x_stride;
   float* y;
   std::int64_t y_stride;
-  std::int64_t row_begin, row_end;
+  std::int64_t rows;
   std::int64_t head_dim;
   Rotation rotation;
   const std::int64_t* positions;  ///< null: row i is at first_position + i

@@ -75,7 +75,7 @@ inline void rotate_row(const float* x, float* y, std::int64_t head_dim, const Ro
 }
 
 inline void rotate_rows(const RotateArgs& args) {
-  for (std::int64_t row = args.row_begin; row < args.row_end; ++row) {
+  for (std::int64_t row = 0; row < args.rows; ++row) {
     const std::int64_t position = args.positions == nullptr
                                       ? args.first_position + row
                                       : args.positions[row * args.position_stride];

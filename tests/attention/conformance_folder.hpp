@@ -53,7 +53,9 @@ class CaseFolder {
     std::string stored = "<f4";
     if constexpr (std::is_same_v<T, std::int32_t>) dtype = "i32", stored = "<i4";
     if constexpr (std::is_same_v<T, std::int64_t>) dtype = "i64", stored = "<i8";
-    if constexpr (std::is_same_v<T, std::uint16_t>) dtype = "f16", stored = "<f2";
+    if constexpr (std::is_same_v<T, float16>) dtype = "f16", stored = "<f2";
+    if constexpr (std::is_same_v<T, bfloat16>) dtype = "bf16", stored = "<u2";
+    if constexpr (std::is_same_v<T, double>) dtype = "f64", stored = "<f8";
     if constexpr (std::is_same_v<T, unsigned char>) dtype = "bool", stored = "|b1";
     const std::string bytes = bytes_of(values);
     const std::string file = io + "_" + role + ".npy";

@@ -179,16 +179,16 @@ TEST_CASE("a skipped case names every unsupported option that its facts contain"
         Names{"qk_matmul_output_mode 4"});
 
   CaseFolder extras = small_case();
-  extras.add("input", "sinks", std::vector<std::uint16_t>{0x3c00}, {1});
+  extras.add("input", "sinks", std::vector<double>{1}, {1});
   extras.add("input", "dropout", std::vector<float>{1}, {1});
   extras.add("output", "entropy", std::vector<float>{1}, {1});
-  CHECK(needs(extras) == Names{"f16 storage", "input dropout", "output entropy"});
+  CHECK(needs(extras) == Names{"f64 storage", "input dropout", "output entropy"});
 
-  CaseFolder half("AttentionX", json::object());
+  CaseFolder wide("AttentionX", json::object());
   for (const char* role : {"Q", "K", "V"}) {
-    half.add("input", role, std::vector<std::uint16_t>{0x3c00}, {1, 1, 1, 1});
+    wide.add("input", role, std::vector<double>{1}, {1, 1, 1, 1});
   }
-  CHECK(needs(half) == Names{"f16 storage"});
+  CHECK(needs(wide) == Names{"f64 storage"});
 }
 
 TEST_CASE("a case may expect the scores before the cap, after it, or after the mask") {

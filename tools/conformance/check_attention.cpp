@@ -3,6 +3,7 @@
 #include "rapt/error.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace rapt::conformance {
@@ -15,20 +16,17 @@ bool contains(std::initializer_list<std::string_view> words, const std::string& 
 }
 
 /// Pads rows of `from` keys to `to` keys with `fill`.
-template <class T, class U>
-std::unique_ptr<T[]> padded_rows(const std::vector<U>& values, std::int64_t from, std::int64_t to,
-                                 std::int64_t rows, T fill) {
-  const auto count = static_cast<std::size_t>(rows * to);
-  auto padded = std::make_unique<T[]>(std::max<std::size_t>(count, 1));
-  std::fill_n(padded.get(), count, fill);
+template <class T>
+std::vector<T> padded_rows(const std::vector<T>& values, std::int64_t from, std::int64_t to,
+                           std::int64_t rows, T fill) {
+  std::vector<T> padded(static_cast<std::size_t>(rows * to), fill);
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t key = 0; key < from; ++key) {
-      padded[static_cast<std::size_t>(row * to + key)] =
-          static_cast<T>(values[static_cast<std::size_t>(row * from + key)]);
-    }
+    std::copy_n(values.begin() + row * from, from, padded.begin() + row * to);
   }
   return padded;
 }
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace
 
@@ -66,25 +64,48 @@ void Needs::add_unknown(const Case& facts, std::initializer_list<std::string_vie
   }
 }
 
-Heads unwritten(const TensorView<float, 4>::Index& shape) {
+Elements::Elements(DType type, std::span<const float> values)
+    : type_(type), bytes_(values.size() * dtype_size(type)) {
+  const auto store = [this](std::size_t i, const auto& element) {
+    std::memcpy(bytes_.data() + i * sizeof(element), &element, sizeof(element));
+  };
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (type == DType::f16) {
+      store(i, float16(values[i]));
+    } else if (type == DType::bf16) {
+      store(i, bfloat16(values[i]));
+    } else {
+      store(i, values[i]);
+    }
+  }
+}
+
+Elements Elements::unwritten(DType type, std::int64_t count) {
+  return {type, std::vector<float>(static_cast<std::size_t>(count), kNaN)};
+}
+
+std::vector<float> Elements::floats() const {
+  const auto count = static_cast<std::int64_t>(bytes_.size() / dtype_size(type_));
+  return CaseTensor{"", false, type_, "", {count}, bytes_}.floats();
+}
+
+Heads unwritten(DType type, const TensorView<void, 4>::Index& shape) {
   const std::int64_t count = TensorView<float, 4>(nullptr, shape).size();
-  Heads heads;
-  heads.values.assign(static_cast<std::size_t>(count), std::numeric_limits<float>::quiet_NaN());
-  heads.view = {heads.values.data(), shape};
+  Heads heads{Elements::unwritten(type, count), {}};
+  heads.view = heads.elements.view(shape);
   return heads;
 }
 
-Heads unwritten_tokens_first(const TensorView<float, 4>::Index& shape) {
-  Heads heads = unwritten({shape[0], shape[2], shape[1], shape[3]});
+Heads unwritten_tokens_first(DType type, const TensorView<void, 4>::Index& shape) {
+  Heads heads = unwritten(type, {shape[0], shape[2], shape[1], shape[3]});
   heads.view = heads.view.swapped(1, 2);
   return heads;
 }
 
-Heads heads_of(const CaseTensor& tensor, const TensorView<float, 4>::Index& stored,
+Heads heads_of(const CaseTensor& tensor, const TensorView<void, 4>::Index& stored,
                bool tokens_first) {
-  Heads heads;
-  heads.values = tensor.floats();
-  heads.view = {heads.values.data(), stored};
+  Heads heads{Elements(tensor), {}};
+  heads.view = heads.elements.view(stored);
   if (tokens_first) heads.view = heads.view.swapped(1, 2);
   return heads;
 }
@@ -133,16 +154,18 @@ ElementMask::ElementMask(const CaseTensor& tensor, std::optional<std::int64_t> p
                                                std::to_string(shape_[3]) + " keys is too large");
   }
   if (tensor.dtype == DType::boolean) {
-    keep_ = padded_rows<bool>(tensor.bools(), keys, shape_[3], rows, false);
+    const auto keep = padded_rows<unsigned char>(tensor.bools(), keys, shape_[3], rows, 0);
+    keep_ = std::make_unique<bool[]>(std::max<std::size_t>(keep.size(), 1));
+    std::copy(keep.begin(), keep.end(), keep_.get());
   } else {
     const float hidden = -std::numeric_limits<float>::infinity();
-    bias_ = padded_rows<float>(tensor.floats(), keys, shape_[3], rows, hidden);
+    bias_.emplace(tensor.dtype, padded_rows(tensor.floats(), keys, shape_[3], rows, hidden));
   }
 }
 
-void ElementMask::apply_to(AttentionOptions& options) const {
+void ElementMask::apply_to(AttentionOptions& options) {
   if (keep_ != nullptr) options.bool_mask = {{keep_.get(), shape_}, MaskMeaning::keep};
-  if (bias_ != nullptr) options.bias = {bias_.get(), shape_};
+  if (bias_) options.bias = bias_->view(shape_);
 }
 
 }  // namespace rapt::conformance

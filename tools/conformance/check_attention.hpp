@@ -7,11 +7,14 @@
 #include "rapt/attention.hpp"
 #include "rapt/ragged.hpp"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,22 +84,47 @@ class Needs {
   std::vector<std::string> needs_;
 };
 
-/// Values with a view of them: [batch, heads, tokens, dim] in any storage order.
-struct Heads {
-  std::vector<float> values;
-  TensorView<float, 4> view;
+/// The types of tensors that functions of the library take.
+inline constexpr std::initializer_list<DType> kTensorTypes = {DType::f32, DType::bf16, DType::f16};
+
+/// Memory of elements of such a type.
+class Elements {
+ public:
+  Elements() = default;
+  Elements(DType type, std::span<const float> values);
+  /// The elements of a case's tensor in their own type.
+  explicit Elements(const CaseTensor& tensor) : Elements(tensor.dtype, tensor.floats()) {}
+  /// NaN, so that an element that is not written fails the comparison.
+  static Elements unwritten(DType type, std::int64_t count);
+
+  /// A dense view.
+  template <std::size_t N>
+  TensorView<void, static_cast<int>(N)> view(const std::array<std::int64_t, N>& shape) {
+    return {bytes_.data(), type_, shape};
+  }
+  /// All of them, widened.
+  std::vector<float> floats() const;
+
+ private:
+  DType type_ = DType::f32;
+  std::vector<std::byte> bytes_;
 };
 
-/// A dense tensor [batch, heads, tokens, dim] of NaN, so that an element that is not written fails
-/// the comparison.
-Heads unwritten(const TensorView<float, 4>::Index& shape);
-/// The same, stored as [batch, tokens, heads, dim].
-Heads unwritten_tokens_first(const TensorView<float, 4>::Index& shape);
+/// Elements with a view of them: [batch, heads, tokens, dim] in any storage order.
+struct Heads {
+  Elements elements;
+  TensorView<void, 4> view;
+};
 
-/// The values of an f32 tensor as [batch, heads, tokens, dim].
+/// A dense tensor [batch, heads, tokens, dim], not yet written.
+Heads unwritten(DType type, const TensorView<void, 4>::Index& shape);
+/// The same, stored as [batch, tokens, heads, dim].
+Heads unwritten_tokens_first(DType type, const TensorView<void, 4>::Index& shape);
+
+/// The elements of a tensor as [batch, heads, tokens, dim].
 ///   stored: the stored shape, with the same number of elements
 ///   tokens_first: dimensions 1 and 2 of `stored` are tokens and heads
-Heads heads_of(const CaseTensor& tensor, const TensorView<float, 4>::Index& stored,
+Heads heads_of(const CaseTensor& tensor, const TensorView<void, 4>::Index& stored,
                bool tokens_first);
 
 /// Throws Error{malformed_file} if the rank or the shape differs.
@@ -110,18 +138,18 @@ struct SplitShape {
   Shape before, from_axis;
 };
 
-/// An attn_mask (bool: true keeps; f32: added) as options of attention(), broadcast from the right.
+/// An attn_mask (bool: true keeps; else added) as options of attention(), broadcast from the right.
 class ElementMask {
  public:
   /// padded_keys: a shorter last dimension is padded to that many keys, which are not attended to.
   /// Unset: the tensor is used as it is.
   ElementMask(const CaseTensor& tensor, std::optional<std::int64_t> padded_keys);
-  void apply_to(AttentionOptions& options) const;
+  void apply_to(AttentionOptions& options);
 
  private:
-  TensorView<float, 4>::Index shape_{};
+  TensorView<void, 4>::Index shape_{};
   std::unique_ptr<bool[]> keep_;
-  std::unique_ptr<float[]> bias_;
+  std::optional<Elements> bias_;
 };
 
 }  // namespace rapt::conformance

@@ -9,7 +9,7 @@
 namespace rapt::conformance {
 namespace {
 
-using Index4 = TensorView<float, 4>::Index;
+using Index4 = TensorView<void, 4>::Index;
 
 /// The options of this case that attention() lacks. A new option of the library replaces a line
 /// here by one in options_of().
@@ -18,16 +18,11 @@ std::vector<std::string> missing_options(const Case& facts) {
   Needs needs;
   needs.add(facts.find_input("K_i8") != nullptr || facts.find_input("V_i8") != nullptr,
             "int8 keys and values");
-  for (const char* role : {"rope_cos", "rope_sin"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
+  for (const char* role : {"Q", "K", "V", "QKV", "alibi_slopes", "sinks", "rope_cos", "rope_sin"}) {
+    needs.add_storage(facts.find_input(role), kTensorTypes);
   }
-  for (const char* role : {"Q", "K", "V", "QKV"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
-  }
-  needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
-  for (const char* role : {"alibi_slopes", "sinks"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
-  }
+  needs.add_storage(facts.find_input("attn_mask"),
+                    {DType::f32, DType::bf16, DType::f16, DType::boolean});
   needs.add(packed && facts.find_input("attn_mask") != nullptr, "mask over packed sequences");
   needs.add(packed && facts.find_input("seqlen_k") != nullptr, "seqlen_k of packed sequences");
   needs.add_unknown(facts,
@@ -60,7 +55,7 @@ std::vector<std::string> missing_options(const Case& facts) {
 /// The memory that the options of one call point to.
 struct Inputs {
   std::vector<Heads> tensors;  ///< q, k, v, or one packed tensor of them
-  TensorView<const float, 4> q, k, v;
+  TensorView<const void, 4> q, k, v;
   std::vector<std::int64_t> kv_lens;
   std::vector<float> alibi_slopes, sinks;
   std::optional<ElementMask> element_mask;
@@ -126,7 +121,7 @@ Inputs read_inputs(const Case& facts, const std::string& layout) {
     const Shape& shape = qkv.shape;
     require_shape(qkv, {shape[0], shape[1], 3, shape[3], shape[4]});
     in.tensors.push_back(heads_of(qkv, {shape[0], shape[1], 3 * shape[3], shape[4]}, true));
-    const TensorView<const float, 4> all = in.tensors[0].view;
+    const TensorView<const void, 4> all = in.tensors[0].view;
     in.q = all.sliced(1, 0, shape[3]);
     in.k = all.sliced(1, shape[3], shape[3]);
     in.v = all.sliced(1, 2 * shape[3], shape[3]);
@@ -153,7 +148,7 @@ Inputs read_inputs(const Case& facts, const std::string& layout) {
   return in;
 }
 
-AttentionOptions options_of(const Case& facts, const Inputs& in) {
+AttentionOptions options_of(const Case& facts, Inputs& in) {
   const std::string align = facts.word("align", "top_left");
   if (align != "top_left" && align != "bottom_right") {
     throw Error(ErrorCode::malformed_file, "align '" + align + "' is unknown");
@@ -188,15 +183,16 @@ std::vector<std::int64_t> sequence_rows(const CaseTensor& tensor, std::int64_t r
 }
 
 /// [1, heads, rows, dim] as [rows, heads, dim].
-template <class T>
-TensorView<T, 3> packed_rows(const TensorView<T, 4>& view) {
+template <class Void>
+TensorView<Void, 3> packed_rows(const TensorView<Void, 4>& view) {
   return {view.data,
+          view.dtype,
           {view.shape[2], view.shape[1], view.shape[3]},
           {view.strides[2], view.strides[1], view.strides[3]}};
 }
 
 void run_packed(const Case& facts, const Attention& attention, const Inputs& in,
-                TensorView<float, 4> out, const AttentionOptions& options) {
+                TensorView<void, 4> out, const AttentionOptions& options) {
   const auto q_rows = sequence_rows(facts.input("cu_seqlens_q"), in.q.shape[2]);
   const auto kv_rows = sequence_rows(facts.input("cu_seqlens_k"), in.k.shape[2]);
   if (q_rows.size() != kv_rows.size() || in.v.shape[2] != in.k.shape[2]) {
@@ -229,19 +225,21 @@ Outcome run_attentionx(const Case& facts, const Attention& attention) {
 
   const std::string layout = facts.word("layout", "BHSD");
   const bool packed = layout == "packed";
-  const Inputs in = read_inputs(facts, layout);
+  Inputs in = read_inputs(facts, layout);
   AttentionOptions options = options_of(facts, in);
 
   const Index4 out_shape{in.q.shape[0], in.q.shape[1], in.q.shape[2], in.v.shape[3]};
   require_output_shapes(facts, layout, out_shape);
-  Heads out = layout == "BHSD" ? unwritten(out_shape) : unwritten_tokens_first(out_shape);
+  const DType type = in.q.dtype;
+  Heads out =
+      layout == "BHSD" ? unwritten(type, out_shape) : unwritten_tokens_first(type, out_shape);
   const CaseTensor* want_lse = facts.find_output("lse");
   Heads lse;
   if (want_lse != nullptr) {
     const Index4 lse_shape{out_shape[0], out_shape[1], out_shape[2], 1};
-    lse = packed ? unwritten_tokens_first(lse_shape) : unwritten(lse_shape);
+    lse = packed ? unwritten_tokens_first(DType::f32, lse_shape) : unwritten(DType::f32, lse_shape);
     const auto& strides = lse.view.strides;
-    options.lse = {lse.values.data(),
+    options.lse = {static_cast<float*>(lse.view.data),
                    {out_shape[0], out_shape[1], out_shape[2]},
                    {strides[0], strides[1], strides[2]}};
   }
@@ -252,10 +250,12 @@ Outcome run_attentionx(const Case& facts, const Attention& attention) {
     attention.padded(in.q, in.k, in.v, out.view, options);
   }
 
-  outcome.comparisons.push_back(
-      compare(facts.output("Y"), out.values, facts.tolerance("f32"), facts.find_output("Y_care")));
+  outcome.comparisons.push_back(compare(facts.output("Y"), out.elements.floats(),
+                                        facts.tolerance(std::string(dtype_name(type))),
+                                        facts.find_output("Y_care")));
   if (want_lse != nullptr) {
-    outcome.comparisons.push_back(compare(*want_lse, lse.values, facts.tolerance("lse")));
+    outcome.comparisons.push_back(
+        compare(*want_lse, lse.elements.floats(), facts.tolerance("lse")));
   }
   return outcome;
 }

@@ -17,15 +17,9 @@ std::vector<std::string> missing_options(const Case& facts) {
   const std::int64_t stash_type = facts.integer("stash_type", 1);
   needs.add(stash_type != 1, "stash_type " + std::to_string(stash_type));
   for (const char* role : {"X", "Scale", "B"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
+    needs.add_storage(facts.find_input(role), kTensorTypes);
   }
   return needs.take();
-}
-
-/// The results of a call, NaN where it writes nothing.
-std::vector<float> unwritten(std::int64_t count) {
-  return std::vector<float>(static_cast<std::size_t>(count),
-                            std::numeric_limits<float>::quiet_NaN());
 }
 
 }  // namespace
@@ -41,26 +35,31 @@ Outcome run_layer_normalization(const Case& facts) {
   one_per_row.resize(shape.size(), 1);
   require_shape(facts.input("Scale"), split.from_axis);
   require_shape(facts.output("Y"), shape);
-  const std::vector<float> x = facts.input("X").floats(), scale = facts.input("Scale").floats();
+  const DType type = facts.input("X").dtype;
+  const std::vector<float> scale = facts.input("Scale").floats();
   std::vector<float> bias;
   if (const CaseTensor* given = facts.find_input("B")) {
     require_shape(*given, split.from_axis);
     bias = given->floats();
   }
 
-  std::vector<float> y = unwritten(rows[0] * rows[1]), mean = unwritten(rows[0]), inverse = mean;
-  layer_norm({x.data(), rows}, {y.data(), rows},
+  Elements x(facts.input("X")), y = Elements::unwritten(type, rows[0] * rows[1]);
+  std::vector<float> mean(static_cast<std::size_t>(rows[0]),
+                          std::numeric_limits<float>::quiet_NaN());
+  std::vector<float> inverse = mean;
+  layer_norm(x.view(rows), y.view(rows),
              {.weight = scale,
               .bias = bias,
               .epsilon = static_cast<float>(facts.real("epsilon", 1e-5)),
               .mean = mean,
               .inverse_deviation = inverse});
-  outcome.comparisons.push_back(compare(facts.output("Y"), y, facts.tolerance("f32")));
+  const Tolerance& tolerance = facts.tolerance(std::string(dtype_name(type)));
+  outcome.comparisons.push_back(compare(facts.output("Y"), y.floats(), tolerance));
   for (const auto& [role, values] : {std::pair("Mean", &mean), std::pair("InvStdDev", &inverse)}) {
     const CaseTensor* want = facts.find_output(role);
     if (want == nullptr) continue;
     require_shape(*want, one_per_row);
-    outcome.comparisons.push_back(compare(*want, *values, facts.tolerance("f32")));
+    outcome.comparisons.push_back(compare(*want, *values, tolerance));
   }
   return outcome;
 }

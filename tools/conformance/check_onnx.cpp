@@ -6,6 +6,8 @@
 #include "reference/visibility.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -25,9 +27,10 @@ std::vector<std::string> missing_options(const Case& facts) {
                     {"Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen"},
                     {"Y", "present_key", "present_value", "qk_matmul_output", "Y_care"});
   for (const char* role : {"Q", "K", "V", "past_key", "past_value"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
+    needs.add_storage(facts.find_input(role), kTensorTypes);
   }
-  needs.add_storage(facts.find_input("attn_mask"), {DType::f32, DType::boolean});
+  needs.add_storage(facts.find_input("attn_mask"),
+                    {DType::f32, DType::bf16, DType::f16, DType::boolean});
   const std::int64_t mode = facts.integer("qk_matmul_output_mode", 0);
   needs.add(mode < kScaled || mode > kWeights, "qk_matmul_output_mode " + std::to_string(mode));
   // ONNX's code for float: the only precision in which attention() computes.
@@ -54,11 +57,19 @@ Heads split_heads(const Case& facts, const char* role, const std::string& heads_
   return heads_of(tensor, {shape[0], shape[1], heads, shape[2] / heads}, true);
 }
 
-void copy_into(TensorView<const float, 4> from, TensorView<float, 4> to) {
+/// Between views of one type.
+void copy_into(TensorView<const void, 4> from, TensorView<void, 4> to) {
+  const auto place = [](const auto& view, const std::array<std::int64_t, 4>& at) {
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < 4; ++i) offset += at[i] * view.strides[i];
+    return view.at(offset);
+  };
   for (std::int64_t b = 0; b < from.shape[0]; ++b) {
     for (std::int64_t h = 0; h < from.shape[1]; ++h) {
       for (std::int64_t i = 0; i < from.shape[2]; ++i) {
-        for (std::int64_t d = 0; d < from.shape[3]; ++d) to(b, h, i, d) = from(b, h, i, d);
+        for (std::int64_t d = 0; d < from.shape[3]; ++d) {
+          std::memcpy(place(to, {b, h, i, d}), place(from, {b, h, i, d}), dtype_size(to.dtype));
+        }
       }
     }
   }
@@ -71,15 +82,20 @@ Heads with_past(const Case& facts, const char* past_role, const Heads& now) {
   require_rank(past, 4);
   const std::int64_t past_len = past.shape[2];
   require_shape(past, {shape[0], shape[1], past_len, shape[3]});
+  if (past.dtype != now.view.dtype) {
+    throw Error(ErrorCode::malformed_file, std::string("tensor '") + past_role + "' is " +
+                                               past.dtype_word + ", the new tokens are " +
+                                               std::string(dtype_name(now.view.dtype)));
+  }
   const Heads before = heads_of(past, {shape[0], shape[1], past_len, shape[3]}, false);
-  Heads all = unwritten({shape[0], shape[1], past_len + shape[2], shape[3]});
+  Heads all = unwritten(past.dtype, {shape[0], shape[1], past_len + shape[2], shape[3]});
   copy_into(before.view, all.view.sliced(2, 0, past_len));
   copy_into(now.view, all.view.sliced(2, past_len, shape[2]));
   return all;
 }
 
 Heads dense_copy(const Heads& heads) {
-  Heads copy = unwritten(heads.view.shape);
+  Heads copy = unwritten(heads.view.dtype, heads.view.shape);
   copy_into(heads.view, copy.view);
   return copy;
 }
@@ -125,7 +141,7 @@ Inputs read_inputs(const Case& facts) {
   return in;
 }
 
-AttentionOptions options_of(const Case& facts, const Inputs& in) {
+AttentionOptions options_of(const Case& facts, Inputs& in) {
   AttentionOptions options;
   if (facts.has("scale")) options.softmax_scale = static_cast<float>(facts.real("scale", 0));
   // 0, the operator's default, means no softcap.
@@ -148,8 +164,12 @@ Heads scores_of(const Inputs& in, const AttentionOptions& all, std::int64_t mode
     options = {.softmax_scale = all.softmax_scale};
     if (mode == kCapped) options.soft_cap = all.soft_cap;
   }
-  Heads scores = unwritten({batch, heads, q_len, in.k.view.shape[2]});
-  std::fill(scores.values.begin(), scores.values.end(), -std::numeric_limits<float>::infinity());
+  const std::array<std::int64_t, 4> shape{batch, heads, q_len, in.k.view.shape[2]};
+  const auto count = static_cast<std::size_t>(element_count({shape.begin(), shape.end()}));
+  Heads scores{
+      Elements(DType::f32, std::vector<float>(count, -std::numeric_limits<float>::infinity())), {}};
+  scores.view = scores.elements.view(shape);
+  const TensorView<float, 4> score = scores.view.as<float>();
   const auto capture = [&](const ScoreTile& tile) {
     for (std::int64_t r = 0; r < tile.rows; ++r) {
       for (std::int64_t c = 0; c < tile.columns; ++c) {
@@ -158,12 +178,12 @@ Heads scores_of(const Inputs& in, const AttentionOptions& all, std::int64_t mode
             !reference::kept(options.bool_mask, tile.batch, tile.head, i, j)) {
           continue;
         }
-        scores.view(tile.batch, tile.head, i, j) = tile.scores[r * tile.row_stride + c];
+        score(tile.batch, tile.head, i, j) = tile.scores[r * tile.row_stride + c];
       }
     }
   };
   options.score_callback = capture;
-  Heads ignored = unwritten({batch, heads, q_len, in.v.view.shape[3]});
+  Heads ignored = unwritten(DType::f32, {batch, heads, q_len, in.v.view.shape[3]});
   attention.padded(in.q.view, in.k.view, in.v.view, ignored.view, options);
   return scores;
 }
@@ -174,9 +194,10 @@ Outcome run_onnx_attention(const Case& facts, const Attention& attention) {
   Outcome outcome{.needs = missing_options(facts), .comparisons = {}};
   if (!outcome.needs.empty()) return outcome;
 
-  const Inputs in = read_inputs(facts);
+  Inputs in = read_inputs(facts);
   AttentionOptions options = options_of(facts, in);
-  const Tolerance& tolerance = facts.tolerance("f32");
+  const DType type = in.q.view.dtype;
+  const Tolerance& tolerance = facts.tolerance(std::string(dtype_name(type)));
   const CaseTensor& want = facts.output("Y");
   const auto& [batch, heads, q_len, head_dim] = in.q.view.shape;
   const std::int64_t kv_len = in.k.view.shape[2];
@@ -185,8 +206,8 @@ Outcome run_onnx_attention(const Case& facts, const Attention& attention) {
   const bool rank3 = facts.input("Q").shape.size() == 3;
   require_shape(
       want, rank3 ? Shape{batch, q_len, heads * value_dim} : Shape{batch, heads, q_len, value_dim});
-  const TensorView<float, 4>::Index out_shape{batch, heads, q_len, value_dim};
-  Heads out = rank3 ? unwritten_tokens_first(out_shape) : unwritten(out_shape);
+  const TensorView<void, 4>::Index out_shape{batch, heads, q_len, value_dim};
+  Heads out = rank3 ? unwritten_tokens_first(type, out_shape) : unwritten(type, out_shape);
 
   const CaseTensor* want_products = facts.find_output("qk_matmul_output");
   Heads products;
@@ -195,22 +216,24 @@ Outcome run_onnx_attention(const Case& facts, const Attention& attention) {
     if (const std::int64_t mode = facts.integer("qk_matmul_output_mode", 0); mode != kWeights) {
       products = scores_of(in, options, mode, attention);
     } else {
-      products = unwritten({batch, heads, q_len, kv_len});
-      options.weights = products.view;
+      products = unwritten(DType::f32, {batch, heads, q_len, kv_len});
+      options.weights = products.view.as<float>();
     }
   }
 
   attention.padded(in.q.view, in.k.view, in.v.view, out.view, options);
 
-  outcome.comparisons.push_back(compare(want, out.values, tolerance, facts.find_output("Y_care")));
+  outcome.comparisons.push_back(
+      compare(want, out.elements.floats(), tolerance, facts.find_output("Y_care")));
   if (want_products != nullptr) {
-    outcome.comparisons.push_back(compare(*want_products, products.values, tolerance));
+    outcome.comparisons.push_back(compare(*want_products, products.elements.floats(), tolerance));
   }
   for (const auto& [role, present] : {std::pair{"present_key", &in.k}, {"present_value", &in.v}}) {
     if (const CaseTensor* want_present = facts.find_output(role)) {
       const auto& shape = present->view.shape;
       require_shape(*want_present, {shape[0], shape[1], shape[2], shape[3]});
-      outcome.comparisons.push_back(compare(*want_present, dense_copy(*present).values, tolerance));
+      outcome.comparisons.push_back(
+          compare(*want_present, dense_copy(*present).elements.floats(), tolerance));
     }
   }
   return outcome;

@@ -4,7 +4,7 @@
 #include "rapt/rms_norm.hpp"
 
 #include <array>
-#include <limits>
+#include <string>
 
 namespace rapt::conformance {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 std::vector<std::string> missing_options(const Case& facts) {
   Needs needs;
   needs.add_unknown(facts, {"axis", "epsilon"}, {"X", "scale"}, {"Y"});
-  for (const char* role : {"X", "scale"}) needs.add_storage(facts.find_input(role), {DType::f32});
+  for (const char* role : {"X", "scale"}) needs.add_storage(facts.find_input(role), kTensorTypes);
   return needs.take();
 }
 
@@ -27,11 +27,12 @@ Outcome run_rms_normalization(const Case& facts) {
   require_shape(facts.input("scale"), split.from_axis);
   require_shape(facts.output("Y"), shape);
   const std::array rows{element_count(split.before), element_count(split.from_axis)};
-  const std::vector<float> x = facts.input("X").floats(), scale = facts.input("scale").floats();
-  std::vector<float> y(x.size(), std::numeric_limits<float>::quiet_NaN());
-  rms_norm({x.data(), rows}, {y.data(), rows}, scale,
+  const DType type = facts.input("X").dtype;
+  Elements x(facts.input("X")), y = Elements::unwritten(type, rows[0] * rows[1]);
+  rms_norm(x.view(rows), y.view(rows), facts.input("scale").floats(),
            static_cast<float>(facts.real("epsilon", 1e-5)));
-  outcome.comparisons.push_back(compare(facts.output("Y"), y, facts.tolerance("f32")));
+  outcome.comparisons.push_back(
+      compare(facts.output("Y"), y.floats(), facts.tolerance(std::string(dtype_name(type)))));
   return outcome;
 }
 

@@ -15,7 +15,7 @@ std::vector<std::string> missing_options(const Case& facts) {
   needs.add_unknown(facts, {"interleaved", "num_heads", "rotary_embedding_dim"},
                     {"X", "cos_cache", "sin_cache", "position_ids"}, {"Y"});
   for (const char* role : {"X", "cos_cache", "sin_cache"}) {
-    needs.add_storage(facts.find_input(role), {DType::f32});
+    needs.add_storage(facts.find_input(role), kTensorTypes);
   }
   return needs.take();
 }
@@ -73,12 +73,14 @@ Outcome run_rotary_embedding(const Case& facts) {
     positions = ids->integers();
   }
   require_shape(facts.output("Y"), facts.input("X").shape);
+  const DType type = x.view.dtype;
   const bool rank3 = facts.input("X").shape.size() == 3;
-  Heads y = rank3 ? unwritten_tokens_first(x.view.shape) : unwritten(x.view.shape);
+  Heads y = rank3 ? unwritten_tokens_first(type, x.view.shape) : unwritten(type, x.view.shape);
   const Rope style = facts.integer("interleaved", 0) != 0 ? Rope::interleaved : Rope::half;
   apply_rope(x.view, y.view, {style, cos.view, sin.view},
              TensorView<const std::int64_t, 2>(positions.data(), {batch, tokens}));
-  outcome.comparisons.push_back(compare(facts.output("Y"), y.values, facts.tolerance("f32")));
+  outcome.comparisons.push_back(compare(facts.output("Y"), y.elements.floats(),
+                                        facts.tolerance(std::string(dtype_name(type)))));
   return outcome;
 }
 

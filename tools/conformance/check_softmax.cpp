@@ -4,7 +4,7 @@
 #include "rapt/softmax.hpp"
 
 #include <array>
-#include <limits>
+#include <string>
 
 namespace rapt::conformance {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 std::vector<std::string> missing_options(const Case& facts) {
   Needs needs;
   needs.add_unknown(facts, {"axis"}, {"input"}, {"output"});
-  needs.add_storage(facts.find_input("input"), {DType::f32});
+  needs.add_storage(facts.find_input("input"), kTensorTypes);
   return needs.take();
 }
 
@@ -41,11 +41,14 @@ Outcome run_softmax(const Case& facts) {
   require_shape(facts.output("output"), shape);
   const std::int64_t before = element_count(split.before), width = split.from_axis[0],
                      after = element_count({split.from_axis.begin() + 1, split.from_axis.end()});
-  const std::vector<float> x = swapped(facts.input("input").floats(), {before, width, after});
-  std::vector<float> y(x.size(), std::numeric_limits<float>::quiet_NaN());
-  softmax({x.data(), {before * after, width}}, {y.data(), {before * after, width}});
-  outcome.comparisons.push_back(
-      compare(facts.output("output"), swapped(y, {before, after, width}), facts.tolerance("f32")));
+  const DType type = facts.input("input").dtype;
+  const std::array rows{before * after, width};
+  Elements x(type, swapped(facts.input("input").floats(), {before, width, after}));
+  Elements y = Elements::unwritten(type, rows[0] * rows[1]);
+  softmax(x.view(rows), y.view(rows));
+  outcome.comparisons.push_back(compare(facts.output("output"),
+                                        swapped(y.floats(), {before, after, width}),
+                                        facts.tolerance(std::string(dtype_name(type)))));
   return outcome;
 }
 

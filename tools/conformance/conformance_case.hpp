@@ -34,7 +34,7 @@ struct CaseTensor {
 
   std::int64_t size() const { return element_count(shape); }
 
-  /// The values of an f32 tensor.
+  /// The values of an f32, f16 or bf16 tensor, widened exactly.
   std::vector<float> floats() const;
   /// The values of an f64, f32, f16 or bf16 tensor, widened exactly.
   std::vector<double> doubles() const;

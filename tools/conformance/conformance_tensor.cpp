@@ -2,8 +2,6 @@
 #include "conformance/conformance_case.hpp"
 #include "rapt/error.hpp"
 
-#include <bit>
-#include <cmath>
 #include <cstring>
 
 namespace rapt::conformance {
@@ -17,19 +15,6 @@ void for_each_value(const CaseTensor& tensor, const Use& use) {
     std::memcpy(&value, tensor.bytes.data() + i * sizeof(T), sizeof(T));
     use(i, value);
   }
-}
-
-double widened_f16(std::uint16_t bits) {
-  const double sign = (bits & 0x8000u) != 0 ? -1.0 : 1.0;
-  const int exponent = (bits >> 10) & 31;
-  const int fraction = bits & 0x3ff;
-  if (exponent == 31) return fraction != 0 ? std::nan("") : sign * HUGE_VAL;
-  if (exponent == 0) return sign * std::ldexp(fraction, -24);
-  return sign * std::ldexp(fraction + 0x400, exponent - 25);
-}
-
-float widened_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
 [[noreturn]] void refuse(const CaseTensor& tensor, const char* wanted) {
@@ -54,32 +39,31 @@ std::string to_text(const Shape& shape) {
 }
 
 std::vector<float> CaseTensor::floats() const {
-  if (dtype != DType::f32) refuse(*this, "f32");
   std::vector<float> values(static_cast<std::size_t>(size()));
-  for_each_value<float>(*this, [&](std::size_t i, float value) { values[i] = value; });
+  const auto store = [&](std::size_t i, auto value) { values[i] = static_cast<float>(value); };
+  switch (dtype) {
+    case DType::f32:
+      for_each_value<float>(*this, store);
+      break;
+    case DType::f16:
+      for_each_value<float16>(*this, store);
+      break;
+    case DType::bf16:
+      for_each_value<bfloat16>(*this, store);
+      break;
+    default:
+      refuse(*this, "f32, f16 or bf16");
+  }
   return values;
 }
 
 std::vector<double> CaseTensor::doubles() const {
-  std::vector<double> values(static_cast<std::size_t>(size()));
-  switch (dtype) {
-    case DType::f64:
-      for_each_value<double>(*this, [&](std::size_t i, double value) { values[i] = value; });
-      break;
-    case DType::f32:
-      for_each_value<float>(*this, [&](std::size_t i, float value) { values[i] = value; });
-      break;
-    case DType::f16:
-      for_each_value<std::uint16_t>(
-          *this, [&](std::size_t i, std::uint16_t bits) { values[i] = widened_f16(bits); });
-      break;
-    case DType::bf16:
-      for_each_value<std::uint16_t>(
-          *this, [&](std::size_t i, std::uint16_t bits) { values[i] = widened_bf16(bits); });
-      break;
-    default:
-      refuse(*this, "a floating type");
+  if (dtype != DType::f64) {
+    const std::vector<float> values = floats();
+    return {values.begin(), values.end()};
   }
+  std::vector<double> values(static_cast<std::size_t>(size()));
+  for_each_value<double>(*this, [&](std::size_t i, double value) { values[i] = value; });
   return values;
 }
 

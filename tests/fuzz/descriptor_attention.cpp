@@ -28,10 +28,10 @@ void call_attention(Draws& d) {
   if (d.one_in(5)) {
     options.kv_lens = d.numbers(s.batch, [&] { return d.number(d.below(s.kv_len + 1)); });
   }
-  attention(d.view<const float>(Extents4{s.batch, s.heads, s.q_len, s.head_dim}),
-            d.view<const float>(Extents4{s.batch, s.kv_heads, s.kv_len, s.head_dim}),
-            d.view<const float>(Extents4{s.batch, s.kv_heads, s.kv_len, s.value_dim}),
-            d.view<float>(Extents4{s.batch, s.heads, s.q_len, s.value_dim}), options);
+  attention(d.elements<const void>(Extents4{s.batch, s.heads, s.q_len, s.head_dim}),
+            d.elements<const void>(Extents4{s.batch, s.kv_heads, s.kv_len, s.head_dim}),
+            d.elements<const void>(Extents4{s.batch, s.kv_heads, s.kv_len, s.value_dim}),
+            d.elements<void>(Extents4{s.batch, s.heads, s.q_len, s.value_dim}), options);
 }
 
 void call_ragged(Draws& d) {
@@ -41,10 +41,10 @@ void call_ragged(Draws& d) {
   AttentionOptions options = draw_options(
       d, {1, s.batch, s.heads, s.kv_heads, s.q_len, keys, s.kv_len, s.head_dim, s.value_dim});
   if (d.one_in(8)) options.kv_lens = d.numbers(s.batch, [&] { return d.number(0); });
-  attention(d.view<const float>(Extents3{s.q_len, s.heads, s.head_dim}),
-            d.view<const float>(Extents3{s.kv_len, s.kv_heads, s.head_dim}),
-            d.view<const float>(Extents3{s.kv_len, s.kv_heads, s.value_dim}),
-            d.view<float>(Extents3{s.q_len, s.heads, s.value_dim}), rows, options);
+  attention(d.elements<const void>(Extents3{s.q_len, s.heads, s.head_dim}),
+            d.elements<const void>(Extents3{s.kv_len, s.kv_heads, s.head_dim}),
+            d.elements<const void>(Extents3{s.kv_len, s.kv_heads, s.value_dim}),
+            d.elements<void>(Extents3{s.q_len, s.heads, s.value_dim}), rows, options);
 }
 
 void call_paged(Draws& d) {
@@ -55,8 +55,8 @@ void call_paged(Draws& d) {
   std::int64_t keys = 0;
   for (const std::int64_t len : lens) keys = std::max(keys, std::min<std::int64_t>(len, 300));
   PagedKeyValues kv;
-  kv.k = d.view<const float>(Extents4{pages, page_size, s.kv_heads, s.head_dim});
-  kv.v = d.view<const float>(Extents4{pages, page_size, s.kv_heads, s.value_dim});
+  kv.k = d.elements<const void>(Extents4{pages, page_size, s.kv_heads, s.head_dim});
+  kv.v = d.elements<const void>(Extents4{pages, page_size, s.kv_heads, s.value_dim});
   if (d.wrong()) {  // one row, repeated
     const std::int64_t tokens = d.extreme_count();
     for (TensorView<const void, 4>* view : {&kv.k, &kv.v}) {
@@ -71,8 +71,8 @@ void call_paged(Draws& d) {
   const auto rows = d.offsets(s.batch, s.q_len);
   const AttentionOptions options =
       draw_options(d, {1, s.batch, s.heads, s.kv_heads, s.q_len, keys, 0, s.head_dim, s.value_dim});
-  attention(d.view<const float>(Extents3{s.q_len, s.heads, s.head_dim}), kv, rows,
-            d.view<float>(Extents3{s.q_len, s.heads, s.value_dim}), options);
+  attention(d.elements<const void>(Extents3{s.q_len, s.heads, s.head_dim}), kv, rows,
+            d.elements<void>(Extents3{s.q_len, s.heads, s.value_dim}), options);
 }
 
 void call_merge(Draws& d) {

@@ -57,8 +57,9 @@ void call_over_cache(Draws& d, bool crossed) {
   const AttentionOptions options = draw_options(
       d, {1, s.batch, s.heads, s.kv_heads, s.q_len, call.longest, 0, s.head_dim, s.value_dim},
       crossed);
-  const TensorView<const float, 3> q = d.view<const float>(Extents3{s.q_len, s.heads, s.head_dim});
-  const TensorView<float, 3> out = d.view<float>(Extents3{s.q_len, s.heads, s.value_dim});
+  const TensorView<const void, 3> q =
+      d.elements<const void>(Extents3{s.q_len, s.heads, s.head_dim});
+  const TensorView<void, 3> out = d.elements<void>(Extents3{s.q_len, s.heads, s.value_dim});
   const CacheQueries queries{call.named(d), d.offsets(s.batch, s.q_len)};
   if (crossed) {
     cross_attention(q, call.cache, queries, out, options);

@@ -46,6 +46,7 @@ CallEnd call_with_drawn_arguments(std::uint64_t seed) {
   try {
     function.call(draws);
     end.succeeded = true;
+    if (draws.unfit()) end.fault = "took a tensor of another type or at an odd address";
   } catch (const Error& error) {
     const auto code = static_cast<int>(error.code());
     const std::string sentence = error.what();

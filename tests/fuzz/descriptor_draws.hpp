@@ -49,7 +49,16 @@ class Draws {
   /// A tensor of these extents, in any layout, in memory of its element type: inputs anywhere,
   /// outputs usually in separate places.
   template <class T, std::size_t N>
-  TensorView<T, static_cast<int>(N)> view(const std::array<std::int64_t, N>& extents);
+  TensorView<T, static_cast<int>(N)> view(const std::array<std::int64_t, N>& extents) {
+    return view<T>(extents, sizeof(T));
+  }
+
+  /// The same of any type that calls take, or sometimes of another one, or at an odd address.
+  template <class Void, std::size_t N>
+  TensorView<Void, static_cast<int>(N)> elements(const std::array<std::int64_t, N>& extents);
+
+  /// Whether a tensor with elements was drawn that no call may take.
+  bool unfit() const { return unfit_; }
 
   /// `length` elements of memory.
   template <class T>
@@ -61,11 +70,15 @@ class Draws {
   std::span<const std::int64_t> offsets(std::int64_t sequences, std::int64_t rows);
 
  private:
+  /// bytes: of the smallest element that may take the place of a T.
+  template <class T, std::size_t N>
+  TensorView<T, static_cast<int>(N)> view(const std::array<std::int64_t, N>& extents, double bytes);
   void step(std::span<const std::int64_t> shape, std::span<std::int64_t> strides);
 
   Random random_;
   std::int64_t wrong_per_mille_;
   std::int64_t outputs_ = 0;
+  bool unfit_ = false;
   std::vector<std::vector<std::int64_t>> numbers_;
 };
 
@@ -85,7 +98,8 @@ template <class T>
 T* memory_of();
 
 template <class T, std::size_t N>
-TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>& extents) {
+TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>& extents,
+                                               double bytes) {
   TensorView<T, static_cast<int>(N)> view(memory_of<std::remove_const_t<T>>(), extents);
   for (std::int64_t& extent : view.shape) extent = number(extent);
   step(view.shape, view.strides);
@@ -95,7 +109,6 @@ TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>
   if (wrong()) view.data = nullptr;
   const Reach reach = reach_of(view.shape, view.strides);
   if (!reach.elements) return view;
-  const double bytes = sizeof(T);
   // Tensors beyond the address space must be refused, as must tensors without memory; the latter
   // replace others for which this program has no memory or time.
   const bool beyond = reach.last * bytes >= 0x1p60 || reach.first * bytes < -0x1p60;
@@ -103,6 +116,23 @@ TensorView<T, static_cast<int>(N)> Draws::view(const std::array<std::int64_t, N>
                       reach.last + static_cast<double>(place) < static_cast<double>(kMemory);
   const bool endless = reach.count > 0x1p17 && reach.count <= 0x1p44;
   if (!beyond && (!inside || endless)) view.data = nullptr;
+  return view;
+}
+
+template <class Void, std::size_t N>
+TensorView<Void, static_cast<int>(N)> Draws::elements(const std::array<std::int64_t, N>& extents) {
+  using Value = std::conditional_t<std::is_const_v<Void>, const float, float>;
+  using Byte = std::conditional_t<std::is_const_v<Void>, const char, char>;
+  TensorView<Void, static_cast<int>(N)> view = this->view<Value>(extents, 2);
+  view.dtype = one_of({DType::f32, DType::f32, DType::bf16, DType::f16});
+  bool wrong_place = false;
+  if (wrong() && view.data != nullptr) {
+    wrong_place = true;
+    view.data = static_cast<Byte*>(view.data) + 1;
+  }
+  const bool wrong_type =
+      view.dtype != DType::f32 && view.dtype != DType::bf16 && view.dtype != DType::f16;
+  unfit_ |= (wrong_type || wrong_place) && reach_of(view.shape, view.strides).elements;
   return view;
 }
 

@@ -55,7 +55,7 @@ void draw_inputs(Draws& d, const Scores& s, bool places, AttentionOptions& o) {
     o.bool_mask = {d.view<const bool>(mask_extents(d, s)),
                    d.one_of({MaskMeaning::keep, MaskMeaning::drop})};
   }
-  if (d.one_in(4)) o.bias = d.view<const float>(mask_extents(d, s));
+  if (d.one_in(4)) o.bias = d.elements<const void>(mask_extents(d, s));
   if (d.one_in(6)) o.soft_cap = d.real(30.0f);
   if (d.one_in(6)) o.softmax_scale = d.real(0.5f);
   if (d.one_in(8)) {

@@ -37,8 +37,8 @@ void call_linear(Draws& d) {
 void call_embedding(Draws& d) {
   const std::int64_t features = d.below(9), tokens = d.below(5);
   const auto ids = d.numbers(tokens, [&] { return d.number(d.below(4)); });
-  embedding_lookup(d.view<const float>(Extents2{4, features}), ids,
-                   d.view<float>(Extents2{tokens, features}));
+  embedding_lookup(d.elements<const void>(Extents2{4, features}), ids,
+                   d.elements<void>(Extents2{tokens, features}));
 }
 
 void call_rms_norm(Draws& d) {
@@ -46,10 +46,10 @@ void call_rms_norm(Draws& d) {
   const auto weight = d.span<float>(d.one_in(2) ? 0 : s.head_dim);
   if (d.one_in(2)) {
     const Extents2 rows{s.q_len, s.head_dim};
-    rms_norm(d.view<const float>(rows), d.view<float>(rows), weight, d.real(1e-6f));
+    rms_norm(d.elements<const void>(rows), d.elements<void>(rows), weight, d.real(1e-6f));
   } else {
     const Extents4 rows{s.batch, s.heads, s.q_len, s.head_dim};
-    rms_norm(d.view<const float>(rows), d.view<float>(rows), weight, d.real(1e-6f));
+    rms_norm(d.elements<const void>(rows), d.elements<void>(rows), weight, d.real(1e-6f));
   }
 }
 
@@ -76,10 +76,10 @@ void call_layer_norm(Draws& d) {
                                  .inverse_deviation = inverse};
   if (two) {
     const Extents2 shape{s.q_len, s.head_dim};
-    layer_norm(d.view<const float>(shape), d.view<float>(shape), options);
+    layer_norm(d.elements<const void>(shape), d.elements<void>(shape), options);
   } else {
     const Extents4 shape{s.batch, s.heads, s.q_len, s.head_dim};
-    layer_norm(d.view<const float>(shape), d.view<float>(shape), options);
+    layer_norm(d.elements<const void>(shape), d.elements<void>(shape), options);
   }
 }
 
@@ -87,10 +87,10 @@ void call_softmax(Draws& d) {
   const Sizes s(d);
   if (d.one_in(2)) {
     const Extents2 shape{s.q_len, s.head_dim};
-    softmax(d.view<const float>(shape), d.view<float>(shape));
+    softmax(d.elements<const void>(shape), d.elements<void>(shape));
   } else {
     const Extents4 shape{s.batch, s.heads, s.q_len, s.head_dim};
-    softmax(d.view<const float>(shape), d.view<float>(shape));
+    softmax(d.elements<const void>(shape), d.elements<void>(shape));
   }
 }
 
@@ -98,8 +98,8 @@ void call_rope(Draws& d) {
   const Sizes s(d);
   const Extents4 rows{s.batch, s.heads, s.q_len, s.head_dim};
   const RopeView table = draw_table(d, s.head_dim);
-  const TensorView<const float, 4> x = d.view<const float>(rows);
-  const TensorView<float, 4> y = d.view<float>(rows);
+  const TensorView<const void, 4> x = d.elements<const void>(rows);
+  const TensorView<void, 4> y = d.elements<void>(rows);
   if (d.one_in(2)) {
     apply_rope(x, y, table, d.number(d.below(9)));
   } else {

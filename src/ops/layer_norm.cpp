@@ -62,11 +62,7 @@ T* from(std::span<T> values, std::int64_t first = 0) {
   return values.empty() ? nullptr : values.data() + first;
 }
 
-}  // namespace
-
-void layer_norm(TensorView<const void, 4> x, TensorView<void, 4> y,
-                const LayerNormOptions& options) try {
-  check_arguments(x, y, options);
+void compute(TensorView<const void, 4> x, TensorView<void, 4> y, const LayerNormOptions& options) {
   // A row without elements has a mean, too: NaN.
   if (!core::has_elements(x) && options.mean.empty() && options.inverse_deviation.empty()) return;
   x = core::without_idle_strides(x);
@@ -87,6 +83,14 @@ void layer_norm(TensorView<const void, 4> x, TensorView<void, 4> y,
                         .mean = from(options.mean, row),
                         .inverse_deviation = from(options.inverse_deviation, row)});
   });
+}
+
+}  // namespace
+
+void layer_norm(TensorView<const void, 4> x, TensorView<void, 4> y,
+                const LayerNormOptions& options) try {
+  check_arguments(x, y, options);
+  compute(x, y, options);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }
@@ -94,7 +98,7 @@ void layer_norm(TensorView<const void, 4> x, TensorView<void, 4> y,
 void layer_norm(TensorView<const void, 2> x, TensorView<void, 2> y,
                 const LayerNormOptions& options) try {
   check_arguments(x, y, options);
-  layer_norm(with_heads(x), with_heads(y), options);
+  compute(with_heads(x), with_heads(y), options);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }

@@ -19,11 +19,8 @@ void check_arguments(const TensorView<const void, Rank>& x, const TensorView<voi
   core::check_disjoint("y", written, "weight", weight);
 }
 
-}  // namespace
-
-void rms_norm(TensorView<const void, 4> x, TensorView<void, 4> y, std::span<const float> weight,
-              float epsilon) try {
-  check_arguments(x, y, weight, epsilon);
+void compute(const TensorView<const void, 4>& x, const TensorView<void, 4>& y,
+             std::span<const float> weight, float epsilon) {
   if (!core::has_elements(x)) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const core::DefaultArithmetic mode;
@@ -36,6 +33,14 @@ void rms_norm(TensorView<const void, 4> x, TensorView<void, 4> y, std::span<cons
                        .width = x.shape[3],
                        .norm = row_norm(weight, epsilon)});
   });
+}
+
+}  // namespace
+
+void rms_norm(TensorView<const void, 4> x, TensorView<void, 4> y, std::span<const float> weight,
+              float epsilon) try {
+  check_arguments(x, y, weight, epsilon);
+  compute(x, y, weight, epsilon);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }
@@ -43,7 +48,7 @@ void rms_norm(TensorView<const void, 4> x, TensorView<void, 4> y, std::span<cons
 void rms_norm(TensorView<const void, 2> x, TensorView<void, 2> y, std::span<const float> weight,
               float epsilon) try {
   check_arguments(x, y, weight, epsilon);
-  rms_norm(with_heads(x), with_heads(y), weight, epsilon);
+  compute(with_heads(x), with_heads(y), weight, epsilon);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }

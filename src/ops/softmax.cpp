@@ -10,8 +10,9 @@
 
 namespace rapt {
 
-void softmax(TensorView<const void, 4> x, TensorView<void, 4> y) try {
-  check_rows(x, y);
+namespace {
+
+void compute(const TensorView<const void, 4>& x, const TensorView<void, 4>& y) {
   if (!core::has_elements(x)) return;
   const kernels::KernelSet& kernels = dispatch::active_kernels();
   const core::DefaultArithmetic mode;
@@ -23,13 +24,20 @@ void softmax(TensorView<const void, 4> x, TensorView<void, 4> y) try {
                           .rows = part.end - part.begin,
                           .width = x.shape[3]});
   });
+}
+
+}  // namespace
+
+void softmax(TensorView<const void, 4> x, TensorView<void, 4> y) try {
+  check_rows(x, y);
+  compute(x, y);
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }
 
 void softmax(TensorView<const void, 2> x, TensorView<void, 2> y) try {
   check_rows(x, y);
-  softmax(with_heads(x), with_heads(y));
+  compute(with_heads(x), with_heads(y));
 } catch (const std::bad_alloc&) {
   core::fail_out_of_memory();
 }

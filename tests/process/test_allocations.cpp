@@ -3,6 +3,7 @@
 #include "core/aligned_buffer.hpp"
 #include "process/allocation_hooks.hpp"
 #include "rapt/attention.hpp"
+#include "rapt/layer_norm.hpp"
 #include "rapt/linear.hpp"
 #include "rapt/multi_head_attention.hpp"
 #include "rapt/ragged.hpp"
@@ -91,6 +92,11 @@ void for_calls(const std::function<void(const char*, const std::function<void()>
   const std::vector<float> weight = normal_floats(300 * 520, 7);
   const Linear linear(TensorView<const float, 2>(weight.data(), {300, 520}));
   check("linear", [&] { linear.forward({x.data(), {150, 520}}, {y.data(), {150, 300}}); });
+
+  check("layer_norm to bf16", [&] {
+    layer_norm(TensorView<const float, 2>(x.data(), {150, 520}),
+               TensorView<void, 2>(y.data(), DType::bf16, {150, 520}));
+  });
 
   const MultiHeadAttention layer = small_layer();
   check("multi-head attention", [&] {

@@ -170,6 +170,25 @@ std::vector<std::pair<std::string, Values>> more_calls() {
              softmax(rows(x.data()), rows(y.data()));
              return y;
            }},
+          {"rms_norm and embedding_lookup between types",
+           [] {
+             const TensorView<const float, 2> rows(x.data(), {4 * 9, 32});
+             const std::vector<std::int64_t> ids{3, 0, 35};
+             std::vector<float> all, y(x.size()), picked(3 * 32);
+             for (const DType type : {DType::bf16, DType::f16}) {
+               std::vector<std::uint16_t> halves(x.size());
+               const TensorView<void, 2> middle(halves.data(), type, {4 * 9, 32});
+               rms_norm(rows, middle, {}, 1.0f);
+               rms_norm(middle, TensorView<float, 2>(y.data(), {4 * 9, 32}));
+               all.insert(all.end(), y.begin(), y.end());
+               all.insert(all.end(), halves.begin(), halves.end());
+               embedding_lookup(middle, ids, TensorView<float, 2>(picked.data(), {3, 32}));
+               embedding_lookup(rows, ids, middle.sliced(0, 0, 3));
+               all.insert(all.end(), halves.begin(), halves.end());
+               all.insert(all.end(), picked.begin(), picked.end());
+             }
+             return all;
+           }},
           {"RopeTable and apply_rope",
            [rows] {
              std::vector<float> y(x.size());

@@ -129,6 +129,9 @@ TEST_CASE("each failed allocation in a row function is an Error") {
   fail_every_allocation("layer_norm, wrong",
                         plain([&] { layer_norm(f.x2(4, 8), f.y2(4, 8), {.epsilon = -1.0f}); }));
   fail_every_allocation("softmax", plain([&] { softmax(f.x4(), f.y4()); }));
+  fail_every_allocation("softmax to bf16", plain([&] {
+                          softmax(f.x4(), {f.out.data(), DType::bf16, f.y4().shape});
+                        }));
   fail_every_allocation("softmax, wrong", plain([&] { softmax(f.x2(4, 8), f.y2(4, 7)); }));
   fail_every_allocation("apply_rope", plain([&] { apply_rope(f.x4(), f.y4(), table); }));
   fail_every_allocation("apply_rope, wrong", plain([&] { apply_rope(f.x4(), f.y4(), table, 1); }));

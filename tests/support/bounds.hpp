@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace rapt::test {
 
@@ -25,6 +26,20 @@ inline double gamma(double roundings) {
 
 /// The unit in the last place of f32 at a normal |x|: 2^(e - 23) for |x| in [2^e, 2^(e + 1)).
 inline double ulp(double x) { return std::ldexp(1.0, std::ilogb(x) - 23); }
+
+/// A result in `type` of which the f32 result is within `bound` of the exact one: rounded once
+/// more, by half of the distance of neighbours. That is at most u16 = 2^-8 (bf16) or 2^-11 (f16) of
+/// the rounded number, and half of the least subnormal where these are. Infinite where the rounded
+/// number may be.
+inline double rounded_bound(DType type, double exact, double bound) {
+  if (type == DType::f32) return bound;
+  const bool is_bf16 = type == DType::bf16;
+  const double u16 = is_bf16 ? 0x1p-8 : 0x1p-11, least = is_bf16 ? 0x1p-133 : 0x1p-24;
+  const double overflow = is_bf16 ? 0x1.ffp127 : 65520.0;
+  const double largest = std::abs(exact) + bound;
+  if (largest >= overflow) return std::numeric_limits<double>::infinity();
+  return bound + std::max(u16 * largest, least / 2.0);
+}
 
 /// exp2 on [kExp2Zero, 0]: 2 ULP of the exact value. The minimax polynomial contributes under half
 /// a ULP, its rounded coefficients and the last two Horner steps the rest; the scaling by 2^n is

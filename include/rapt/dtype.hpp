@@ -46,7 +46,7 @@ constexpr std::size_t dtype_size(DType type) {
 /// The first 16 bits of a float: its range, with 8 bits of significand. Storage only: it converts,
 /// explicitly, and does no arithmetic.
 /// Source: Intel, "BFLOAT16 - Hardware Numerics Definition", 2018.
-struct bfloat16 {
+struct bfloat16 {  // NOLINT(readability-identifier-naming): a type of numbers, like float
   std::uint16_t bits;
 
   bfloat16() = default;
@@ -63,7 +63,7 @@ struct bfloat16 {
 };
 
 /// IEEE 754 binary16: up to 65504, with 11 bits of significand. Storage only, as bfloat16.
-struct float16 {
+struct float16 {  // NOLINT(readability-identifier-naming)
   std::uint16_t bits;
 
   float16() = default;

@@ -202,6 +202,13 @@ TEST_CASE("layer_norm of 16 bits has the means of the widened rows") {
   }
 }
 
+TEST_CASE("rows of 16 bits of width 0 have the mean NaN") {
+  std::vector<float> mean(6, kUntouched);
+  const TensorView<void, 2> rows(nullptr, DType::bf16, {6, 0});
+  layer_norm(rows, rows, {.mean = mean});
+  CHECK(same_bits(mean, std::vector<float>(6, std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST_CASE("rows of 16 bits have the same bits on one thread and on many, in any order of heads") {
   const std::int64_t batch = 2, tokens = 900, heads = 3, width = 64;
   const std::vector<float> x = normal_floats(static_cast<std::size_t>(2 * 900 * 3 * 64), 5);

@@ -182,6 +182,13 @@ void visit_rows(const VisitCall& visit) {
       layer_norm({x.data(), shape}, {y.data(), shape});
       softmax({masked.data(), shape}, {y.data(), shape});
     });
+    visit("softmax and rms_norm between types, of width " + std::to_string(width), [&] {
+      for (const DType type : {DType::bf16, DType::f16}) {
+        const TensorView<void, 2> halves(y.data(), type, shape);
+        softmax(TensorView<const float, 2>(masked.data(), shape), halves);
+        rms_norm(halves, halves);
+      }
+    });
   }
   using Kind = RopeScaling::Kind;
   for (const Kind kind : {Kind::linear, Kind::ntk, Kind::yarn, Kind::llama3}) {

@@ -165,8 +165,8 @@ class RAPT_API MultiHeadAttention {
 };
 
 /// Rows of `table` by token id: y[i] = table[ids[i]].
-///   table: [vocabulary, model_dim]; y: [ids.size(), model_dim]; last dimensions dense; f32, bf16 or
-///   f16 each, and copied bit for bit if of one type; y overlaps neither the table nor the ids.
+///   table: [vocabulary, model_dim]; y: [ids.size(), model_dim]; last dimensions dense; f32, bf16
+///   or f16 each, and copied bit for bit if of one type; y overlaps neither the table nor the ids.
 /// Throws Error{invalid_argument} naming the position and the id if one is outside the table; y is
 /// then unchanged.
 RAPT_API void embedding_lookup(TensorView<const void, 2> table, std::span<const std::int64_t> ids,

@@ -118,13 +118,13 @@ struct RopeOptions {
 /// caller's tbb::task_arena. Throws Error{invalid_argument} naming the argument and its values
 /// before anything is written.
 /// Source: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.
-RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y,
-                         const RopeView& table, std::int64_t first_position = 0);
+RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y, const RopeView& table,
+                         std::int64_t first_position = 0);
 
 /// The same with a position for each token.
 ///   positions  [batch, tokens], any strides; an extent of 1 broadcasts over the batch; each one is
 ///              a row of the table; y does not overlap them
-RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y,
-                         const RopeView& table, TensorView<const std::int64_t, 2> positions);
+RAPT_API void apply_rope(TensorView<const void, 4> x, TensorView<void, 4> y, const RopeView& table,
+                         TensorView<const std::int64_t, 2> positions);
 
 }  // namespace rapt

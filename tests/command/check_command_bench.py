@@ -84,6 +84,30 @@ class Bench(CommandCase):
                 self.assertAlmostEqual(saved * 1e6 / (2 * weights), 1)
             self.assertEqual(len({result["hash"] for result in found.values()}), 3)
 
+    def test_types_of_keys_and_values_are_their_bytes_and_change_the_bits(self):
+        sizes = ["decode", "--heads", 4, "--kv-heads", 2, "--kv-len", 300, "--head-dim", 32, "--repeat", 1]
+        rows = 2 * 300
+        bytes_of = {"f32": rows * 64 * 4, "bf16": rows * 64 * 2, "f16": rows * 64 * 2, "i8": rows * (64 + 8)}
+        hashes = set()
+        for dtype, expected in bytes_of.items():
+            results = [rapt_json("bench", *sizes, "--kv-dtype", dtype, "--cache", cache)["results"][0]
+                       for cache in (("paged",) if dtype == "i8" else ("contiguous", "paged"))]
+            for result in results:
+                self.assertEqual(result["shape"]["kv_dtype"], dtype)
+                self.assertAlmostEqual(result["gbs"] * result["median_ms"] * 1e6 / expected, 1)
+            self.assertEqual(len({result["hash"] for result in results}), 1, dtype)
+            hashes.add(results[0]["hash"])
+        self.assertEqual(len(hashes), 4)
+
+    def test_inputs_and_results_of_16_bits_are_reported_and_change_the_bits(self):
+        for sizes in (["attention", "--heads", 2, "--q-len", 20], ["linear", "--rows", 3], ["mha", "--tokens", 5]):
+            hashes = set()
+            for dtype in "f32", "bf16", "f16":
+                result = rapt_json("bench", *sizes, "--dtype", dtype, "--repeat", 1)["results"][0]
+                self.assertEqual(result["dtype"], dtype)
+                hashes.add(result["hash"])
+            self.assertEqual(len(hashes), 3, sizes)
+
     def test_a_bias_and_a_mask_are_the_same_over_a_cache(self):
         for kind in (["decode", "--heads", 4],
                      ["attention", "--heads", 1, "--q-len", 40]):  # with one head both layouts of outputs are equal
@@ -159,6 +183,8 @@ class Bench(CommandCase):
                 (["mha", "--cache", "paged"], "--cache"),
                 (["attention", "--weights", "bf16"], "--weights"),
                 (["linear", "--weights", "i8"], "--weights"),
+                (["linear", "--kv-dtype", "f16"], "--kv-dtype"),
+                (["decode", "--kv-dtype", "i8"], "--kv-dtype"),
                 (["attention", "--window-left", -1], "--window-left"),
                 (["attention", "--soft-cap", 0], "--soft-cap"),
                 (["attention", "--cache", "L2"], "--cache"),

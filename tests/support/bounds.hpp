@@ -57,15 +57,6 @@ inline double linear_bound(std::int64_t depth, double magnitude) {
   return gamma(chain + folds + 1.0) * magnitude + static_cast<double>(depth) * kSmallest;
 }
 
-/// The rounding of a result of at most `magnitude` to its type: half a unit in the last place of 8
-/// or 11 bits, or half of the least subnormal number; none of f32, whose bounds include it. Of f16
-/// the magnitude must be below 65520, beyond which it is infinite.
-inline double rounding_bound(DType type, double magnitude) {
-  if (type == DType::bf16) return std::max(0x1p-8 * magnitude, 0x1p-134);
-  if (type == DType::f16) return std::max(0x1p-11 * magnitude, 0x1p-25);
-  return 0.0;
-}
-
 /// tanh: the largest error over every float is 2.25 ULP. From 0.625 on, e's own 4 u and the
 /// rounding of its argument contribute at most 0.7 times, the sum, difference and quotient one u
 /// each.

@@ -80,8 +80,7 @@ struct BenchFlags {
   WorkShape sizes;
   std::string cache = "contiguous";
   std::string isa = "active";
-  std::string dtype = "f32";
-  std::string weights = "f32";
+  std::string dtype = "f32", kv_dtype = "f32", weights = "f32";
   int threads = 1;
   std::int64_t repeat = 0;
   bool explain = false;
@@ -94,11 +93,28 @@ void refuse_unless(bool used, const char* flag, WorkKind kind) {
   throw UsageError(fmt::format("{}: the workload {} has no such thing", name, kind_name(kind)));
 }
 
-DType parse_weights(const std::string& name) {
-  for (const DType type : {DType::bf16, DType::f16}) {
+DType parse_dtype(const std::string& name) {
+  for (const DType type : {DType::bf16, DType::f16, DType::i8}) {
     if (name == dtype_name(type)) return type;
   }
   return DType::f32;
+}
+
+/// The types of inputs, of keys and values, and of weights.
+void override_types(const Command& command, const BenchFlags& flags, WorkShape& shape) {
+  const bool has_weights = shape.kind == WorkKind::linear || shape.kind == WorkKind::mha;
+  if (command.has("--dtype")) shape.dtype = parse_dtype(flags.dtype);
+  if (command.has("--kv-dtype")) {
+    refuse_unless(!has_weights, "--kv-dtype", shape.kind);
+    shape.kv_dtype = parse_dtype(flags.kv_dtype);
+    if (shape.kv_dtype == DType::i8 && !shape.paged) {
+      throw UsageError("--kv-dtype: i8 needs --cache paged");
+    }
+  }
+  if (command.has("--weights")) {
+    refuse_unless(has_weights, "--weights", shape.kind);
+    shape.weights = parse_dtype(flags.weights);
+  }
 }
 
 /// The flags' score options, the storage of keys and values, and the type of weights.
@@ -121,11 +137,7 @@ void override_options(const Command& command, const BenchFlags& flags, WorkShape
     refuse_unless(has_scores && shape.kind != WorkKind::mha, "--cache", shape.kind);
     shape.paged = flags.cache == "paged";
   }
-  if (command.has("--weights")) {
-    refuse_unless(shape.kind == WorkKind::linear || shape.kind == WorkKind::mha, "--weights",
-                  shape.kind);
-    shape.weights = parse_weights(flags.weights);
-  }
+  override_types(command, flags, shape);
 }
 
 /// The preset, or the kind's default, overridden by the given flags.
@@ -233,7 +245,11 @@ void add_bench(CommandLine& line) {
   command.text("--isa", flags->isa, isa_flag_help("active, or all"));
   command.number("--threads", flags->threads, {0, 1024},
                  "threads; 0: one per core; no more than a CPU quota allows");
-  command.choice("--dtype", flags->dtype, {"f32"}, "element type of the inputs");
+  command.choice("--dtype", flags->dtype, {"f32", "bf16", "f16"}, "type of inputs and results");
+  command
+      .choice("--kv-dtype", flags->kv_dtype, {"f32", "bf16", "f16", "i8"},
+              "type of keys and values; i8 in a paged cache")
+      .default_text("that of --dtype");
   command.choice("--weights", flags->weights, {"f32", "bf16", "f16"},
                  "type of the weights of linear and mha");
   command.number("--repeat", flags->repeat, {1, 1000000}, "timed rounds")

@@ -23,7 +23,7 @@ Json to_json(const WorkResult& result, const BenchReport& report) {
           {"shape", to_json(result.shape)},
           {"isa", isa_name(result.isa)},
           {"threads", report.threads},
-          {"dtype", "f32"},
+          {"dtype", dtype_name(result.shape.dtype)},
           {"compute", "f32"},
           {"median_ms", result.median * 1e3},
           {"min_ms", result.least * 1e3},

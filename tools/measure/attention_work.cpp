@@ -1,5 +1,6 @@
 // Prefill and decode: attention() on contiguous tensors, or over the pages of a KvCache.
 #include "core/random.hpp"
+#include "measure/element_buffer.hpp"
 #include "measure/float_buffer.hpp"
 #include "measure/machine.hpp"
 #include "measure/work_inputs.hpp"
@@ -16,13 +17,13 @@
 namespace rapt::tools {
 namespace {
 
-std::vector<FloatBuffer> copied(FloatBuffer first, int copies) {
-  std::vector<FloatBuffer> all;
-  all.push_back(std::move(first));
+/// Copies of the floats in memory of their own, in a type.
+std::vector<ElementBuffer> copied(const FloatBuffer& floats, int copies, DType type) {
+  std::vector<ElementBuffer> all;
   while (all.size() < static_cast<std::size_t>(copies)) {
-    FloatBuffer next(all.front().size());
-    std::ranges::copy(all.front().values(), next.data());
-    all.push_back(std::move(next));
+    FloatBuffer next(floats.size());
+    std::ranges::copy(floats.values(), next.data());
+    all.emplace_back(std::move(next), type);
   }
   return all;
 }
@@ -45,7 +46,7 @@ void fill_rows(T* row, std::int64_t heads, const WorkShape& shape, const Value& 
 /// Shared by contiguous and cached keys and values: queries, outputs, sizes.
 class QueriesWork : public Workload {
  public:
-  std::span<const float> output() const override { return out_.values(); }
+  std::span<const float> output() const override { return out_.widened(floats_); }
   double flops() const override { return products_flops(shape_); }
   double bytes() const override {
     if (shape_.kind != WorkKind::decode) return kv_bytes_ + rest_bytes_ + element_bytes(shape_);
@@ -59,14 +60,19 @@ class QueriesWork : public Workload {
  protected:
   QueriesWork(const WorkShape& shape, std::int64_t cache_bytes) : shape_(shape), options_(shape) {
     const std::int64_t width = shape.head_dim + shape.value_dim;
-    kv_bytes_ = 4.0 * product({shape.batch, shape.kv_heads, shape.kv_len, width});
-    rest_bytes_ = 4.0 * product({shape.batch, shape.heads, shape.q_len, width});
+    const auto bytes = [](DType type) { return static_cast<double>(dtype_size(type)); };
+    const double rows = product({shape.batch, shape.kv_heads, shape.kv_len});
+    kv_bytes_ = bytes(kv_dtype()) * rows * product({width});
+    if (kv_dtype() == DType::i8) kv_bytes_ += 8.0 * rows;  // scales
+    rest_bytes_ = bytes(shape.dtype) * product({shape.batch, shape.heads, shape.q_len, width});
     copies_ = shape.cold ? copies_beyond(kv_bytes_, cache_bytes) : 1;
     require_memory(kv_bytes_ * copies_ + rest_bytes_, sentence(shape));
     const double queries = product({shape.batch, shape.heads, shape.q_len});
-    q_ = drawn(queries * product({shape.head_dim}), 1);
-    out_ = drawn(queries * product({shape.value_dim}), 4);
+    q_ = {drawn(queries * product({shape.head_dim}), 1), shape.dtype};
+    out_ = {drawn(queries * product({shape.value_dim}), 4), shape.dtype};
   }
+
+  DType kv_dtype() const { return shape_.kv_dtype.value_or(shape_.dtype); }
 
   FloatBuffer drawn_keys() const {
     return drawn(product({shape_.batch, shape_.kv_heads, shape_.kv_len, shape_.head_dim}), 2);
@@ -80,9 +86,10 @@ class QueriesWork : public Workload {
 
   WorkShape shape_;
   WorkOptions options_;
-  FloatBuffer q_, out_;
+  ElementBuffer q_, out_;
 
  private:
+  mutable FloatBuffer floats_;
   int copies_ = 1;
   std::size_t next_ = 0;
   double kv_bytes_ = 0, rest_bytes_ = 0;
@@ -92,22 +99,20 @@ class AttentionWork final : public QueriesWork {
  public:
   AttentionWork(const WorkShape& shape, std::int64_t cache_bytes)
       : QueriesWork(shape, cache_bytes),
-        k_(copied(drawn_keys(), copies())),
-        v_(copied(drawn_values(), copies())) {}
+        k_(copied(drawn_keys(), copies(), kv_dtype())),
+        v_(copied(drawn_values(), copies(), kv_dtype())) {}
 
   void call() override {
     const WorkShape& s = shape_;
     const std::size_t copy = next_copy();
-    attention(
-        TensorView<const float, 4>(q_.data(), {s.batch, s.heads, s.q_len, s.head_dim}),
-        TensorView<const float, 4>(k_[copy].data(), {s.batch, s.kv_heads, s.kv_len, s.head_dim}),
-        TensorView<const float, 4>(v_[copy].data(), {s.batch, s.kv_heads, s.kv_len, s.value_dim}),
-        TensorView<float, 4>(out_.data(), {s.batch, s.heads, s.q_len, s.value_dim}),
-        options_.get());
+    attention(q_.view({s.batch, s.heads, s.q_len, s.head_dim}),
+              k_[copy].view({s.batch, s.kv_heads, s.kv_len, s.head_dim}),
+              v_[copy].view({s.batch, s.kv_heads, s.kv_len, s.value_dim}),
+              out_.view({s.batch, s.heads, s.q_len, s.value_dim}), options_.get());
   }
 
  private:
-  std::vector<FloatBuffer> k_, v_;
+  std::vector<ElementBuffer> k_, v_;
 };
 
 /// The same work with every sequence in a cache: queries are [batch * q_len, heads, head_dim].
@@ -116,8 +121,10 @@ class CachedWork final : public QueriesWork {
   CachedWork(const WorkShape& shape, std::int64_t cache_bytes) : QueriesWork(shape, cache_bytes) {
     const FloatBuffer k = drawn_keys(), v = drawn_values();
     for (int copy = 0; copy < copies(); ++copy) {
-      caches_.emplace_back(KvCacheConfig{
-          .kv_heads = shape.kv_heads, .head_dim = shape.head_dim, .value_dim = shape.value_dim});
+      caches_.emplace_back(KvCacheConfig{.kv_heads = shape.kv_heads,
+                                         .head_dim = shape.head_dim,
+                                         .value_dim = shape.value_dim,
+                                         .dtype = kv_dtype()});
       for (std::int64_t b = 0; b < shape.batch; ++b) append_sequence(b, k, v);
     }
     for (std::int64_t b = 0; b <= shape.batch; ++b) rows_.push_back(b * shape.q_len);
@@ -125,9 +132,8 @@ class CachedWork final : public QueriesWork {
 
   void call() override {
     const std::int64_t rows = rows_.back();
-    attention(TensorView<const float, 3>(q_.data(), {rows, shape_.heads, shape_.head_dim}),
-              caches_[next_copy()], {sequences_, rows_},
-              TensorView<float, 3>(out_.data(), {rows, shape_.heads, shape_.value_dim}),
+    attention(q_.view({rows, shape_.heads, shape_.head_dim}), caches_[next_copy()],
+              {sequences_, rows_}, out_.view({rows, shape_.heads, shape_.value_dim}),
               options_.get());
   }
 

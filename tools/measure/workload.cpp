@@ -1,6 +1,7 @@
 // The inputs and the timed call of each kind of work; those of attention are in attention_work.cpp.
 #include "measure/workload.hpp"
 
+#include "measure/element_buffer.hpp"
 #include "measure/float_buffer.hpp"
 #include "measure/machine.hpp"
 #include "measure/work_inputs.hpp"
@@ -35,24 +36,24 @@ class LinearWork final : public Workload {
     const double weights = product({shape.in_features, shape.out_features});
     weight_bytes_ = static_cast<double>(dtype_size(shape.weights)) * weights;
     const double rest = product({shape.rows}) * product({shape.in_features + shape.out_features});
-    bytes_ = weight_bytes_ + 4.0 * rest;
+    bytes_ = weight_bytes_ + static_cast<double>(dtype_size(shape.dtype)) * rest;
     const int copies = shape.cold ? copies_beyond(weight_bytes_, cache_bytes) : 1;
     require_memory(weight_bytes_ * (copies + 1) + 4.0 * (weights + rest), sentence(shape));
     const FloatBuffer weight = drawn(weights, 5);
     for (int copy = 0; copy < copies; ++copy) {
       layers_.push_back(packed(weight, shape.out_features, shape.in_features, shape.weights));
     }
-    x_ = drawn(product({shape.rows, shape.in_features}), 6);
-    y_ = drawn(product({shape.rows, shape.out_features}), 7);
+    x_ = {drawn(product({shape.rows, shape.in_features}), 6), shape.dtype};
+    y_ = {drawn(product({shape.rows, shape.out_features}), 7), shape.dtype};
   }
 
   void call() override {
-    layers_[next_].forward(TensorView<const float, 2>(x_.data(), {shape_.rows, shape_.in_features}),
-                           TensorView<float, 2>(y_.data(), {shape_.rows, shape_.out_features}));
+    layers_[next_].forward(x_.view({shape_.rows, shape_.in_features}),
+                           y_.view({shape_.rows, shape_.out_features}));
     next_ = (next_ + 1) % layers_.size();
   }
 
-  std::span<const float> output() const override { return y_.values(); }
+  std::span<const float> output() const override { return y_.widened(floats_); }
   double flops() const override {
     return 2.0 * product({shape_.rows, shape_.in_features, shape_.out_features});
   }
@@ -62,7 +63,8 @@ class LinearWork final : public Workload {
  private:
   WorkShape shape_;
   std::vector<Linear> layers_;
-  FloatBuffer x_, y_;
+  ElementBuffer x_, y_;
+  mutable FloatBuffer floats_;
   std::size_t next_ = 0;
   double weight_bytes_ = 0, bytes_ = 0;
 };
@@ -86,21 +88,19 @@ class LayerWork final : public Workload {
             .model_dim = shape.model_dim, .num_heads = shape.heads, .num_kv_heads = shape.kv_heads},
         MultiHeadAttentionWeights{projection(shape.model_dim, 8), projection(kv_dim, 9),
                                   projection(kv_dim, 10), projection(shape.model_dim, 11)});
-    x_ = drawn(tokens, 12);
-    y_ = drawn(tokens, 13);
+    x_ = {drawn(tokens, 12), shape.dtype};
+    y_ = {drawn(tokens, 13), shape.dtype};
     flops_ = 2.0 * rows * weights + products_flops(shape);
-    bytes_ = static_cast<double>(dtype_size(shape.weights)) * weights + 8.0 * tokens +
-             element_bytes(shape);
+    bytes_ = static_cast<double>(dtype_size(shape.weights)) * weights +
+             2.0 * static_cast<double>(dtype_size(shape.dtype)) * tokens + element_bytes(shape);
   }
 
   void call() override {
-    layer_->forward(
-        TensorView<const float, 3>(x_.data(), {shape_.batch, shape_.q_len, shape_.model_dim}),
-        TensorView<float, 3>(y_.data(), {shape_.batch, shape_.q_len, shape_.model_dim}),
-        options_.get());
+    layer_->forward(x_.view({shape_.batch, shape_.q_len, shape_.model_dim}),
+                    y_.view({shape_.batch, shape_.q_len, shape_.model_dim}), options_.get());
   }
 
-  std::span<const float> output() const override { return y_.values(); }
+  std::span<const float> output() const override { return y_.widened(floats_); }
   double flops() const override { return flops_; }
   double bytes() const override { return bytes_; }
   int copies() const override { return 1; }
@@ -109,7 +109,8 @@ class LayerWork final : public Workload {
   WorkShape shape_;
   WorkOptions options_;
   std::unique_ptr<MultiHeadAttention> layer_;
-  FloatBuffer x_, y_;
+  ElementBuffer x_, y_;
+  mutable FloatBuffer floats_;
   double flops_ = 0, bytes_ = 0;
 };
 

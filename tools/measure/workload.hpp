@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -37,6 +38,7 @@ struct WorkShape {
   bool bias = false;                     ///< [heads, q_len, kv_len], the same for the whole batch
   bool mask = false;                     ///< [q_len, kv_len], which keeps 7 of 8 keys
   bool paged = false;                    ///< keys and values in a KvCache
+  std::optional<DType> kv_dtype{};       ///< of keys and values; unset: dtype
 
   std::int64_t rows = 512;  ///< linear
   std::int64_t in_features = 768;
@@ -44,6 +46,7 @@ struct WorkShape {
 
   std::int64_t model_dim = 768;  ///< mha
 
+  DType dtype = DType::f32;    ///< of inputs and results
   DType weights = DType::f32;  ///< linear and mha: the type in which they are packed
 
   bool cold = false;  ///< rotate over copies of K and V or of the weights, larger than the caches

@@ -121,6 +121,8 @@ std::string sentence(const WorkShape& shape) {
   if (shape.bias) text += ", bias";
   if (shape.mask) text += ", mask";
   if (shape.paged) text += ", paged cache";
+  if (shape.dtype != DType::f32) text += fmt::format(", {}", dtype_name(shape.dtype));
+  if (shape.kv_dtype) text += fmt::format(", keys and values {}", dtype_name(*shape.kv_dtype));
   if (shape.weights != DType::f32) text += fmt::format(", weights {}", dtype_name(shape.weights));
   if (!shape.preset.empty()) text = shape.preset + ", " + text;
   return text;
@@ -140,6 +142,8 @@ Json to_json(const WorkShape& shape) {
   if (shape.kind == WorkKind::mha) {
     json["model_dim"] = shape.model_dim;
     json["weights"] = dtype_name(shape.weights);
+  } else {
+    json["kv_dtype"] = dtype_name(shape.kv_dtype.value_or(shape.dtype));
   }
   if (shape.window_left != kNoWindow) json["window_left"] = shape.window_left;
   if (shape.soft_cap > 0) json["soft_cap"] = shape.soft_cap;

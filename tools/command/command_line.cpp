@@ -47,6 +47,8 @@ struct FileName : CLI::Validator {
 /// means. Ranges of numbers are left out; the message of a number outside has them.
 class HelpFormatter : public CLI::Formatter {
  public:
+  HelpFormatter() { column_width(32); }  // the longest flag and its meaning are on one line
+
   /// "INT", "{contiguous,paged}"; "..." for a positional that may be repeated.
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_positional()) return option->get_expected_max() > 1 ? "..." : "";

@@ -55,8 +55,9 @@ RAPT_INLINE bool bias_hides_end(const AttendItem& item, std::int64_t block, RowP
   const std::int64_t stride = item.call->bias.key_stride;
   const void* const first = bias_row(item, at, block * kKeyBlock);
   return with_elements(first, item.call->bias_type, [&](const auto* row) {
-    return (widened(row[seen.begin * stride]) == -kInfinity) |
-           (widened(row[(seen.end - 1) * stride]) == -kInfinity);
+    const bool hides_first = widened(row[seen.begin * stride]) == -kInfinity;
+    const bool hides_last = widened(row[(seen.end - 1) * stride]) == -kInfinity;
+    return hides_first | hides_last;
   });
 }
 

@@ -2,7 +2,6 @@
 
 #include "core/per_thread.hpp"
 #include "dispatch/dispatch.hpp"
-#include "dispatch/element_type.hpp"
 #include "dispatch/tuning.hpp"
 #include "parallel/parallel.hpp"
 
@@ -137,9 +136,7 @@ std::int64_t stream_rows_of(const kernels::KernelSet& kernels, const AttentionTe
   return stream_rows(kernels, {.storage = storage_of(tensors.pages),
                                .page_keys = page_keys,
                                .head_dim = tensors.q.shape[3],
-                               .value_dim = tensors.v.shape[3],
-                               .k_type = element_type(tensors.k.dtype),
-                               .v_type = element_type(tensors.v.dtype)});
+                               .value_dim = tensors.v.shape[3]});
 }
 
 void run_whole(const AttentionTensors& tensors, const AttentionOptions& options,

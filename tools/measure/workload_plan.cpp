@@ -45,9 +45,7 @@ PlanProblem plan_problem(const WorkShape& shape, const kernels::KernelSet& set,
           .stream_rows = stream_rows(set, {.storage = storage,
                                            .page_keys = kernels::kKeyBlock,
                                            .head_dim = shape.head_dim,
-                                           .value_dim = shape.value_dim,
-                                           .k_type = kernels::ElementType::f32,
-                                           .v_type = kernels::ElementType::f32}),
+                                           .value_dim = shape.value_dim}),
           .sequences = sequences};
 }
 

@@ -53,7 +53,6 @@ struct StreamShape {
   KeyStorage storage;
   std::int64_t page_keys;
   std::int64_t head_dim, value_dim;
-  ElementType k_type = ElementType::f32, v_type = ElementType::f32;
 };
 
 /// How a work item runs: `tile` on the compute-bound path, as register tiles of packed operands;

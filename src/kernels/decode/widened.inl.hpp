@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/abi/kernel_set.hpp"
+#include "kernels/decode/block.inl.hpp"
 #include "kernels/decode/keys.inl.hpp"
 #include "kernels/decode/values.inl.hpp"
 #include "kernels/prefill/attend_rows.inl.hpp"
@@ -136,13 +137,8 @@ inline void stream_widened_block(const AttendItem& item, const AttendScratch& sc
   const std::int64_t base = tile.block * kKeyBlock, step = widened_keys(item.rows);
   const std::int64_t first = base + tile.keys.begin, last = base + tile.keys.end;
   if (changes_keys(item)) {
-    const KeyRows rows = key_rows(item, scratch, tile.block, tile.keys);
-    pack_keys(rows.first, rows.stride, tile.keys.begin, tile.keys.end, item.call->head_dim,
-              scratch.k);
-    for (std::int64_t j = tile.keys.begin / kColumns * kColumns; j < tile.keys.end; j += kColumns) {
-      const float* panel = scratch.k + j / kPanel * kPanel * item.call->head_dim + j % kPanel;
-      with_rows<ScoreTile>(item.rows, scratch.q, panel, item.call->head_dim, j, scratch.s, nullptr);
-    }
+    packed_key_scores(item, scratch, tile.block, key_rows(item, scratch, tile.block, tile.keys),
+                      tile.keys);
   } else {
     widened_scores(
         item, scratch, tile.block, tile.keys, k,
